@@ -1,0 +1,68 @@
+# hob: build, test and run. GNU make, one file.
+#   make            build/hob (optimised)
+#   make deps       install the Debian packages (root or sudo; nothing if present)
+#   make run        deps, build, demo model, serve
+#   make test       everything that can fail, ends with `N passed, N failed`
+MAKEFLAGS += --no-builtin-rules
+SHELL := /bin/bash
+.DEFAULT_GOAL := all
+
+CC ?= cc
+ifeq ($(CC),)
+CC := cc
+endif
+BUILD ?= build
+PKGS := libmicrohttpd jansson sqlite3 libcurl libcrypto libsodium libutf8proc libpcre2-8 libedit
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+  -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum \
+  -Wdouble-promotion -Wconversion -Wno-sign-conversion -Werror
+OPT ?= -O2 -D_FORTIFY_SOURCE=2
+SAN ?=
+HARDEN ?= -fstack-protector-strong -fPIE
+CFLAGS := -std=c11 -D_GNU_SOURCE -Isrc -g -fvisibility=hidden -fno-omit-frame-pointer \
+  $(OPT) $(HARDEN) $(SAN) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDFLAGS := -pie -Wl,-z,relro,-z,now $(SAN)
+LDLIBS = $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+
+SRC := $(sort $(shell find src -name '*.c'))
+OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
+LIB_OBJ := $(filter-out $(BUILD)/obj/main.o,$(OBJ))
+
+# One program per C test file, linked with everything but main.
+TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/kern/*.c tests/fault/*.c tests/sim/*.c tests/golden/*.c))
+TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
+
+.PHONY: all test check-build clean
+all: $(BUILD)/hob
+
+# Kernels are compiled for their own instruction set and chosen at run time.
+$(BUILD)/obj/kern/x86/%_avx2.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -O3
+$(BUILD)/obj/kern/x86/%_avx512.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \
+  -mavx512vl -mavx512dq -mavx512vnni -O3 -mprefer-vector-width=512
+$(BUILD)/obj/kern/x86/%_bf16.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \
+  -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -O3 -mprefer-vector-width=512
+
+$(BUILD)/hob: $(OBJ)
+	@echo "  LD   $@"
+	@$(CC) $(LDFLAGS) -o $@ $(OBJ) $(LDLIBS)
+
+$(BUILD)/libhob.a: $(LIB_OBJ)
+	@rm -f $@; ar rcs $@ $(LIB_OBJ)
+
+$(BUILD)/obj/%.o: src/%.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) $(CFLAGS) $(KERN_FLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%: tests/%.c $(BUILD)/libhob.a
+	@mkdir -p $(@D)
+	@echo "  TEST $<"
+	@$(CC) $(CFLAGS) -Itests -Wno-missing-prototypes -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libhob.a -lcmocka $(LDLIBS)
+
+check-build: all $(TEST_BIN)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(OBJ:.o=.d) $(TEST_BIN:%=%.d)

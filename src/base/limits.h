@@ -1,0 +1,37 @@
+/* Every limit on foreign input, in one place. Each queue, body, prompt, graph, recursion and loop
+ * over foreign bytes has its bound here, with the reason when it is not obvious. */
+#pragma once
+
+/* HTTP */
+#define LIMIT_HTTP_BODY_BYTES (256u << 20) /* JSON bodies; images come inside as base64 */
+#define LIMIT_HTTP_HEADER_BYTES (64u << 10)
+#define LIMIT_HTTP_CONNECTIONS 1024
+#define LIMIT_JSON_DEPTH 128
+
+/* Files */
+#define LIMIT_GGUF_KEYS (1u << 20)
+#define LIMIT_GGUF_TENSORS (1u << 18)
+#define LIMIT_GGUF_STRING_BYTES (1u << 30)
+#define LIMIT_GGUF_ARRAY_ITEMS (1u << 28)
+#define LIMIT_SAFETENSORS_HEADER_BYTES (100u << 20)
+#define LIMIT_TENSOR_DIMS 4
+
+/* Models */
+#define LIMIT_VOCAB (1u << 22)
+#define LIMIT_TOKEN_BYTES (1u << 16)
+#define LIMIT_LAYERS 1024
+#define LIMIT_CTX_TOKENS (1u << 24)
+
+/* Templates: a chat template is a program from a stranger */
+#define LIMIT_TEMPLATE_BYTES (1u << 20)
+#define LIMIT_TEMPLATE_DEPTH 128
+#define LIMIT_TEMPLATE_STEPS 20000000u
+#define LIMIT_TEMPLATE_OUTPUT_BYTES (64u << 20)
+
+/* Requests */
+#define LIMIT_MESSAGES 100000
+#define LIMIT_STOP_STRINGS 1000
+#define LIMIT_STOP_BYTES 4096
+#define LIMIT_EMBED_INPUTS 100000
+#define LIMIT_NAME_BYTES 600
+#define LIMIT_TOP_LOGPROBS 20
