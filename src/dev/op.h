@@ -1,0 +1,162 @@
+/* What a device can compute: operations, tensors and programs, as plain data.
+ *
+ * graph/ builds these descriptions and plans their memory; a device compiles and runs them. Nothing
+ * here allocates. A program is a list of nodes in execution order, cut into phases: the nodes of one
+ * phase do not depend on each other, so a device may run them in any order or at once; between
+ * phases everything written before is visible.
+ *
+ * Shapes: ne[0] is the fastest dimension (the row length); a weight matrix of a linear layer with K
+ * inputs and N outputs is ne = {K, N} as in GGUF. The last used dimension of an activation may be
+ * "live": its length is known only at run time (tokens of this step, rows whose logits are wanted)
+ * and is at most the planned ne. Threads: a finished program is read-only. */
+#pragma once
+#include "base/err.h"
+#include "kern/dtype.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum dev_op {
+    DEV_OP_GET_ROWS,   /* out[:,t] = f32(w[:, ids[t]]) * scale      in: w [D,V], ids i32 [T] */
+    DEV_OP_TAKE_ROWS,  /* out[:,i] = x[:, rows[i]]                  in: x [D,T], rows i32 [O] */
+    DEV_OP_QUANTIZE,   /* out = act8(x), see kern/kern.h            in: x [K,T] */
+    DEV_OP_MATMUL,     /* out[n,t] = sum_k w[k,n] x[k,t] (+ bias[n]) (+ residual[n,t])
+                          in: w [K,N], x [K,T] (f32 or act8), bias or none, residual or none */
+    DEV_OP_MATMUL_ID,  /* MoE: out[n,e,t] = sum_k w[k,n,ids[e,t]] x[k,(e),t] 
+                          in: w [K,N,E], x [K,1 or U,T], ids i32 [U,T], bias [N,E] or none */
+    DEV_OP_RMS_NORM,   /* x / sqrt(mean(x^2) + eps) * w, per row of ne[0]   in: x, w or none */
+    DEV_OP_LAYER_NORM, /* (x - mean) / sqrt(var + eps) * w + b      in: x, w or none, b or none */
+    DEV_OP_ADD,        /* a + b, b broadcast over rows if it has one        in: a, b */
+    DEV_OP_MUL,        /* a * b, likewise                                   in: a, b */
+    DEV_OP_SCALE,      /* a * scale + bias (params.f)                       in: a */
+    DEV_OP_SOFTCAP,    /* cap * tanh(a / cap)                               in: a */
+    DEV_OP_ACT,        /* activation act of a                               in: a */
+    DEV_OP_GLU,        /* act(gate) * up                            in: gate [F,T], up [F,T], or one
+                          tensor [2F,T] with the gate half first */
+    DEV_OP_ROPE,       /* rotary positions, in place allowed        in: x [K,H,T], pos i32 [T],
+                          divisors f32 [n_rot/2] or none */
+    DEV_OP_KV_STORE,   /* writes k and v of this step into the KV pages      in: k [K,Hkv,T],
+                          v [Kv,Hkv,T]; no output */
+    DEV_OP_ATTENTION,  /* softmax(scale q k^T + mask) v over paged KV        in: q [K,H,T], sinks or
+                          none -> [Kv*H, T] */
+    DEV_OP_ATTENTION_FULL, /* the same without a cache, bidirectional inside each sequence
+                          in: q [K,H,T], k [K,Hkv,T], v [Kv,Hkv,T] -> [Kv*H, T] */
+    DEV_OP_SOFTMAX,    /* per row                                           in: a */
+    DEV_OP_TOP_K,      /* ids i32 [U,T] of the U largest per row, best first         in: a [E,T] */
+    DEV_OP_MOE_WEIGHTS,/* f32 [U,T]: gathers probs at ids, optionally renormalised and scaled
+                          in: probs [E,T], ids [U,T] */
+    DEV_OP_MOE_SUM,    /* out[d,t] = sum_u x[d,u,t] * wts[u,t]      in: x [D,U,T], wts [U,T] */
+    DEV_OP_POOL,       /* per sequence: mean, first or last row     in: x [D,T] -> [D, n_seq] */
+    DEV_OP_L2_NORM,    /* x / |x| per row                                   in: x */
+    DEV_OP_COUNT
+} dev_op;
+
+typedef enum dev_act { DEV_ACT_SILU, DEV_ACT_GELU_TANH, DEV_ACT_GELU_ERF, DEV_ACT_RELU,
+                       DEV_ACT_GELU_QUICK, DEV_ACT_TANH, DEV_ACT_SIGMOID } dev_act;
+
+typedef enum dev_pool { DEV_POOL_NONE, DEV_POOL_MEAN, DEV_POOL_FIRST, DEV_POOL_LAST } dev_pool;
+
+/* Where a tensor's bytes are. */
+typedef enum dev_place {
+    DEV_PLACE_NONE,   /* an absent optional input */
+    DEV_PLACE_WEIGHT, /* `data`: read-only model memory, uploaded or imported by the device */
+    DEV_PLACE_ARENA,  /* `offset` in the step's arena */
+    DEV_PLACE_INPUT,  /* run-time input number `slot` (DEV_INPUT_*) */
+    DEV_PLACE_OUTPUT  /* run-time output number `slot`: host memory given at run time */
+} dev_place;
+
+/* The length of the last used dimension. */
+typedef enum dev_live { DEV_LIVE_FIXED, DEV_LIVE_TOKENS, DEV_LIVE_OUT_ROWS, DEV_LIVE_SEQS } dev_live;
+
+typedef struct dev_tensor {
+    dtype type;        /* DTYPE_ACT8 for quantised activations */
+    uint8_t n_dims;    /* used dimensions, 1 to 4 */
+    dev_live live;     /* of dimension n_dims - 1 */
+    int64_t ne[4];     /* unused dimensions are 1; a live dimension holds its planned maximum */
+    int64_t row_bytes; /* bytes from one row (of ne[0]) to the next; rows are contiguous in order */
+    dev_place place;
+    const void *data; /* DEV_PLACE_WEIGHT: host address (a file mapping) */
+    uint64_t offset;  /* DEV_PLACE_ARENA: bytes from the arena's start, 64-byte aligned */
+    int32_t slot;     /* DEV_PLACE_INPUT, DEV_PLACE_OUTPUT */
+} dev_tensor;
+
+enum { DEV_NODE_INPUTS = 6 };
+
+typedef struct dev_rope {
+    int32_t n_rot;        /* rotated dimensions, even */
+    bool neox;            /* pairs (i, i + n_rot/2) instead of (2i, 2i+1) */
+    float freq_base;      /* theta_i = pos * freq_base^(-2i/n_rot) */
+    float freq_scale;     /* 1 / linear factor */
+    float ext_factor;     /* YaRN mix; 0 = off */
+    float attn_factor;    /* multiplies cos and sin */
+    float beta_fast, beta_slow;
+    int32_t ctx_orig;
+} dev_rope;
+
+typedef struct dev_attention {
+    float scale;
+    float softcap;    /* 0 = none: cap * tanh(x / cap) before the mask */
+    int32_t window;   /* 0 = none: a key is seen iff 0 <= pos_q - pos_k < window */
+    int32_t layer;    /* which layer's KV pages */
+    int32_t n_head_kv;
+} dev_attention;
+
+typedef struct dev_node {
+    dev_op op;
+    const dev_tensor *in[DEV_NODE_INPUTS]; /* NULL = absent */
+    const dev_tensor *out;                 /* NULL for KV_STORE */
+    int32_t phase;                         /* set by the planner, ascending in list order */
+    union {
+        struct { float eps; } norm;
+        struct { float scale, bias; } f; /* GET_ROWS, SCALE; SOFTCAP's cap is `scale` */
+        struct { dev_act act; } act;     /* ACT, GLU */
+        struct { dev_pool pool; } pool;
+        struct { bool renorm; float scale; } moe;
+        dev_rope rope;
+        dev_attention attn; /* ATTENTION, ATTENTION_FULL, KV_STORE */
+    } params;
+} dev_node;
+
+typedef struct dev_program_spec {
+    const dev_node *nodes;
+    int32_t n_nodes;
+    int32_t n_phases;
+    uint64_t arena_bytes; /* exact peak of the step's arena */
+    int32_t max_tokens;   /* the plan's largest live lengths */
+    int32_t max_out_rows;
+    int32_t max_seqs;
+} dev_program_spec;
+
+/* Run-time inputs of a language model step. */
+enum { DEV_INPUT_TOKENS, DEV_INPUT_POS, DEV_INPUT_OUT_ROWS, DEV_INPUT_TYPES, DEV_INPUT_COUNT };
+enum { DEV_OUTPUT_LOGITS, DEV_OUTPUT_EMBED, DEV_OUTPUT_COUNT };
+
+/* The paged KV cache as attention sees it. One page holds page_tokens tokens of every layer:
+ * [layer][k then v][kv head][page_tokens][head_dim] of `type` (F16). */
+typedef struct dev_kv_shape {
+    int32_t n_layers;
+    int32_t n_head_kv;   /* the same for all layers in one pool */
+    int32_t head_dim_k, head_dim_v;
+    int32_t page_tokens; /* a power of two */
+    dtype type;
+} dev_kv_shape;
+
+uint64_t dev_kv_page_bytes(const dev_kv_shape *s);
+
+/* One sequence's part of a step: tokens [first_tok, first_tok + n_tok) of the step's token list are
+ * its newest tokens, at positions pos[first_tok].. and so on; kv_len counts the tokens in its pages
+ * after this step's KV_STORE. */
+typedef struct dev_seq {
+    int32_t first_tok, n_tok;
+    int32_t kv_len;
+    const int32_t *pages; /* [ceil(kv_len / page_tokens)] page numbers in the pool */
+} dev_seq;
+
+typedef struct dev_step {
+    int32_t n_tokens, n_out_rows, n_seqs;
+    const int32_t *inputs[DEV_INPUT_COUNT]; /* token ids [n_tokens], positions [n_tokens], rows
+                                               [n_out_rows], token types [n_tokens] or NULL */
+    float *outputs[DEV_OUTPUT_COUNT];       /* host memory: logits [n_out_rows, V], embeddings */
+    const dev_seq *seqs;                    /* [n_seqs], ordered by first_tok, covering all tokens */
+    const dev_kv_shape *kv_shape;
+    void *kv_pool; /* device memory of the pages; NULL when the program has no ATTENTION */
+} dev_step;
