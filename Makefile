@@ -33,7 +33,7 @@ LIB_OBJ := $(filter-out $(BUILD)/obj/main.o,$(OBJ))
 TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/kern/*.c tests/fault/*.c tests/sim/*.c tests/golden/*.c))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all test check-build clean
+.PHONY: all deps demo run test tidy asan tsan fuzz bench web check-build asan-build tsan-build clean
 all: $(BUILD)/hob
 
 # Kernels are compiled for their own instruction set and chosen at run time.
@@ -61,6 +61,50 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libhob.a
 	@$(CC) $(CFLAGS) -Itests -Wno-missing-prototypes -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libhob.a -lcmocka $(LDLIBS)
 
 check-build: all $(TEST_BIN)
+
+deps:
+	@tools/deps
+
+demo: all
+	@tools/demo
+
+run:
+	@tools/deps
+	@echo "run: building"
+	@$(MAKE) -s all
+	@echo "run: fetching the demo model (98 MB, once)"
+	@tools/demo smollm2
+	@echo "run: serving; try: $(BUILD)/hob run smollm2:135m \"Why is the sky blue?\""
+	@exec $(BUILD)/hob serve
+
+test:
+	@tools/deps
+	@$(MAKE) -s check-build
+	@$(MAKE) -s asan-build fuzz-build
+	@tools/demo --no-import
+	@tools/clients
+	@tools/test
+
+tidy:
+	@tools/tidy
+
+# The whole program and its tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+asan-build:
+	@$(MAKE) -s BUILD=build/asan OPT="-O1" HARDEN= SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" check-build
+asan: asan-build
+	@tools/test asan
+
+# The tests that use several threads under ThreadSanitizer.
+tsan-build:
+	@$(MAKE) -s BUILD=build/tsan OPT="-O1" HARDEN= SAN="-fsanitize=thread" check-build
+tsan: tsan-build
+	@tools/test tsan
+
+bench: all
+	@bench/run
+
+web:
+	@echo "web: the front end is not part of the tree yet"
 
 clean:
 	rm -rf $(BUILD)

@@ -112,4 +112,6 @@ void arena_defer(arena *a, void (*fn)(void *arg), void *arg) {
     a->cleanups = c;
 }
 
-size_t arena_bytes(const arena *a) { return a->held_bytes; }
+size_t arena_bytes(const arena *a) {
+    return a->held_bytes;
+}

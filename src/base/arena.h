@@ -12,9 +12,9 @@ arena *arena_create(size_t first_block_bytes); /* 0 = a sensible default (4 KiB,
 void arena_destroy(arena **a);                 /* NULL and *a == NULL allowed */
 void arena_reset(arena *a);                    /* runs cleanups, keeps the first block */
 
-void *arena_alloc(arena *a, size_t n_bytes);                /* 16-byte aligned, uninitialised */
-void *arena_zalloc(arena *a, size_t n_bytes);               /* zeroed */
-void *arena_calloc(arena *a, size_t n, size_t elem_bytes);  /* zeroed, product checked */
+void *arena_alloc(arena *a, size_t n_bytes);               /* 16-byte aligned, uninitialised */
+void *arena_zalloc(arena *a, size_t n_bytes);              /* zeroed */
+void *arena_calloc(arena *a, size_t n, size_t elem_bytes); /* zeroed, product checked */
 void *arena_dup(arena *a, const void *src, size_t n_bytes);
 void arena_defer(arena *a, void (*fn)(void *arg), void *arg);
 size_t arena_bytes(const arena *a); /* bytes held from the system */

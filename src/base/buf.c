@@ -9,7 +9,9 @@ void buf_finish(buf *b) {
     *b = (buf){0};
 }
 
-void buf_clear(buf *b) { b->len = 0; }
+void buf_clear(buf *b) {
+    b->len = 0;
+}
 
 void buf_reserve(buf *b, size_t n_more) {
     if (b->cap - b->len >= n_more && b->ptr) return;
@@ -29,7 +31,9 @@ void buf_put(buf *b, const void *src, size_t n_bytes) {
     b->len += n_bytes;
 }
 
-void buf_put_str(buf *b, str s) { buf_put(b, s.ptr, s.len); }
+void buf_put_str(buf *b, str s) {
+    buf_put(b, s.ptr, s.len);
+}
 
 void buf_put_char(buf *b, char c) {
     buf_reserve(b, 1);
@@ -67,7 +71,9 @@ void buf_drop_front(buf *b, size_t n_bytes) {
     b->len -= n_bytes;
 }
 
-str buf_str(const buf *b) { return (str){b->ptr, b->len}; }
+str buf_str(const buf *b) {
+    return (str){b->ptr, b->len};
+}
 
 char *buf_cstr(buf *b) {
     buf_reserve(b, 1);

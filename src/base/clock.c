@@ -10,9 +10,13 @@ static int64_t read_clock(clockid_t id) {
     return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
-int64_t clock_mono_ns(void) { return read_clock(CLOCK_MONOTONIC); }
+int64_t clock_mono_ns(void) {
+    return read_clock(CLOCK_MONOTONIC);
+}
 
-int64_t clock_wall_ns(void) { return read_clock(CLOCK_REALTIME); }
+int64_t clock_wall_ns(void) {
+    return read_clock(CLOCK_REALTIME);
+}
 
 static size_t put_time(char out[CLOCK_TEXT_BYTES], const struct tm *tm, int64_t sub_ns) {
     size_t n = strftime(out, CLOCK_TEXT_BYTES, "%Y-%m-%dT%H:%M:%S", tm);
@@ -61,8 +65,8 @@ static double take_unit(str *s) {
     static const struct {
         const char *name;
         double ns;
-    } units[] = {{"ns", 1},       {"us", 1e3}, {"\xC2\xB5s", 1e3}, {"\xCE\xBCs", 1e3}, {"ms", 1e6},
-                 {"s", 1e9}, {"m", 6e10},         {"h", 3.6e12}};
+    } units[] = {{"ns", 1},   {"us", 1e3}, {"\xC2\xB5s", 1e3}, {"\xCE\xBCs", 1e3},
+                 {"ms", 1e6}, {"s", 1e9},  {"m", 6e10},        {"h", 3.6e12}};
     for (size_t i = 0; i < COUNT_OF(units); i++) {
         str u = str_from(units[i].name);
         if (!str_starts(*s, u)) continue;

@@ -32,8 +32,7 @@ typedef struct err {
 } err;
 
 /* Fills *e (NULL allowed) and returns `code`. */
-err_code err_set(err *e, err_code code, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
+err_code err_set(err *e, err_code code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* Puts `fmt: ` in front of the message already in *e, for context on the way up. */
 err_code err_wrap(err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -8,7 +8,9 @@
 
 static _Atomic int max_level = LOG_INFO;
 
-void log_set_level(log_level level) { atomic_store(&max_level, (int)level); }
+void log_set_level(log_level level) {
+    atomic_store(&max_level, (int)level);
+}
 
 void log_line(log_level level, const char *fmt, ...) {
     static const char *const names[] = {"error", "warn", "info", "debug"};

@@ -6,9 +6,13 @@
 
 static uint64_t seed[2];
 
-static void seed_init(void) { rng_entropy(seed, sizeof seed); }
+static void seed_init(void) {
+    rng_entropy(seed, sizeof seed);
+}
 
-static uint64_t rotl(uint64_t x, int b) { return x << b | x >> (64 - b); }
+static uint64_t rotl(uint64_t x, int b) {
+    return x << b | x >> (64 - b);
+}
 
 static void sip_round(uint64_t v[4]) {
     v[0] += v[1], v[1] = rotl(v[1], 13) ^ v[0], v[0] = rotl(v[0], 32);
@@ -21,7 +25,8 @@ uint64_t map_hash(str key) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, seed_init);
     uint64_t v[4] = {seed[0] ^ UINT64_C(0x736f6d6570736575), seed[1] ^ UINT64_C(0x646f72616e646f6d),
-                     seed[0] ^ UINT64_C(0x6c7967656e657261), seed[1] ^ UINT64_C(0x7465646279746573)};
+                     seed[0] ^ UINT64_C(0x6c7967656e657261),
+                     seed[1] ^ UINT64_C(0x7465646279746573)};
     size_t i = 0;
     for (; i + 8 <= key.len; i += 8) {
         uint64_t m;
@@ -31,7 +36,8 @@ uint64_t map_hash(str key) {
         v[0] ^= m;
     }
     uint64_t tail = (uint64_t)key.len << 56;
-    for (size_t j = 0; i + j < key.len; j++) tail |= (uint64_t)(unsigned char)key.ptr[i + j] << 8 * j;
+    for (size_t j = 0; i + j < key.len; j++)
+        tail |= (uint64_t)(unsigned char)key.ptr[i + j] << 8 * j;
     v[3] ^= tail;
     sip_round(v);
     v[0] ^= tail;
@@ -86,14 +92,18 @@ bool map_get(const map *m, str key, int64_t *ret_value) {
     return true;
 }
 
-bool map_has(const map *m, str key) { return map_get(m, key, NULL); }
+bool map_has(const map *m, str key) {
+    return map_get(m, key, NULL);
+}
 
 void *map_get_ptr(const map *m, str key) {
     int64_t v;
     return map_get(m, key, &v) ? (void *)(uintptr_t)v : NULL;
 }
 
-bool map_put_ptr(map *m, str key, void *value) { return map_put(m, key, (int64_t)(uintptr_t)value); }
+bool map_put_ptr(map *m, str key, void *value) {
+    return map_put(m, key, (int64_t)(uintptr_t)value);
+}
 
 bool map_remove(map *m, str key) {
     if (m->n_slots == 0) return false;

@@ -10,9 +10,13 @@ static void *must(void *ptr, size_t n_bytes) {
     abort();
 }
 
-void *mem_alloc(size_t n_bytes) { return must(malloc(n_bytes ? n_bytes : 1), n_bytes); }
+void *mem_alloc(size_t n_bytes) {
+    return must(malloc(n_bytes ? n_bytes : 1), n_bytes);
+}
 
-void *mem_zalloc(size_t n_bytes) { return must(calloc(1, n_bytes ? n_bytes : 1), n_bytes); }
+void *mem_zalloc(size_t n_bytes) {
+    return must(calloc(1, n_bytes ? n_bytes : 1), n_bytes);
+}
 
 void *mem_calloc(size_t n, size_t elem_bytes) {
     if (n == 0 || elem_bytes == 0) return mem_zalloc(1);
@@ -29,7 +33,9 @@ void *mem_dup(const void *src, size_t n_bytes) {
     return copy;
 }
 
-void mem_free(void *ptr) { free(ptr); }
+void mem_free(void *ptr) {
+    free(ptr);
+}
 
 void mem_free_at(void *ptr_address) {
     void **p = ptr_address;

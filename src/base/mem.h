@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *mem_alloc(size_t n_bytes);              /* uninitialised */
-void *mem_zalloc(size_t n_bytes);             /* zeroed */
+void *mem_alloc(size_t n_bytes);               /* uninitialised */
+void *mem_zalloc(size_t n_bytes);              /* zeroed */
 void *mem_calloc(size_t n, size_t elem_bytes); /* zeroed, product checked */
 void *mem_realloc(void *ptr, size_t n_bytes);
 void *mem_dup(const void *src, size_t n_bytes);

@@ -12,7 +12,9 @@ static uint64_t splitmix(uint64_t *x) {
     return z ^ z >> 31;
 }
 
-static uint64_t rotl(uint64_t x, int k) { return x << k | x >> (64 - k); }
+static uint64_t rotl(uint64_t x, int k) {
+    return x << k | x >> (64 - k);
+}
 
 void rng_init(rng *r, uint64_t seed) {
     for (int i = 0; i < 4; i++) r->s[i] = splitmix(&seed);
@@ -26,7 +28,9 @@ uint64_t rng_u64(rng *r) {
     return result;
 }
 
-double rng_f64(rng *r) { return (double)(rng_u64(r) >> 11) * 0x1.0p-53; }
+double rng_f64(rng *r) {
+    return (double)(rng_u64(r) >> 11) * 0x1.0p-53;
+}
 
 float rng_normal(rng *r) {
     double u = 1.0 - rng_f64(r), v = rng_f64(r);

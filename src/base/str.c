@@ -7,11 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c; }
+static char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
 
-static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+static bool is_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
-str str_from(const char *cstr) { return cstr ? (str){cstr, strlen(cstr)} : (str){0}; }
+str str_from(const char *cstr) {
+    return cstr ? (str){cstr, strlen(cstr)} : (str){0};
+}
 
 bool str_eq(str a, str b) {
     return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
@@ -87,7 +93,9 @@ char *str_cstr(arena *a, str s) {
     return p;
 }
 
-str str_dup(arena *a, str s) { return (str){str_cstr(a, s), s.len}; }
+str str_dup(arena *a, str s) {
+    return (str){str_cstr(a, s), s.len};
+}
 
 str str_fmt(arena *a, const char *fmt, ...) {
     va_list args, again;

@@ -11,7 +11,8 @@ typedef struct str {
 
 #define STR(lit) ((str){(lit), sizeof(lit) - 1})
 #define STR_FMT "%.*s"
-#define STR_ARG(s) (int)(s).len, (s).ptr /* for printf; strings beyond INT_MAX are never printed */
+/* For printf with STR_FMT; strings beyond INT_MAX are never printed. */
+#define STR_ARG(s) (int)(s).len, (s).ptr
 
 str str_from(const char *cstr); /* NULL gives the empty string */
 bool str_eq(str a, str b);
@@ -29,8 +30,8 @@ str str_trim(str s);                        /* ASCII white space at both ends */
  * Without a sep it returns all of s and leaves *s empty with ptr NULL. */
 str str_cut(str *s, char sep);
 
-str str_dup(arena *a, str s);       /* NUL-terminated copy (the NUL is not counted) */
-char *str_cstr(arena *a, str s);    /* the same as a C string */
+str str_dup(arena *a, str s);    /* NUL-terminated copy (the NUL is not counted) */
+char *str_cstr(arena *a, str s); /* the same as a C string */
 str str_fmt(arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 str str_lower(arena *a, str s); /* ASCII */
 
@@ -41,7 +42,8 @@ bool str_to_f64(str s, double *ret_v);  /* whole string, C locale, finite only *
 bool str_is_utf8(str s);
 /* Bytes at the end of s that begin a character which is not complete yet: 0 to 3. */
 size_t str_utf8_partial(str s);
-/* Decodes one code point at s.ptr[*pos] and moves *pos; an invalid byte gives U+FFFD and moves 1. */
+/* Decodes one code point at s.ptr[*pos] and moves *pos; an invalid byte gives U+FFFD and moves 1.
+ */
 uint32_t str_utf8_next(str s, size_t *pos);
 /* Writes 1 to 4 bytes, returns how many. */
 size_t str_utf8_put(char out[4], uint32_t code_point);

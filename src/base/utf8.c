@@ -5,7 +5,10 @@
 static size_t sequence_len(const unsigned char *p, size_t n) {
     unsigned char c = p[0];
     if (c < 0x80) return 1;
-    size_t need = c >= 0xC2 && c <= 0xDF ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c <= 0xF4 ? 4 : 0;
+    size_t need = c >= 0xC2 && c <= 0xDF   ? 2
+                  : (c & 0xF0) == 0xE0     ? 3
+                  : c >= 0xF0 && c <= 0xF4 ? 4
+                                           : 0;
     if (need == 0 || n < need) return 0;
     for (size_t i = 1; i < need; i++)
         if ((p[i] & 0xC0) != 0x80) return 0;
@@ -31,7 +34,10 @@ size_t str_utf8_partial(str s) {
     for (size_t back = 1; back <= 3 && back <= s.len; back++) {
         unsigned char c = p[s.len - back];
         if ((c & 0xC0) == 0x80) continue;
-        size_t need = c >= 0xF0 && c <= 0xF4 ? 4 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xC2 && c < 0xE0 ? 2 : 1;
+        size_t need = c >= 0xF0 && c <= 0xF4  ? 4
+                      : c >= 0xE0 && c < 0xF0 ? 3
+                      : c >= 0xC2 && c < 0xE0 ? 2
+                                              : 1;
         return need > back ? back : 0;
     }
     return 0;
@@ -42,13 +48,17 @@ uint32_t str_utf8_next(str s, size_t *pos) {
     size_t n = sequence_len(p, s.len - *pos);
     *pos += n ? n : 1;
     switch (n) {
-    case 1: return p[0];
-    case 2: return (uint32_t)(p[0] & 0x1F) << 6 | (p[1] & 0x3F);
-    case 3: return (uint32_t)(p[0] & 0x0F) << 12 | (uint32_t)(p[1] & 0x3F) << 6 | (p[2] & 0x3F);
+    case 1:
+        return p[0];
+    case 2:
+        return (uint32_t)(p[0] & 0x1F) << 6 | (p[1] & 0x3F);
+    case 3:
+        return (uint32_t)(p[0] & 0x0F) << 12 | (uint32_t)(p[1] & 0x3F) << 6 | (p[2] & 0x3F);
     case 4:
         return (uint32_t)(p[0] & 0x07) << 18 | (uint32_t)(p[1] & 0x3F) << 12 |
                (uint32_t)(p[2] & 0x3F) << 6 | (p[3] & 0x3F);
-    default: return 0xFFFD;
+    default:
+        return 0xFFFD;
     }
 }
 

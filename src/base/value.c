@@ -9,7 +9,9 @@ static value *make(arena *a, value_kind kind) {
     return v;
 }
 
-value *value_null(arena *a) { return make(a, VALUE_NULL); }
+value *value_null(arena *a) {
+    return make(a, VALUE_NULL);
+}
 
 value *value_bool(arena *a, bool b) {
     value *v = make(a, VALUE_BOOL);
@@ -35,16 +37,21 @@ value *value_str(arena *a, str text) {
     return v;
 }
 
-value *value_list(arena *a) { return make(a, VALUE_LIST); }
+value *value_list(arena *a) {
+    return make(a, VALUE_LIST);
+}
 
-value *value_map(arena *a) { return make(a, VALUE_MAP); }
+value *value_map(arena *a) {
+    return make(a, VALUE_MAP);
+}
 
 void value_push(arena *a, value *list, value *item) {
     assert(list->kind == VALUE_LIST);
     if (list->as.list.len == list->as.list.cap) {
         size_t cap = list->as.list.cap ? list->as.list.cap * 2 : 4;
         value **items = ARENA_ARRAY(a, value *, cap);
-        if (list->as.list.len) memcpy(items, list->as.list.items, list->as.list.len * sizeof *items);
+        if (list->as.list.len)
+            memcpy(items, list->as.list.items, list->as.list.len * sizeof *items);
         list->as.list.items = items;
         list->as.list.cap = cap;
     }
