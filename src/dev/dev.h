@@ -25,7 +25,7 @@ typedef struct dev_info {
 } dev_info;
 
 typedef struct dev_cpu_params {
-    int32_t n_threads;  /* 0 = physical cores */
+    int32_t n_threads; /* 0 = physical cores */
 } dev_cpu_params;
 
 err_code dev_cpu_create(const dev_cpu_params *p, dev **ret, err *e);
@@ -49,3 +49,16 @@ typedef struct dev_cancel {
 } dev_cancel;
 err_code dev_run(dev_program *p, const dev_step *step, int32_t phase_from, int32_t phase_to,
                  dev_cancel *cancel, err *e);
+
+/* Where the time of dev_run goes, summed over threads. Off after creation; for bench/. */
+typedef struct dev_profile {
+    int64_t op_ns[DEV_OP_COUNT];    /* time inside each kind of operation */
+    int64_t op_count[DEV_OP_COUNT]; /* nodes run */
+    int64_t rope_table_ns;          /* cosines and sines of the step's positions */
+    int64_t wait_ns;                /* threads waiting for the others between phases */
+    int64_t run_ns;                 /* wall time of dev_run */
+    int64_t n_parallel, n_serial;   /* phases run by all threads, and by one */
+} dev_profile;
+
+void dev_profile_enable(dev *d, bool on); /* also clears the counters */
+void dev_profile_get(const dev *d, dev_profile *ret);

@@ -1,8 +1,8 @@
 /* What a device can compute: operations, tensors and programs, as plain data.
  *
  * graph/ builds these descriptions and plans their memory; a device compiles and runs them. Nothing
- * here allocates. A program is a list of nodes in execution order, cut into phases: the nodes of one
- * phase do not depend on each other, so a device may run them in any order or at once; between
+ * here allocates. A program is a list of nodes in execution order, cut into phases: the nodes of
+ * one phase do not depend on each other, so a device may run them in any order or at once; between
  * phases everything written before is visible.
  *
  * Shapes: ne[0] is the fastest dimension (the row length); a weight matrix of a linear layer with K
@@ -18,10 +18,11 @@
 typedef enum dev_op {
     DEV_OP_GET_ROWS,   /* out[:,t] = f32(w[:, ids[t]]) * scale      in: w [D,V], ids i32 [T] */
     DEV_OP_TAKE_ROWS,  /* out[:,i] = x[:, rows[i]]                  in: x [D,T], rows i32 [O] */
-    DEV_OP_QUANTIZE,   /* out = act8(x), see kern/kern.h            in: x [K,T] */
+    DEV_OP_QUANTIZE,   /* out = act8(x), see kern/kern.h            in: x [K,T]. Row-wise float ops
+                          (norms, ADD, MUL, ACT, GLU) may have an ACT8 out too: fused by graph_plan */
     DEV_OP_MATMUL,     /* out[n,t] = sum_k w[k,n] x[k,t] (+ bias[n]) (+ residual[n,t])
                           in: w [K,N], x [K,T] (f32 or act8), bias or none, residual or none */
-    DEV_OP_MATMUL_ID,  /* MoE: out[n,e,t] = sum_k w[k,n,ids[e,t]] x[k,(e),t] 
+    DEV_OP_MATMUL_ID,  /* MoE: out[n,e,t] = sum_k w[k,n,ids[e,t]] x[k,(e),t]
                           in: w [K,N,E], x [K,1 or U,T], ids i32 [U,T], bias [N,E] or none */
     DEV_OP_RMS_NORM,   /* x / sqrt(mean(x^2) + eps) * w, per row of ne[0]   in: x, w or none */
     DEV_OP_LAYER_NORM, /* (x - mean) / sqrt(var + eps) * w + b      in: x, w or none, b or none */
@@ -40,18 +41,27 @@ typedef enum dev_op {
                           none -> [Kv*H, T] */
     DEV_OP_ATTENTION_FULL, /* the same without a cache, bidirectional inside each sequence
                           in: q [K,H,T], k [K,Hkv,T], v [Kv,Hkv,T] -> [Kv*H, T] */
-    DEV_OP_SOFTMAX,    /* per row                                           in: a */
-    DEV_OP_TOP_K,      /* ids i32 [U,T] of the U largest per row, best first         in: a [E,T] */
-    DEV_OP_MOE_WEIGHTS,/* f32 [U,T]: gathers probs at ids, optionally renormalised and scaled
-                          in: probs [E,T], ids [U,T] */
-    DEV_OP_MOE_SUM,    /* out[d,t] = sum_u x[d,u,t] * wts[u,t]      in: x [D,U,T], wts [U,T] */
-    DEV_OP_POOL,       /* per sequence: mean, first or last row     in: x [D,T] -> [D, n_seq] */
-    DEV_OP_L2_NORM,    /* x / |x| per row                                   in: x */
+    DEV_OP_SOFTMAX,        /* per row                                           in: a */
+    DEV_OP_TOP_K,          /* ids i32 [U,T] of the U largest per row, best first, ties to the
+                              lower id                                          in: a [E,T] */
+    DEV_OP_MOE_WEIGHTS,    /* f32 [U,T]: gathers probs at ids, optionally renormalised and scaled
+                              in: probs [E,T], ids [U,T] */
+    DEV_OP_MOE_SUM,        /* out[d,t] = sum_u x[d,u,t] * wts[u,t]      in: x [D,U,T], wts [U,T] */
+    DEV_OP_POOL,           /* per sequence: mean, first or last row     in: x [D,T] -> [D, n_seq] */
+    DEV_OP_L2_NORM,        /* x / |x| per row                                   in: x */
     DEV_OP_COUNT
 } dev_op;
 
-typedef enum dev_act { DEV_ACT_SILU, DEV_ACT_GELU_TANH, DEV_ACT_GELU_ERF, DEV_ACT_RELU,
-                       DEV_ACT_GELU_QUICK, DEV_ACT_TANH, DEV_ACT_SIGMOID } dev_act;
+typedef enum dev_act {
+    DEV_ACT_SILU,      /* x / (1 + exp(-x)) */
+    DEV_ACT_GELU_TANH, /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+    DEV_ACT_GELU_ERF,  /* x/2 (1 + erf(x / sqrt(2))) */
+    DEV_ACT_RELU,
+    DEV_ACT_GELU_QUICK, /* x / (1 + exp(-1.702 x)) */
+    DEV_ACT_TANH,
+    DEV_ACT_SIGMOID,
+    DEV_ACT_COUNT
+} dev_act;
 
 typedef enum dev_pool { DEV_POOL_NONE, DEV_POOL_MEAN, DEV_POOL_FIRST, DEV_POOL_LAST } dev_pool;
 
@@ -65,14 +75,21 @@ typedef enum dev_place {
 } dev_place;
 
 /* The length of the last used dimension. */
-typedef enum dev_live { DEV_LIVE_FIXED, DEV_LIVE_TOKENS, DEV_LIVE_OUT_ROWS, DEV_LIVE_SEQS } dev_live;
+typedef enum dev_live {
+    DEV_LIVE_FIXED,
+    DEV_LIVE_TOKENS,
+    DEV_LIVE_OUT_ROWS,
+    DEV_LIVE_SEQS
+} dev_live;
 
 typedef struct dev_tensor {
-    dtype type;        /* DTYPE_ACT8 for quantised activations */
-    uint8_t n_dims;    /* used dimensions, 1 to 4 */
-    dev_live live;     /* of dimension n_dims - 1 */
-    int64_t ne[4];     /* unused dimensions are 1; a live dimension holds its planned maximum */
-    int64_t row_bytes; /* bytes from one row (of ne[0]) to the next; rows are contiguous in order */
+    dtype type;     /* DTYPE_ACT8 for quantised activations */
+    uint8_t n_dims; /* used dimensions, 1 to 4 */
+    dev_live live;  /* of dimension n_dims - 1 */
+    int64_t ne[4];  /* unused dimensions are 1; a live dimension holds its planned maximum */
+    int64_t
+        stride[4]; /* bytes from index i to i + 1 of dimension d; [0] is 0: the elements of a row
+                      are always next to each other. Activations of a view keep its parent's */
     dev_place place;
     const void *data; /* DEV_PLACE_WEIGHT: host address (a file mapping) */
     uint64_t offset;  /* DEV_PLACE_ARENA: bytes from the arena's start, 64-byte aligned */
@@ -82,21 +99,23 @@ typedef struct dev_tensor {
 enum { DEV_NODE_INPUTS = 6 };
 
 typedef struct dev_rope {
-    int32_t n_rot;        /* rotated dimensions, even */
-    bool neox;            /* pairs (i, i + n_rot/2) instead of (2i, 2i+1) */
-    float freq_base;      /* theta_i = pos * freq_base^(-2i/n_rot) */
-    float freq_scale;     /* 1 / linear factor */
-    float ext_factor;     /* YaRN mix; 0 = off */
-    float attn_factor;    /* multiplies cos and sin */
+    int32_t n_rot;     /* rotated dimensions, even */
+    bool neox;         /* pairs (i, i + n_rot/2) instead of (2i, 2i+1) */
+    float freq_base;   /* theta_i = pos * freq_base^(-2i/n_rot) */
+    float freq_scale;  /* 1 / linear factor */
+    float ext_factor;  /* YaRN mix; 0 = off */
+    float attn_factor; /* multiplies cos and sin; with ext_factor != 0 the device multiplies by
+                          YaRN's own 1 + 0.1 ln(1 / freq_scale) as well */
     float beta_fast, beta_slow;
     int32_t ctx_orig;
 } dev_rope;
 
 typedef struct dev_attention {
     float scale;
-    float softcap;    /* 0 = none: cap * tanh(x / cap) before the mask */
-    int32_t window;   /* 0 = none: a key is seen iff 0 <= pos_q - pos_k < window */
-    int32_t layer;    /* which layer's KV pages */
+    float softcap;  /* 0 = none: cap * tanh(x / cap) before the mask */
+    int32_t window; /* 0 = none: a key is seen iff 0 <= pos_q - pos_k < window; positions count
+                       from the sequence's start (index into its pages). ATTENTION_FULL: |..| */
+    int32_t layer;  /* which layer's KV pages */
     int32_t n_head_kv;
 } dev_attention;
 
@@ -106,11 +125,22 @@ typedef struct dev_node {
     const dev_tensor *out;                 /* NULL for KV_STORE */
     int32_t phase;                         /* set by the planner, ascending in list order */
     union {
-        struct { float eps; } norm;
-        struct { float scale, bias; } f; /* GET_ROWS, SCALE; SOFTCAP's cap is `scale` */
-        struct { dev_act act; } act;     /* ACT, GLU */
-        struct { dev_pool pool; } pool;
-        struct { bool renorm; float scale; } moe;
+        struct {
+            float eps;
+        } norm;
+        struct {
+            float scale, bias;
+        } f; /* GET_ROWS, SCALE; SOFTCAP's cap is `scale` */
+        struct {
+            dev_act act;
+        } act; /* ACT, GLU */
+        struct {
+            dev_pool pool;
+        } pool;
+        struct {
+            bool renorm;
+            float scale;
+        } moe;
         dev_rope rope;
         dev_attention attn; /* ATTENTION, ATTENTION_FULL, KV_STORE */
     } params;
@@ -130,17 +160,25 @@ typedef struct dev_program_spec {
 enum { DEV_INPUT_TOKENS, DEV_INPUT_POS, DEV_INPUT_OUT_ROWS, DEV_INPUT_TYPES, DEV_INPUT_COUNT };
 enum { DEV_OUTPUT_LOGITS, DEV_OUTPUT_EMBED, DEV_OUTPUT_COUNT };
 
-/* The paged KV cache as attention sees it. One page holds page_tokens tokens of every layer:
- * [layer][k then v][kv head][page_tokens][head_dim] of `type` (F16). */
+/* The paged KV cache as attention sees it. One page holds page_tokens tokens of every layer, as
+ * `type` (F16): [layer] { k [kv head][head_dim_k][page_tokens], v [kv
+ * head][page_tokens][head_dim_v] }. Keys are stored transposed so that scores of 32 keys are
+ * computed side by side without sums across a register; whoever copies pages copies whole pages and
+ * need not care. */
+enum { DEV_KV_PAGE_TOKENS = 32 };
+
 typedef struct dev_kv_shape {
     int32_t n_layers;
-    int32_t n_head_kv;   /* the same for all layers in one pool */
+    int32_t n_head_kv; /* the same for all layers in one pool */
     int32_t head_dim_k, head_dim_v;
-    int32_t page_tokens; /* a power of two */
+    int32_t page_tokens; /* DEV_KV_PAGE_TOKENS */
     dtype type;
 } dev_kv_shape;
 
 uint64_t dev_kv_page_bytes(const dev_kv_shape *s);
+
+/* "rms_norm", for messages and profiles. Never NULL. */
+const char *dev_op_name(dev_op op);
 
 /* One sequence's part of a step: tokens [first_tok, first_tok + n_tok) of the step's token list are
  * its newest tokens, at positions pos[first_tok].. and so on; kv_len counts the tokens in its pages
@@ -156,7 +194,7 @@ typedef struct dev_step {
     const int32_t *inputs[DEV_INPUT_COUNT]; /* token ids [n_tokens], positions [n_tokens], rows
                                                [n_out_rows], token types [n_tokens] or NULL */
     float *outputs[DEV_OUTPUT_COUNT];       /* host memory: logits [n_out_rows, V], embeddings */
-    const dev_seq *seqs;                    /* [n_seqs], ordered by first_tok, covering all tokens */
+    const dev_seq *seqs; /* [n_seqs], ordered by first_tok, covering all tokens */
     const dev_kv_shape *kv_shape;
     void *kv_pool; /* device memory of the pages; NULL when the program has no ATTENTION */
 } dev_step;
