@@ -19,6 +19,7 @@
 /* Models */
 #define LIMIT_VOCAB (1u << 22)
 #define LIMIT_TOKEN_BYTES (1u << 16)
+#define LIMIT_TOK_TEXT_BYTES (256u << 20)
 #define LIMIT_LAYERS 1024
 #define LIMIT_CTX_TOKENS (1u << 24)
 
