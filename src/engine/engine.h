@@ -14,13 +14,13 @@ typedef struct engine engine;
 typedef struct engine_stream engine_stream;
 
 typedef struct engine_config {
-    int32_t n_threads;           /* 0 = physical cores */
-    uint64_t budget_bytes;       /* ledger; 0 = a share of what the device has */
-    int64_t keep_alive_ns;       /* default for jobs that do not say; CLOCK_FOREVER = never unload */
-    int32_t max_queue;           /* waiting jobs before ERR_BUSY; default 512 */
-    int32_t max_loaded_models;   /* 0 = no bound but memory */
-    int32_t max_parallel;        /* running sequences per model; 0 = a sensible default */
-    int32_t default_ctx;         /* OLLAMA_CONTEXT_LENGTH; 0 = 4096 */
+    int32_t n_threads;         /* 0 = physical cores */
+    uint64_t budget_bytes;     /* ledger; 0 = a share of what the device has */
+    int64_t keep_alive_ns;     /* default for jobs that do not say; CLOCK_FOREVER = never unload */
+    int32_t max_queue;         /* waiting jobs before ERR_BUSY; default 512 */
+    int32_t max_loaded_models; /* 0 = no bound but memory */
+    int32_t max_parallel;      /* running sequences per model; 0 = a sensible default */
+    int32_t default_ctx;       /* OLLAMA_CONTEXT_LENGTH; 0 = 4096 */
 } engine_config;
 
 err_code engine_create(const engine_config *c, engine **ret, err *e);
@@ -28,8 +28,8 @@ void engine_destroy(engine **eng); /* cancels everything, waits for the engine t
 
 /* Which weights. Two specs with equal paths share one resident model. */
 typedef struct engine_model {
-    str path; /* absolute path of the GGUF blob */
-    str name; /* what users call it, for listings and messages: "smollm2:135m" */
+    str path;   /* absolute path of the GGUF blob */
+    str name;   /* what users call it, for listings and messages: "smollm2:135m" */
     str digest; /* of the manifest, for listings */
 } engine_model;
 
@@ -41,8 +41,8 @@ typedef enum engine_job_kind {
 } engine_job_kind;
 
 typedef enum engine_prompt_kind {
-    ENGINE_PROMPT_RAW,      /* `text` as it is; special tokens in it are parsed, as Ollama's raw */
-    ENGINE_PROMPT_MESSAGES  /* `messages` through the chat template; user text stays text */
+    ENGINE_PROMPT_RAW,     /* `text` as it is; special tokens in it are parsed, as Ollama's raw */
+    ENGINE_PROMPT_MESSAGES /* `messages` through the chat template; user text stays text */
 } engine_prompt_kind;
 
 typedef enum engine_think { ENGINE_THINK_DEFAULT, ENGINE_THINK_OFF, ENGINE_THINK_ON } engine_think;
@@ -50,57 +50,61 @@ typedef enum engine_think { ENGINE_THINK_DEFAULT, ENGINE_THINK_OFF, ENGINE_THINK
 typedef struct engine_prompt {
     engine_prompt_kind kind;
     str text;
-    const value *messages;   /* list of maps: role, content, thinking, tool_calls, name ... */
-    const value *tools;      /* list or NULL */
-    str template_text;       /* replaces the model's own chat template when len > 0 */
+    const value *messages; /* list of maps: role, content, thinking, tool_calls, name ... */
+    const value *tools;    /* list or NULL */
+    str template_text;     /* replaces the model's own chat template when len > 0 */
     engine_think think;
-    str think_level;         /* "low", "medium", "high", "max" or empty */
-    bool continue_last;      /* the last message is an assistant's: continue it */
-    const int32_t *context;  /* tokens put in front of everything (/api/generate's context) */
+    str think_level;        /* "low", "medium", "high", "max" or empty */
+    bool continue_last;     /* the last message is an assistant's: continue it */
+    const int32_t *context; /* tokens put in front of everything (/api/generate's context) */
     size_t n_context;
-    bool truncate;           /* drop oldest messages, or cut raw text, until it fits; else error */
-    bool shift;              /* keep generating when the context is full by dropping old tokens */
+    bool truncate; /* drop oldest messages, or cut raw text, until it fits; else error */
+    bool shift;    /* keep generating when the context is full by dropping old tokens */
     int32_t n_keep;
 } engine_prompt;
 
 typedef struct engine_job_spec {
     engine_job_kind kind;
     engine_model model;
-    str user;              /* fairness key; may be empty */
-    int32_t n_ctx;         /* 0 = default; clamped to the trained length */
+    str user;        /* fairness key; may be empty */
+    int32_t n_ctx;   /* 0 = default; clamped to the trained length */
+    bool background; /* yields to every other class (titles, tags, batch work) */
     bool keep_alive_set;
     int64_t keep_alive_ns; /* CLOCK_FOREVER = never; 0 = unload as soon as the request ends */
 
     /* GENERATE */
     engine_prompt prompt;
     llm_sample_params sample;
-    int32_t n_predict;     /* < 0: until the end or 10 * n_ctx; 0 counts as unset (see ollama) */
+    int32_t n_predict; /* < 0: until the end or 10 * n_ctx; 0 counts as unset (see ollama) */
     const str *stop;
     size_t n_stop;
     bool logprobs;
     int32_t top_logprobs;
-    bool render_only;      /* answer with the rendered prompt, run nothing */
+    bool render_only; /* answer with the rendered prompt, run nothing */
 
     /* EMBED */
     const str *inputs;
     size_t n_inputs;
-    bool embed_truncate;   /* cut over-long inputs silently; else ERR_INVALID */
+    bool embed_truncate; /* cut over-long inputs silently; else ERR_INVALID */
     bool embed_normalize;
     int32_t embed_dimensions; /* 0 = all; cut, then normalised again */
 } engine_job_spec;
 
 typedef enum engine_event_kind {
-    ENGINE_EVENT_QUEUED,   /* place in the queue changed */
-    ENGINE_EVENT_LOADING,  /* bytes done and total of the model load */
-    ENGINE_EVENT_PROMPT,   /* prompt tokens done and total */
-    ENGINE_EVENT_TEXT,     /* generated text, whole UTF-8 characters, stop strings already held back */
-    ENGINE_EVENT_EMBEDDING,/* one vector, in input order */
-    ENGINE_EVENT_DONE,     /* last event of a job that succeeded */
-    ENGINE_EVENT_ERROR     /* last event of a job that failed */
+    ENGINE_EVENT_QUEUED,  /* place in the queue changed */
+    ENGINE_EVENT_LOADING, /* bytes done and total of the model load */
+    ENGINE_EVENT_PROMPT,  /* prompt tokens done and total */
+    ENGINE_EVENT_TEXT, /* generated text, whole UTF-8 characters, stop strings already held back */
+    ENGINE_EVENT_EMBEDDING, /* one vector, in input order */
+    ENGINE_EVENT_DONE,      /* last event of a job that succeeded */
+    ENGINE_EVENT_ERROR      /* last event of a job that failed */
 } engine_event_kind;
 
 typedef enum engine_done_reason {
-    ENGINE_DONE_STOP, ENGINE_DONE_LENGTH, ENGINE_DONE_LOAD, ENGINE_DONE_UNLOAD
+    ENGINE_DONE_STOP,
+    ENGINE_DONE_LENGTH,
+    ENGINE_DONE_LOAD,
+    ENGINE_DONE_UNLOAD
 } engine_done_reason;
 
 typedef struct engine_logprob {
@@ -112,47 +116,63 @@ typedef struct engine_logprob {
 
 typedef struct engine_event {
     engine_event_kind kind;
-    int64_t n_done, n_total; /* QUEUED (place, waiting), LOADING, PROMPT */
-    str text;                /* TEXT; DONE of render_only: the rendered prompt */
+    int64_t n_done, n_total;        /* QUEUED (place, waiting), LOADING, PROMPT */
+    str text;                       /* TEXT; DONE of render_only: the rendered prompt */
     const engine_logprob *logprobs; /* TEXT: one per token that this text holds */
     size_t n_logprobs;
-    const float *vec;        /* EMBEDDING [n_vec] */
+    const float *vec; /* EMBEDDING [n_vec] */
     size_t n_vec;
-    size_t index;            /* EMBEDDING: which input */
+    size_t index; /* EMBEDDING: which input */
     /* DONE */
     engine_done_reason reason;
     int64_t load_ns, prompt_ns, eval_ns, total_ns;
-    int64_t n_prompt_tokens;  /* all of the prompt, cached or not */
+    int64_t n_prompt_tokens; /* all of the prompt, cached or not */
     int64_t n_cached_tokens;
     int64_t n_eval_tokens;
-    const int32_t *context;   /* prompt and output tokens */
+    const int32_t *context; /* prompt and output tokens */
     size_t n_context;
     /* ERROR */
     err error;
 } engine_event;
 
-/* Queues a job. ERR_BUSY when the queue is full (nothing is queued then). `notify` may be NULL. */
+/* Queues a job. ERR_BUSY when the queue is full (nothing is queued then), ERR_INVALID for a spec
+ * that can never run. `notify` may be NULL; it is called with the stream locked, so it must not
+ * call engine_stream_* itself. Everything else that goes wrong comes as an ERROR event. */
 err_code engine_submit(engine *eng, const engine_job_spec *spec, void (*notify)(void *arg),
                        void *arg, engine_stream **ret, err *e);
 
 /* Takes the next event if there is one; its pointers live until the next call on this stream.
- * False: nothing now (see engine_stream_wait or notify). */
+ * False: nothing now (see engine_stream_wait or notify), or the last event was taken. One thread
+ * at a time reads a stream. A slow reader costs bounded memory: texts waiting to be read are
+ * joined, progress events replace each other, embedding jobs pause, and a generation that nobody
+ * reads ends with ERR_LIMIT after LIMIT_STREAM_BYTES. */
 bool engine_stream_next(engine_stream *s, engine_event *ret);
 /* Blocks until an event is there or timeout_ns is over (tests, command line). */
 bool engine_stream_wait(engine_stream *s, int64_t timeout_ns, engine_event *ret);
-void engine_stream_cancel(engine_stream *s);   /* the job ends within one step with ERR_CANCELLED */
-void engine_stream_destroy(engine_stream **s); /* cancels if unfinished; notify is not called after */
+void engine_stream_cancel(engine_stream *s); /* the job ends within one step with ERR_CANCELLED */
+void engine_stream_destroy(
+    engine_stream **s); /* cancels if unfinished; notify is not called after */
 
 /* What is resident, for /api/ps and the scheduler page. */
 typedef struct engine_resident {
     engine_model model;
-    uint64_t size_bytes;    /* weights, KV pages, arenas now reserved */
-    uint64_t device_bytes;  /* the part on a graphics card */
+    uint64_t size_bytes;     /* weights, KV pages, arenas now reserved */
+    uint64_t device_bytes;   /* the part on a graphics card */
     int64_t expires_wall_ns; /* CLOCK_FOREVER = never */
     int32_t n_ctx;
     int32_t n_running;
 } engine_resident;
 const engine_resident *engine_residents(engine *eng, arena *a, size_t *ret_n);
+
+/* The ledger and the queue at this moment. */
+typedef struct engine_stats {
+    uint64_t budget_bytes;
+    uint64_t weight_bytes, kv_bytes, plan_bytes, staging_bytes; /* reserved now */
+    int32_t n_waiting, n_running;
+    int32_t max_queue;
+    int64_t device_ns; /* time spent inside steps since the start */
+} engine_stats;
+void engine_get_stats(engine *eng, engine_stats *ret);
 
 /* Facts of a model file, read without making it resident: for /api/show, /api/tags, create. */
 typedef struct engine_file_tensor {
@@ -167,14 +187,16 @@ typedef struct engine_file_info {
     int64_t n_params;
     int32_t ctx_train;
     int32_t n_embd;
-    str file_type;       /* "Q4_K_M" */
+    str file_type; /* "Q4_K_M" */
     bool can_generate, can_embed, has_tools, has_thinking, has_insert;
-    str chat_template;   /* as in the file; may be empty */
-    const value *kv;     /* map key -> value; long arrays cut to an empty list unless verbose */
+    str chat_template; /* as in the file; may be empty */
+    const value *kv;   /* map key -> value; long arrays cut to an empty list unless verbose */
     const engine_file_tensor *tensors;
     size_t n_tensors;
 } engine_file_info;
-err_code engine_file_read(str path, bool verbose, arena *a, engine_file_info *ret, err *e);
+/* Everything in *ret lives in `a`. Short answers are cached by path, size and time of change. */
+err_code engine_file_read(engine *eng, str path, bool verbose, arena *a, engine_file_info *ret,
+                          err *e);
 
 /* Tokenises or writes back with a model file's vocabulary (loads only its metadata; cached). */
 err_code engine_tokenize(engine *eng, str path, str text, bool add_special, arena *a,
