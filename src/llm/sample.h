@@ -31,9 +31,12 @@ typedef struct llm_logprob {
 
 llm_sampler *llm_sampler_create(const llm_sample_params *p, int32_t n_vocab);
 void llm_sampler_destroy(llm_sampler **s);
-void llm_sampler_accept(llm_sampler *s, int32_t id); /* prompt and generated tokens, for penalties */
+void llm_sampler_accept(llm_sampler *s,
+                        int32_t id); /* prompt and generated tokens, for penalties */
 
-/* logits [V] is scratch afterwards. n_top: how many of the best to report (0 to 20) in ret_top;
- * *ret_logprob is the chosen token's. ERR_DEVICE when the logits hold NaN. */
+/* logits [V] is scratch afterwards. n_top: how many of the best to report (0 to 20, at most V) in
+ * ret_top, best first; *ret_logprob is the chosen token's (both from the logits as they came,
+ * before penalties). ret_logprob may be NULL when nobody wants to know: that saves a pass.
+ * ERR_DEVICE when the logits hold NaN or nothing but infinities. */
 err_code llm_sampler_draw(llm_sampler *s, float *logits, int n_top, int32_t *ret_id,
                           float *ret_logprob, llm_logprob *ret_top, err *e);
