@@ -1,0 +1,41 @@
+/* What the builder (build.c) and the planner (plan.c) share; nobody else includes this. */
+#pragma once
+#include "base/vec.h"
+#include "graph/graph.h"
+
+/* One stretch of memory that a node writes; tensors and their views point to it. */
+typedef struct graph_buf {
+    uint64_t n_bytes;
+    int32_t n_readers;    /* node inputs that refer to it */
+    int32_t writer;       /* node index in build order, -1 = none */
+    int32_t output_slot;  /* DEV_OUTPUT_*, or -1 */
+    int32_t phase_first;  /* the writer's phase */
+    int32_t phase_last;   /* the last reader's phase */
+    int32_t n_last;       /* readers in phase_last */
+    struct graph_buf *in; /* shares this one's memory (written in place), or NULL */
+    uint64_t offset;      /* in the step's arena, once planned */
+} graph_buf;
+
+typedef struct graph_tensor {
+    dev_tensor t;                    /* first: a graph_t points here */
+    graph_buf *buf;                  /* NULL for weights and inputs */
+    uint64_t buf_offset;             /* of a view's first element */
+    const struct graph_tensor *act8; /* the quantised copy, made once */
+    bool is_view;
+} graph_tensor;
+
+typedef struct graph_node {
+    dev_node n;
+    bool dead; /* fused into another node */
+} graph_node;
+
+struct graph {
+    arena *mem;
+    graph_params params;
+    VEC(graph_node) nodes;
+    VEC(graph_tensor *) tensors;
+    VEC(graph_buf *) bufs;
+    const graph_tensor *inputs[DEV_INPUT_COUNT];
+    graph_tensor *bad; /* what builder functions return after the first mistake */
+    err first;         /* the first mistake */
+};

@@ -1,0 +1,21 @@
+/* Tables of float kernels, one per level, filled once. */
+#include "kern/kern_vec.h"
+#include "kern/ref/vec_ref.h"
+#include <assert.h>
+#include <pthread.h>
+
+enum { KERN_LEVEL_COUNT = 3 };
+static kern_vec tables[KERN_LEVEL_COUNT];
+
+static void fill_tables(void) {
+    for (int level = 0; level < KERN_LEVEL_COUNT; level++) {
+        kern_vec_init_ref(&tables[level]);
+    }
+}
+
+const kern_vec *kern_vec_get(int level) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fill_tables);
+    assert((unsigned)level < KERN_LEVEL_COUNT);
+    return &tables[level];
+}
