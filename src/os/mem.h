@@ -21,7 +21,7 @@ enum {
 };
 
 /* Allocates n_bytes (0 gives an empty block). NOMEM with both numbers when the system refuses, or
- * when TOUCH is asked for and it is more than mem_info's available bytes. */
+ * when TOUCH is asked for and it is more than the available bytes. */
 err_code os_mem_alloc(uint64_t n_bytes, unsigned flags, os_mem *ret, err *e);
 void os_mem_free(os_mem *m); /* leaves it empty; an empty one is allowed */
 
