@@ -100,7 +100,12 @@ tsan-build:
 tsan: tsan-build
 	@tools/test tsan
 
-bench: all
+BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+$(BUILD)/bench/%: bench/%.c $(BUILD)/libhob.a
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -MMD -MP $(LDFLAGS) -o $@ $< $(BUILD)/libhob.a $(LDLIBS)
+
+bench: all $(BENCH_BIN)
 	@bench/run
 
 web:

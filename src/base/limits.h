@@ -40,3 +40,4 @@
 #define LIMIT_STREAM_BYTES (8u << 20)  /* events of one job that nobody has read yet */
 #define LIMIT_QUEUE_JOBS 65536         /* upper bound of max_queue */
 #define LIMIT_PARALLEL 256             /* upper bound of max_parallel */
+#define LIMIT_HTTP_IDLE_S 75 /* a request must make progress; answers have no time limit */

@@ -58,13 +58,8 @@ void value_push(arena *a, value *list, value *item) {
     list->as.list.items[list->as.list.len++] = item;
 }
 
-void value_set(arena *a, value *map, str key, value *val) {
+void value_add(arena *a, value *map, str key, value *val) {
     assert(map->kind == VALUE_MAP);
-    for (size_t i = 0; i < map->as.map.len; i++) {
-        if (!str_eq(map->as.map.pairs[i].key, key)) continue;
-        map->as.map.pairs[i].val = val;
-        return;
-    }
     if (map->as.map.len == map->as.map.cap) {
         size_t cap = map->as.map.cap ? map->as.map.cap * 2 : 4;
         value_pair *pairs = ARENA_ARRAY(a, value_pair, cap);
@@ -73,6 +68,16 @@ void value_set(arena *a, value *map, str key, value *val) {
         map->as.map.cap = cap;
     }
     map->as.map.pairs[map->as.map.len++] = (value_pair){str_dup(a, key), val};
+}
+
+void value_set(arena *a, value *map, str key, value *val) {
+    assert(map->kind == VALUE_MAP);
+    for (size_t i = 0; i < map->as.map.len; i++) {
+        if (!str_eq(map->as.map.pairs[i].key, key)) continue;
+        map->as.map.pairs[i].val = val;
+        return;
+    }
+    value_add(a, map, key, val);
 }
 
 value *value_get(const value *map, str key) {

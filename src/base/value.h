@@ -51,4 +51,5 @@ value *value_list(arena *a);
 value *value_map(arena *a);
 void value_push(arena *a, value *list, value *item);
 void value_set(arena *a, value *map, str key, value *val); /* replaces; copies the key */
+void value_add(arena *a, value *map, str key, value *val); /* the caller knows the key is new */
 value *value_get(const value *map, str key);               /* NULL when absent or not a map */

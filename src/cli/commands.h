@@ -1,0 +1,33 @@
+/* The commands behind cli_main, one function each: argv[0] is the command's own name.
+ * Each returns the process's exit status and prints its own errors as "Error: ...". */
+#pragma once
+#include "cli/cli.h"
+#include "cli/client.h"
+
+typedef struct cli_context {
+    const cli_env *env;
+    cli_client *client;
+} cli_context;
+
+int cmd_list(cli_context *c, int argc, char **argv);
+int cmd_ps(cli_context *c, int argc, char **argv);
+int cmd_show(cli_context *c, int argc, char **argv);
+int cmd_cp(cli_context *c, int argc, char **argv);
+int cmd_rm(cli_context *c, int argc, char **argv);
+int cmd_stop(cli_context *c, int argc, char **argv);
+int cmd_create(cli_context *c, int argc, char **argv);
+int cmd_run(cli_context *c, int argc, char **argv);
+int cmd_version(cli_context *c, int argc, char **argv);
+
+/* Prints "Error: ..." and returns 1. */
+int cli_fail(const err *e);
+int cli_usage(const char *text); /* prints it to standard error and returns 1 */
+
+/* Finds "--name VALUE" or "--name=VALUE" (or a one-letter "-x VALUE") at argv[*i]; moves *i past
+ * the value. *ret_value is "" for a flag that stands alone when takes_value is false. */
+bool cli_flag(int argc, char **argv, int *i, const char *name, char letter, bool takes_value,
+              const char **ret_value);
+
+/* The terminal chat. `options` is what run's flags said; see run.h. */
+struct run_session;
+int chat_loop(cli_context *c, struct run_session *s);

@@ -1,0 +1,78 @@
+/* The HTTP server: connections, routes, requests and answers (libmicrohttpd).
+ *
+ * A handler runs on an HTTP thread when the request's body is complete and answers before it
+ * returns, or makes an http_stream (http/stream.h) and answers later from any thread. A request and
+ * its arena live until its answer is sent or its client is gone. HTTP knows no model: it serves a
+ * table of routes. Wrong method: 405 with Allow; unknown path: 404; both as text, as clients of the
+ * chat API expect. The Host header is checked on loopback and Origin everywhere before any handler.
+ * Threads: create and destroy from one; the rest says for itself. */
+#pragma once
+#include "base/err.h"
+#include "base/str.h"
+#include <jansson.h>
+
+typedef struct http_server http_server;
+typedef struct http_request http_request;
+
+/* An address to listen on or talk to: `[scheme://]host[:port][/path]`. */
+typedef struct http_addr {
+    char host[256]; /* name or literal, without brackets */
+    int port;
+    bool tls;
+    bool off; /* the text was "off" */
+} http_addr;
+
+/* OLLAMA_HOST's rules: default port unless a scheme gives 80 or 443; a port that is not one counts
+ * as the default; an empty host is 127.0.0.1. Never fails. */
+http_addr http_addr_parse(const char *text, int default_port);
+/* "http://host:port" with brackets around IPv6 literals; an unspecified address becomes loopback.
+ */
+void http_addr_url(const http_addr *addr, char *out, size_t n_bytes);
+bool http_addr_is_loopback(const http_addr *addr);
+
+typedef void (*http_handler)(http_request *r, void *ctx);
+
+/* A body that is handed over in pieces instead of being collected (blob uploads). begin may answer
+ * at once (then the body is dropped); piece returns false to stop reading. The handler runs last.
+ */
+typedef struct http_sink {
+    void *(*begin)(http_request *r, void *ctx); /* NULL: answered already */
+    bool (*piece)(void *sink, const void *bytes, size_t n_bytes);
+    void (*abandon)(void *sink); /* the client went away before the end */
+} http_sink;
+
+typedef struct http_route {
+    const char *method;
+    const char *pattern; /* "/api/blobs/:digest"; a parameter is one segment, "*rest" all others */
+    http_handler handler;
+    const http_sink *sink; /* NULL: the body is collected */
+} http_route;
+
+typedef struct http_config {
+    http_addr addr;           /* port 0 = any free one */
+    const http_route *routes; /* [n_routes], borrowed */
+    size_t n_routes;
+    void *ctx;           /* for the handlers */
+    const char *origins; /* OLLAMA_ORIGINS: more allowed origins, comma list, '*' wildcards */
+} http_config;
+
+err_code http_server_create(const http_config *c, http_server **ret, err *e);
+/* Stops accepting, cancels the streams, lets answers under way finish (at most 5 s), ends. */
+void http_server_destroy(http_server **s);
+int http_server_port(const http_server *s);
+
+/* The request. Strings live as long as it does. */
+str http_request_method(const http_request *r);
+str http_request_path(const http_request *r);
+str http_request_param(const http_request *r, const char *name); /* of the pattern; decoded */
+str http_request_query(const http_request *r, const char *name); /* empty when absent */
+str http_request_header(const http_request *r, const char *name);
+str http_request_body(const http_request *r);
+void *http_request_sink(const http_request *r); /* what http_sink.begin returned */
+arena *http_request_arena(http_request *r);
+
+/* Answers: once per request, from its handler. The body is copied. */
+void http_reply(http_request *r, int status, const char *content_type, str body);
+void http_reply_text(http_request *r, int status, const char *text);
+void http_reply_json(http_request *r, int status, const json_t *body);
+void http_reply_header(http_request *r, const char *name, const char *text); /* before replying */

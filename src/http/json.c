@@ -1,0 +1,243 @@
+/* JSON as requests send it and as Go's encoder would answer. */
+#include "http/json.h"
+#include "base/limits.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool depth_ok(str text) {
+    int depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        if (in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '[' || c == '{') {
+            if (++depth > LIMIT_JSON_DEPTH) return false;
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+    return true;
+}
+
+/* Each byte that is not UTF-8 becomes U+FFFD, as Go's decoder does. */
+static void repair(buf *out, str text) {
+    for (size_t pos = 0; pos < text.len;) {
+        size_t from = pos;
+        uint32_t c = str_utf8_next(text, &pos);
+        if (c == 0xFFFD)
+            buf_put_utf8(out, c);
+        else
+            buf_put(out, text.ptr + from, pos - from);
+    }
+}
+
+err_code json_parse(str text, json_t **ret_v, err *e) {
+    size_t flags = JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL;
+    if (!depth_ok(text)) FAIL(e, FORMAT, "JSON is nested deeper than %d levels", LIMIT_JSON_DEPTH);
+    buf repaired = {0};
+    if (!str_is_utf8(text)) {
+        repair(&repaired, text);
+        text = buf_str(&repaired);
+    }
+    json_error_t at;
+    json_t *v = json_loadb(text.ptr, text.len, flags, &at);
+    if (!v && json_error_code(&at) == json_error_numeric_overflow)
+        v = json_loadb(text.ptr, text.len, flags | JSON_DECODE_INT_AS_REAL, &at);
+    buf_finish(&repaired);
+    if (!v) FAIL(e, FORMAT, "invalid JSON at line %d, column %d: %s", at.line, at.column, at.text);
+    *ret_v = v;
+    return ERR_OK;
+}
+
+static void put_string(buf *out, str s) {
+    static const char hex[] = "0123456789abcdef";
+    buf_put_char(out, '"');
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c == '"' || c == '\\') {
+            buf_put_char(out, '\\');
+            buf_put_char(out, (char)c);
+        } else if (c == '\n')
+            buf_put(out, "\\n", 2);
+        else if (c == '\r')
+            buf_put(out, "\\r", 2);
+        else if (c == '\t')
+            buf_put(out, "\\t", 2);
+        else if (c == '\b')
+            buf_put(out, "\\b", 2);
+        else if (c == '\f')
+            buf_put(out, "\\f", 2);
+        else if (c < 0x20 || c == '<' || c == '>' || c == '&') {
+            char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+            buf_put(out, u, 6);
+        } else if (c == 0xE2 && i + 2 < s.len && (unsigned char)s.ptr[i + 1] == 0x80 &&
+                   ((unsigned char)s.ptr[i + 2] & 0xFE) == 0xA8) {
+            buf_putf(out, "\\u202%c", (unsigned char)s.ptr[i + 2] == 0xA8 ? '8' : '9');
+            i += 2;
+        } else {
+            buf_put_char(out, (char)c);
+        }
+    }
+    buf_put_char(out, '"');
+}
+
+/* The shortest of %.1e .. %.17e that reads back as v, as a double or (single) a float. */
+static void shortest(char text[40], double v, bool single) {
+    for (int digits = 0; digits < 17; digits++) {
+        snprintf(text, 40, "%.*e", digits, v);
+        if (single ? strtof(text, NULL) == (float)v
+                   : !(strtod(text, NULL) < v) && !(strtod(text, NULL) > v))
+            return;
+    }
+}
+
+/* Go's encoder: plain digits from 1e-6 to 1e21, else an exponent without leading zeros. */
+static void put_number(buf *out, double v, bool single) {
+    if (!isfinite(v)) {
+        buf_put(out, "0", 1);
+        return;
+    }
+    char text[40];
+    shortest(text, v, single);
+    char *exp = strchr(text, 'e');
+    int e10 = (int)strtol(exp + 1, NULL, 10);
+    double magnitude = fabs(v);
+    if (magnitude > 0 && (magnitude < 1e-6 || magnitude >= 1e21)) {
+        *exp = '\0';
+        buf_putf(out, "%se%s%d", text, e10 < 0 ? "-" : "+", e10 < 0 ? -e10 : e10);
+        return;
+    }
+    int digits = (int)(exp - text) - (text[0] == '-') - 1; /* after the point, with the point */
+    if (digits > 0) digits--;
+    int decimals = digits - e10;
+    buf_putf(out, "%.*f", decimals > 0 ? decimals : 0, v);
+}
+
+void json_write_f32(buf *out, float v) {
+    put_number(out, (double)v, true);
+}
+
+void json_write(buf *out, const json_t *v) {
+    size_t i;
+    json_t *item;
+    const char *key;
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        buf_put_char(out, '{');
+        i = 0;
+        json_object_foreach((json_t *)(uintptr_t)v, key, item) {
+            if (i++) buf_put_char(out, ',');
+            put_string(out, str_from(key));
+            buf_put_char(out, ':');
+            json_write(out, item);
+        }
+        buf_put_char(out, '}');
+        break;
+    case JSON_ARRAY:
+        buf_put_char(out, '[');
+        json_array_foreach((json_t *)(uintptr_t)v, i, item) {
+            if (i) buf_put_char(out, ',');
+            json_write(out, item);
+        }
+        buf_put_char(out, ']');
+        break;
+    case JSON_STRING:
+        put_string(out, (str){json_string_value(v), json_string_length(v)});
+        break;
+    case JSON_INTEGER:
+        buf_putf(out, "%lld", (long long)json_integer_value(v));
+        break;
+    case JSON_REAL:
+        put_number(out, json_real_value(v), false);
+        break;
+    case JSON_TRUE:
+        buf_put_str(out, STR("true"));
+        break;
+    case JSON_FALSE:
+        buf_put_str(out, STR("false"));
+        break;
+    case JSON_NULL:
+        buf_put_str(out, STR("null"));
+        break;
+    }
+}
+
+value *json_to_value(arena *a, const json_t *v) {
+    size_t i;
+    json_t *item;
+    const char *key;
+    value *out;
+    switch (json_typeof(v)) {
+    case JSON_OBJECT:
+        out = value_map(a);
+        json_object_foreach((json_t *)(uintptr_t)v, key, item)
+            value_add(a, out, str_from(key), json_to_value(a, item));
+        return out;
+    case JSON_ARRAY:
+        out = value_list(a);
+        json_array_foreach((json_t *)(uintptr_t)v, i, item)
+            value_push(a, out, json_to_value(a, item));
+        return out;
+    case JSON_STRING:
+        return value_str(a, (str){json_string_value(v), json_string_length(v)});
+    case JSON_INTEGER:
+        return value_int(a, json_integer_value(v));
+    case JSON_REAL:
+        return value_float(a, json_real_value(v));
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return value_bool(a, json_is_true(v));
+    case JSON_NULL:
+        break;
+    }
+    return value_null(a);
+}
+
+static json_t *string_of(str s) {
+    json_t *v = json_stringn(s.ptr ? s.ptr : "", s.len);
+    if (v) return v;
+    buf b = {0}; /* not UTF-8 */
+    repair(&b, s);
+    v = json_stringn(b.ptr ? b.ptr : "", b.len);
+    buf_finish(&b);
+    return v;
+}
+
+json_t *json_from_value(const value *v) {
+    json_t *out;
+    switch (v->kind) {
+    case VALUE_BOOL:
+        return json_boolean(v->as.boolean);
+    case VALUE_INT:
+        return json_integer(v->as.integer);
+    case VALUE_FLOAT:
+        return json_real(v->as.number);
+    case VALUE_STR:
+        return string_of(v->as.text);
+    case VALUE_LIST:
+        out = json_array();
+        for (size_t i = 0; i < v->as.list.len; i++)
+            json_array_append_new(out, json_from_value(v->as.list.items[i]));
+        return out;
+    case VALUE_MAP:
+        out = json_object();
+        for (size_t i = 0; i < v->as.map.len; i++) {
+            json_t *key = string_of(v->as.map.pairs[i].key);
+            json_object_set_new_nocheck(out, json_string_value(key),
+                                        json_from_value(v->as.map.pairs[i].val));
+            json_decref(key);
+        }
+        return out;
+    case VALUE_NULL:
+        break;
+    }
+    return json_null();
+}

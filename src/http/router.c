@@ -1,0 +1,84 @@
+/* Finds the route of a path: a short table, matched segment by segment. */
+#include "http/request.h"
+#include <string.h>
+
+/* Decodes %XX in place into the arena; a malformed escape stays as it is. */
+static str decode(arena *a, str s) {
+    char *out = str_cstr(a, s);
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        int hi = -1, lo = -1;
+        static const char hex[] = "0123456789abcdef";
+        if (s.ptr[i] == '%' && i + 2 < s.len) {
+            const char *h = strchr(hex, s.ptr[i + 1] | 0x20), *l = strchr(hex, s.ptr[i + 2] | 0x20);
+            if (h && l && *h && *l) hi = (int)(h - hex), lo = (int)(l - hex);
+        }
+        if (hi >= 0 && lo >= 0) {
+            out[n++] = (char)(hi << 4 | lo);
+            i += 2;
+        } else {
+            out[n++] = s.ptr[i];
+        }
+    }
+    out[n] = '\0';
+    return (str){out, n};
+}
+
+static bool match(const char *pattern, http_request *r) {
+    str p = str_from(pattern), path = r->path;
+    r->n_params = 0;
+    while (p.len && path.len) {
+        if (p.ptr[0] == ':' || p.ptr[0] == '*') {
+            size_t name_len = 1;
+            while (name_len < p.len && p.ptr[name_len] != '/') name_len++;
+            ptrdiff_t slash = p.ptr[0] == '*' ? -1 : str_find_char(path, '/');
+            size_t n = slash < 0 ? path.len : (size_t)slash;
+            if (n == 0 || r->n_params == HTTP_PARAMS_MAX) return false;
+            r->params[r->n_params++] =
+                (http_param){p.ptr + 1, name_len - 1, decode(r->arena, str_sub(path, 0, n))};
+            p = str_sub(p, name_len, p.len);
+            path = str_sub(path, n, path.len);
+        } else if (p.ptr[0] == path.ptr[0]) {
+            p = str_sub(p, 1, p.len);
+            path = str_sub(path, 1, path.len);
+        } else {
+            return false;
+        }
+    }
+    return p.len == 0 && path.len == 0;
+}
+
+const http_route *http_route_find(const http_server *s, http_request *r) {
+    for (size_t i = 0; i < s->config.n_routes; i++) {
+        const http_route *route = &s->config.routes[i];
+        if (str_eq(str_from(route->method), r->method) && match(route->pattern, r)) return route;
+    }
+    return NULL;
+}
+
+void http_route_reply_missing(http_request *r) {
+    const http_config *c = &r->server->config;
+    buf allow = {0};
+    str path = r->path;
+    for (size_t i = 0; i < c->n_routes; i++)
+        if (match(c->routes[i].pattern, r))
+            buf_putf(&allow, "%s%s", allow.len ? ", " : "", c->routes[i].method);
+    if (allow.len) {
+        http_reply_header(r, "Allow", str_cstr(r->arena, buf_str(&allow)));
+        http_reply_text(r, 405, "405 method not allowed");
+    } else if (path.len > 1 && str_ends(path, STR("/"))) {
+        r->path = str_sub(path, 0, path.len - 1); /* "/api/tags/" is told where to go */
+        bool exists = false;
+        for (size_t i = 0; i < c->n_routes && !exists; i++) exists = match(c->routes[i].pattern, r);
+        if (exists) http_reply_header(r, "Location", str_cstr(r->arena, r->path));
+        if (exists)
+            http_reply(r, 301, "text/html; charset=utf-8",
+                       str_fmt(r->arena, "<a href=\"" STR_FMT "\">Moved Permanently</a>.\n\n",
+                               STR_ARG(r->path)));
+        else
+            http_reply_text(r, 404, "404 page not found");
+    } else {
+        http_reply_text(r, 404, "404 page not found");
+    }
+    buf_finish(&allow);
+}

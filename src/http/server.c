@@ -1,0 +1,251 @@
+/* The server's life and a request's way through it.
+ *
+ * libmicrohttpd calls on_access first with the headers, then with pieces of the body, then once
+ * more when it is complete: there the handler runs. A request with a stream sleeps until somebody
+ * writes; on_access is then called again and http_stream_serve answers. Threads: HTTP_THREADS epoll
+ * threads of libmicrohttpd; a connection stays on one. */
+#include "base/limits.h"
+#include "http/json.h"
+#include "http/request.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+void http_queue(http_request *r, int status, struct MHD_Response *response) {
+    for (size_t i = 0; i < r->n_headers; i++)
+        MHD_add_response_header(response, r->headers[i].name, r->headers[i].text);
+    r->queued = MHD_queue_response(r->conn, (unsigned)status, response);
+    r->replied = true;
+    MHD_destroy_response(response);
+}
+
+void http_reply_header(http_request *r, const char *name, const char *text) {
+    if (r->n_headers == HTTP_HEADERS_MAX) return;
+    r->headers[r->n_headers].name = name;
+    r->headers[r->n_headers++].text = text;
+}
+
+void http_reply(http_request *r, int status, const char *content_type, str body) {
+    if (r->replied) return;
+    void *bytes = (void *)(uintptr_t)body.ptr;
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(body.len, bytes, MHD_RESPMEM_MUST_COPY);
+    if (content_type) MHD_add_response_header(response, "Content-Type", content_type);
+    http_queue(r, status, response);
+}
+
+void http_reply_text(http_request *r, int status, const char *text) {
+    http_reply(r, status, status < 400 ? "text/plain; charset=utf-8" : "text/plain",
+               str_from(text));
+}
+
+void http_reply_json(http_request *r, int status, const json_t *body) {
+    buf b = {0};
+    json_write(&b, body);
+    http_reply(r, status, "application/json; charset=utf-8", buf_str(&b));
+    buf_finish(&b);
+}
+
+str http_request_method(const http_request *r) {
+    return r->method;
+}
+str http_request_path(const http_request *r) {
+    return r->path;
+}
+str http_request_body(const http_request *r) {
+    return buf_str(&r->body);
+}
+void *http_request_sink(const http_request *r) {
+    return r->sink;
+}
+arena *http_request_arena(http_request *r) {
+    return r->arena;
+}
+
+str http_request_header(const http_request *r, const char *name) {
+    return str_from(MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name));
+}
+
+str http_request_query(const http_request *r, const char *name) {
+    return str_from(MHD_lookup_connection_value(r->conn, MHD_GET_ARGUMENT_KIND, name));
+}
+
+str http_request_param(const http_request *r, const char *name) {
+    for (size_t i = 0; i < r->n_params; i++)
+        if (str_eq((str){r->params[i].name, r->params[i].name_len}, str_from(name)))
+            return r->params[i].value;
+    return (str){0};
+}
+
+static http_request *request_create(http_server *s, struct MHD_Connection *conn, const char *url,
+                                    const char *method) {
+    http_request *r = NEW(http_request);
+    r->server = s;
+    r->conn = conn;
+    r->arena = arena_create(0);
+    r->queued = MHD_YES;
+    r->method = str_dup(r->arena, str_from(method));
+    r->path = str_dup(r->arena, str_from(url));
+    atomic_fetch_add(&s->n_active, 1);
+    return r;
+}
+
+/* The headers are here: who is it, where does it go, will the body be taken? */
+static void begin(http_request *r) {
+    if (!http_guard(r)) return;
+    r->route = http_route_find(r->server, r);
+    if (!r->route) {
+        http_route_reply_missing(r);
+        return;
+    }
+    if (r->route->sink) r->sink = r->route->sink->begin(r, r->server->config.ctx);
+}
+
+static void take_piece(http_request *r, const char *bytes, size_t n_bytes) {
+    if (r->replied || r->body_too_long) return; /* read on and drop, so that the answer arrives */
+    if (r->sink) {
+        if (!r->sink_done && !r->route->sink->piece(r->sink, bytes, n_bytes)) r->sink_done = true;
+    } else if (r->body.len + n_bytes > LIMIT_HTTP_BODY_BYTES) {
+        r->body_too_long = true;
+    } else {
+        buf_put(&r->body, bytes, n_bytes);
+    }
+}
+
+static enum MHD_Result finish(http_request *r) {
+    if (r->body_too_long) {
+        json_t *body =
+            json_pack("{s:o}", "error",
+                      json_sprintf("request body is larger than %u bytes", LIMIT_HTTP_BODY_BYTES));
+        http_reply_json(r, 413, body);
+        json_decref(body);
+    } else {
+        r->route->handler(r, r->server->config.ctx);
+    }
+    if (r->stream) return http_stream_serve(r);
+    if (!r->replied) http_reply_text(r, 500, "the handler did not answer");
+    return r->queued;
+}
+
+static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *n_data, void **con_cls) {
+    (void)version;
+    http_request *r = *con_cls;
+    if (!r) {
+        *con_cls = r = request_create(cls, conn, url, method);
+        begin(r);
+        return r->queued;
+    }
+    if (r->stream) return http_stream_serve(r);
+    if (r->replied && *n_data == 0) return r->queued;
+    if (*n_data) {
+        take_piece(r, data, *n_data);
+        *n_data = 0;
+        return MHD_YES;
+    }
+    return finish(r);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
+                         enum MHD_RequestTerminationCode code) {
+    (void)cls, (void)conn, (void)code;
+    http_request *r = *con_cls;
+    if (!r) return;
+    if (r->stream) http_stream_detach(r);
+    if (r->sink && r->route->sink->abandon) r->route->sink->abandon(r->sink);
+    atomic_fetch_sub(&r->server->n_active, 1);
+    buf_finish(&r->body);
+    arena_destroy(&r->arena);
+    mem_free(r);
+    *con_cls = NULL;
+}
+
+/* URLs stay as they came: the router decodes parameters itself, after cutting at slashes. */
+static size_t keep_escapes(void *cls, struct MHD_Connection *conn, char *text) {
+    (void)cls, (void)conn;
+    return strlen(text);
+}
+
+static void be_silent(void *cls, const char *fmt, va_list args) {
+    (void)cls, (void)fmt, (void)args;
+}
+
+static int listen_on(const http_addr *addr, err *e) {
+    char port[16];
+    snprintf(port, sizeof port, "%d", addr->port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL;
+    int rc = getaddrinfo(addr->host, port, &hints, &list);
+    if (rc)
+        return err_set(e, ERR_INVALID, "cannot resolve %s: %s", addr->host, gai_strerror(rc)), -1;
+    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+    if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (fd < 0 || bind(fd, list->ai_addr, list->ai_addrlen) || listen(fd, 511)) {
+        err_set(e, ERR_IO, "cannot listen on %s port %d: %s", addr->host, addr->port,
+                strerror(errno));
+        if (fd >= 0) close(fd);
+        fd = -1;
+    }
+    freeaddrinfo(list);
+    return fd;
+}
+
+static int port_of(int fd) {
+    struct sockaddr_storage a;
+    socklen_t n = sizeof a;
+    if (getsockname(fd, (struct sockaddr *)&a, &n)) return 0;
+    if (a.ss_family == AF_INET6) return ntohs(((struct sockaddr_in6 *)(void *)&a)->sin6_port);
+    return ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);
+}
+
+err_code http_server_create(const http_config *c, http_server **ret, err *e) {
+    int fd = listen_on(&c->addr, e);
+    if (fd < 0) return e->code;
+    http_server *s = NEW(http_server);
+    s->config = *c;
+    s->loopback = http_addr_is_loopback(&c->addr);
+    s->port = port_of(fd);
+    pthread_mutex_init(&s->streams_lock, NULL);
+    if (http_watch_start(s, e)) {
+        close(fd);
+        mem_free(s);
+        return e->code;
+    }
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_access, s, MHD_OPTION_EXTERNAL_LOGGER, be_silent, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_THREAD_POOL_SIZE,
+        (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIMIT_HTTP_CONNECTIONS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIMIT_HTTP_HEADER_BYTES,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)LIMIT_HTTP_IDLE_S, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, NULL, MHD_OPTION_END);
+    if (!s->daemon) {
+        http_watch_stop(s);
+        close(fd);
+        mem_free(s);
+        FAIL(e, IO, "the HTTP server on %s port %d did not start", c->addr.host, c->addr.port);
+    }
+    *ret = s;
+    return ERR_OK;
+}
+
+void http_server_destroy(http_server **ps) {
+    if (!ps || !*ps) return;
+    http_server *s = *ps;
+    MHD_socket fd = MHD_quiesce_daemon(s->daemon);
+    http_stream_cancel_all(s);
+    for (int i = 0; i < 500 && atomic_load(&s->n_active) > 0; i++) usleep(10000);
+    MHD_stop_daemon(s->daemon);
+    if (fd != MHD_INVALID_SOCKET) close(fd);
+    http_watch_stop(s);
+    pthread_mutex_destroy(&s->streams_lock);
+    mem_free(s);
+    *ps = NULL;
+}
+
+int http_server_port(const http_server *s) {
+    return s->port;
+}

@@ -1,0 +1,77 @@
+/* A blob in the making: bytes go to a temporary file and through SHA-256 at once. */
+#include "base/rng.h"
+#include "os/file.h"
+#include "store/store.h"
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct store_writer {
+    store *s;
+    EVP_MD_CTX *hash;
+    file_writer file;
+    char *part_path; /* a name of its own: the real one is not known before the end */
+};
+
+err_code store_writer_open(store *s, store_writer **ret, err *e) {
+    CLEANUP(arena_destroy) arena *a = arena_create(0);
+    /* A place in blobs/ that no digest can name. */
+    static const char zeros[] =
+        "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    str path = store_blob_path(s, a, STR(zeros));
+    uint64_t id;
+    rng_entropy(&id, sizeof id);
+    path = str_fmt(a, STR_FMT ".hob-%016llx", STR_ARG(str_sub(path, 0, path.len - 64)),
+                   (unsigned long long)id);
+    store_writer *w = NEW(store_writer);
+    w->s = s;
+    if (file_writer_open(path.ptr, &w->file, e)) {
+        mem_free(w);
+        return e->code;
+    }
+    w->part_path = mem_dup(path.ptr, path.len + 1);
+    w->hash = EVP_MD_CTX_new();
+    EVP_DigestInit_ex(w->hash, EVP_sha256(), NULL);
+    *ret = w;
+    return ERR_OK;
+}
+
+err_code store_writer_put(store_writer *w, const void *bytes, size_t n_bytes, err *e) {
+    EVP_DigestUpdate(w->hash, bytes, n_bytes);
+    return file_writer_put(&w->file, bytes, n_bytes, e);
+}
+
+void store_writer_abort(store_writer **pw) {
+    if (!pw || !*pw) return;
+    store_writer *w = *pw;
+    file_writer_abort(&w->file);
+    EVP_MD_CTX_free(w->hash);
+    mem_free(w->part_path);
+    mem_free(w);
+    *pw = NULL;
+}
+
+err_code store_writer_commit(store_writer **pw, str expect, arena *a, str *ret_digest, err *e) {
+    store_writer *w = *pw;
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    char text[72] = "sha256:";
+    EVP_DigestFinal_ex(w->hash, hash, NULL);
+    for (int i = 0; i < 32; i++) snprintf(text + 7 + 2 * i, 3, "%02x", hash[i]);
+    err_code code = ERR_OK;
+    if (expect.len && !str_eq(str_sub(expect, 7, 71), str_sub(str_from(text), 7, 71)))
+        code =
+            err_set(e, ERR_INVALID, "digest mismatch, expected \"sha256:" STR_FMT "\", got \"%s\"",
+                    STR_ARG(str_sub(expect, 7, 71)), text);
+    if (code == ERR_OK) code = file_writer_commit(&w->file, e);
+    if (code == ERR_OK) {
+        str path = store_blob_path(w->s, a, str_from(text));
+        if (rename(w->part_path, path.ptr)) {
+            unlink(w->part_path);
+            code = err_set(e, ERR_IO, "cannot name the blob %s", path.ptr);
+        }
+    }
+    if (code == ERR_OK) *ret_digest = str_dup(a, str_from(text));
+    store_writer_abort(pw);
+    return code;
+}

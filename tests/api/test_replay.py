@@ -1,0 +1,163 @@
+"""Replays what Ollama itself was asked and compares the answers.
+
+recorded/ollama.jsonl holds its requests and answers. Compared: status, content type, and the shape of every
+JSON object: field names, their order, their types; error texts word for word. DIFFERENCES lists what differs on
+purpose, with the reason; a difference that no longer shows is a failure too, so that the list stays true.
+"""
+import json
+import unittest
+from pathlib import Path
+
+from tests.api.harness import MODELS, Server, needs
+
+RECORDED = Path(__file__).parent / "recorded" / "ollama.jsonl"
+
+# Routes of the registry, of other dialects and of the cloud come later.
+LATER = ("/api/pull", "/api/push", "/api/me", "/v1/completions", "/v1/responses", "/v1/messages",
+         "/v1/images", "/v1/audio")
+
+# name of the request -> (what differs: a path into the answer, "status" or "all", reason)
+CONSTRAINED = ("all", "constrained output comes with the structured-output work")
+GO_TEXT = ("error", "Go's decoder text; ours names the field and both types")
+DIFFERENCES = {
+    "generate: model wrong type": GO_TEXT,
+    "generate: prompt wrong type": GO_TEXT,
+    "generate: body not JSON": GO_TEXT,
+    "generate: array": GO_TEXT,
+    "chat: content array": GO_TEXT,
+    "openai chat: temperature string": GO_TEXT,
+}
+
+
+def kind(v):
+    if isinstance(v, bool):
+        return "bool"
+    if isinstance(v, (int, float)):
+        return "number"
+    return {str: "string", list: "array", dict: "object", type(None): "null"}[type(v)]
+
+
+def compare(want, got, path, out):
+    """Appends (path, text) for every difference of shape."""
+    if kind(want) != kind(got):
+        out.append((path, f"type {kind(want)} wanted, got {kind(got)}: {json.dumps(got)[:200]}"))
+    elif isinstance(want, dict):
+        if list(want) != list(got):
+            out.append((path, f"fields {list(want)} wanted, got {list(got)}"))
+        for key in want:
+            if key in got:
+                compare(want[key], got[key], f"{path}.{key}" if path else key, out)
+    elif isinstance(want, list):
+        items = [v for v in want if not (isinstance(v, str) and " in all" in v)]
+        if bool(items) != bool(got):
+            out.append((path, f"{len(want)} items wanted, got {len(got)}"))
+        elif items and isinstance(items[0], (dict, list)):
+            compare(items[0], got[0], f"{path}[0]", out)
+            compare(items[-1], got[-1], f"{path}[-1]", out)
+    elif path.split(".")[-1] in ("error", "message", "done_reason", "finish_reason", "object", "role") \
+            and want != got:
+        out.append((path, f"{want!r} wanted, got {got!r}"))
+
+
+def expand(value):
+    """Undoes the recording's shortening of long prompts."""
+    if isinstance(value, str) and value.endswith(" characters") and " ... " in value:
+        text, _, n = value.rpartition(" ... ")
+        n = int(n.split()[0])
+        word = text.split()[0] + " "
+        return (word * (n // len(word) + 1))[:n]
+    if isinstance(value, dict):
+        return {k: expand(v) for k, v in value.items()}
+    return value
+
+
+def stream_of(response):
+    if "lines" in response:
+        return response["lines"]
+    if "events" in response:
+        return [e.removeprefix("data: ") for e in response["events"] if e.startswith("data: ")]
+    return None
+
+
+def parse_stream(data):
+    out = []
+    for line in data.decode().split("\n"):
+        line = line.removeprefix("data: ").strip()
+        if line:
+            out.append(line)
+    return out
+
+
+def compare_streams(want, got, out):
+    """First, second and last object of both streams; [DONE] where it is wanted."""
+    def load(lines):
+        return [json.loads(l) if isinstance(l, str) and l != "[DONE]" else l for l in lines]
+    want, got = load([l for l in want if "in all" not in str(l)[:40]]), load(got)
+    if (want[-1] == "[DONE]") != (got[-1] == "[DONE]"):
+        out.append(("stream", f"[DONE] wanted {want[-1] == '[DONE]'}, got {got[-1]!r}"))
+    want, got = [w for w in want if w != "[DONE]"], [g for g in got if g != "[DONE]"]
+    for i in (0, 1, -2, -1):
+        if len(want) > abs(i) and len(got) > abs(i):
+            compare(want[i], got[i], "", out)
+
+
+class Replay(unittest.TestCase):
+    pass
+
+
+def make_test(index, record):
+    name, request, response = record["name"], record["request"], record["response"]
+
+    def test(self):
+        # recorded as Latin-1 where it is not UTF-8
+        raw = request["raw"].encode("latin-1") if "raw" in request else None
+        status, headers, data = SERVER.request(request["method"], request["path"], expand(request.get("json")),
+                                               raw, request.get("headers"))
+        found = []
+        if status != response["status"]:
+            found.append(("status", f"{response['status']} wanted, got {status} {data[:300]!r}"))
+        else:
+            want_type = response["headers"].get("content-type", "").split(";")[0]
+            if want_type and headers.get("Content-Type", "").split(";")[0] != want_type \
+                    and not (want_type == "application/json" and status >= 400):
+                found.append(("content-type", f"{want_type} wanted, got {headers.get('Content-Type')}"))
+            if "json" in response:
+                compare(response["json"], json.loads(data), "", found)
+            elif stream_of(response) is not None:
+                compare_streams(stream_of(response), parse_stream(data), found)
+            elif response.get("body") != data.decode():
+                found.append(("body", f"{response.get('body')!r} wanted, got {data[:200]!r}"))
+        allowed = DIFFERENCES.get(name)
+        if allowed is None:
+            self.assertEqual(found, [], f"\n{json.dumps(request)[:400]}\n{data[:600]!r}")
+        else:
+            left = [f for f in found if allowed[0] != "all" and not f[0].startswith(allowed[0])]
+            self.assertEqual(left, [], f"beyond the difference meant ({allowed[1]})")
+            self.assertNotEqual(found, [], f"no longer differs: take {name!r} out of DIFFERENCES")
+
+    test.__doc__ = name
+    setattr(Replay, f"test_{index:03d}", test)
+
+
+for i, line in enumerate(RECORDED.read_text().splitlines()):
+    record = json.loads(line)
+    if "request" in record and not record["request"]["path"].startswith(LATER):
+        make_test(i, record)
+
+SERVER = None
+
+
+def setUpModule():
+    global SERVER
+    SERVER = Server(models=("smollm2:135m", "all-minilm", "gemma3:270m"))
+    SERVER.__enter__()
+
+
+def tearDownModule():
+    SERVER.__exit__()
+
+
+Replay = needs(*MODELS)(Replay)
+
+if __name__ == "__main__":
+    unittest.main()
