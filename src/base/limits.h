@@ -22,6 +22,12 @@
 #define LIMIT_TOK_TEXT_BYTES (256u << 20)
 #define LIMIT_LAYERS 1024
 #define LIMIT_CTX_TOKENS (1u << 24)
+#define LIMIT_EMBD (1u << 17) /* model width */
+#define LIMIT_FFN (1u << 21)  /* inner width of a feed-forward block */
+#define LIMIT_HEADS 4096
+#define LIMIT_HEAD_DIM 1024
+#define LIMIT_EXPERTS 4096
+#define LIMIT_STEP_TOKENS 8192 /* one step of a model: embedding models take whole texts */
 
 /* Templates: a chat template is a program from a stranger */
 #define LIMIT_TEMPLATE_BYTES (1u << 20)
