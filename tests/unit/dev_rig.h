@@ -1,15 +1,16 @@
 /* A rig for device tests: random activations through get_rows, one operation, its output. */
 #pragma once
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
 #include "base/mem.h"
 #include "base/rng.h"
 #include "dev/dev.h"
 #include "graph/graph.h"
 #include <cmocka.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
