@@ -19,7 +19,7 @@
 /* Models */
 #define LIMIT_VOCAB (1u << 22)
 #define LIMIT_TOKEN_BYTES (1u << 16)
-#define LIMIT_TOK_TEXT_BYTES (256u << 20)
+#define LIMIT_TOK_TEXT_BYTES (64u << 20) /* one prompt */
 #define LIMIT_LAYERS 1024
 #define LIMIT_CTX_TOKENS (1u << 24)
 #define LIMIT_EMBD (1u << 17) /* model width */

@@ -71,10 +71,8 @@ typedef struct tok_vocab_spec {
     const str *merges;      /* [n_merges] "left right", best first (BPE) */
     const int32_t *role_id; /* [TOK_ROLE_COUNT], -1 = none; NULL = none at all */
     tok_tri add_bos, add_eos, add_sep, add_space_prefix, remove_extra_spaces; /* unset: by kind */
-    str charsmap;    /* SentencePiece's precompiled_charsmap (UGM); may be empty */
-    tok_tri rstrip;  /* special tokens swallow white space behind them (phi-3) */
-    bool merged_ids; /* no merge list: any two tokens whose text joined is a token may merge,
-                        lowest id first (tiktoken files) */
+    str charsmap;   /* SentencePiece's precompiled_charsmap (UGM); may be empty */
+    tok_tri rstrip; /* special tokens swallow white space behind them (phi-3) */
 } tok_vocab_spec;
 
 /* Copies the arrays, borrows the bytes (see above). FORMAT: the vocabulary contradicts itself;
