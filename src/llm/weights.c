@@ -1,0 +1,169 @@
+/* Binds a file's tensors to llm_weights, checking shapes and types. Part of loading (model.c). */
+#include "llm/weights.h"
+#include "base/limits.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { NAME_BYTES = 96, SHAPE_BYTES = 96 };
+
+static int64_t dim_value(const llm_hparams *hp, llm_dim d) {
+    int64_t h = hp->n_head, hkv = hp->n_head_kv, k = hp->head_dim_k, v = hp->head_dim_v;
+    switch (d) {
+    case LLM_DIM_NONE:
+        return 1;
+    case LLM_DIM_1:
+        return 1;
+    case LLM_DIM_D:
+        return hp->n_embd;
+    case LLM_DIM_V:
+        return hp->n_vocab;
+    case LLM_DIM_HK:
+        return h * k;
+    case LLM_DIM_HKV_K:
+        return hkv * k;
+    case LLM_DIM_HKV_V:
+        return hkv * v;
+    case LLM_DIM_HV:
+        return h * v;
+    case LLM_DIM_QKV:
+        return h * k + hkv * k + hkv * v;
+    case LLM_DIM_K:
+        return k;
+    case LLM_DIM_F:
+        return hp->n_ff;
+    case LLM_DIM_2F:
+        return 2 * (int64_t)hp->n_ff;
+    case LLM_DIM_E:
+        return hp->n_expert;
+    case LLM_DIM_FE:
+        return hp->n_ff_exp;
+    case LLM_DIM_FS:
+        return hp->n_ff_shexp;
+    case LLM_DIM_ROT2:
+        return hp->n_rot / 2;
+    case LLM_DIM_ANY:
+        break;
+    }
+    return -1;
+}
+
+static bool is_needed(const llm_hparams *hp, llm_bind_need need) {
+    switch (need) {
+    case LLM_NEED_ALWAYS:
+        return true;
+    case LLM_NEED_NEVER:
+        return false;
+    case LLM_NEED_DENSE:
+        return hp->n_expert == 0;
+    case LLM_NEED_EXPERTS:
+        return hp->n_expert > 0;
+    case LLM_NEED_SHARED:
+        return hp->n_expert > 0 && hp->n_ff_shexp > 0;
+    }
+    return true;
+}
+
+static const char *shape_text(const int64_t ne[4], int n_dims, char out[SHAPE_BYTES]) {
+    int n = 0;
+    out[0] = 0;
+    for (int d = 0; d < n_dims; d++) {
+        char item[24];
+        if (ne[d] < 0)
+            snprintf(item, sizeof item, "any");
+        else
+            snprintf(item, sizeof item, "%lld", (long long)ne[d]);
+        n += snprintf(out + n, SHAPE_BYTES - (size_t)n, d ? ", %s" : "%s", item);
+    }
+    return out;
+}
+
+static int table_dims(const llm_bind *b) {
+    int n = 0;
+    while (n < 3 && b->ne[n] != LLM_DIM_NONE) n++;
+    return n;
+}
+
+/* Same extents, where trailing dimensions of 1 may be left out. */
+static err_code check_shape(const gguf_tensor *t, const llm_hparams *hp, const llm_bind *b,
+                            const char *name, err *e) {
+    int64_t want[4] = {1, 1, 1, 1};
+    bool ok = t->ne[3] == 1;
+    for (int d = 0; d < 3; d++) {
+        want[d] = dim_value(hp, b->ne[d]);
+        if (want[d] >= 0 && want[d] != t->ne[d]) ok = false;
+        if (t->ne[d] < 1 || t->ne[d] > INT32_MAX) ok = false;
+    }
+    if (ok) return ERR_OK;
+    char sa[SHAPE_BYTES], sb[SHAPE_BYTES];
+    int n_dims = t->n_dims < 1 ? 1 : t->n_dims > 4 ? 4 : (int)t->n_dims;
+    FAIL(e, FORMAT, "tensor %s has shape [%s], the model's numbers ask for [%s]", name,
+         shape_text(t->ne, n_dims, sa), shape_text(want, table_dims(b), sb));
+}
+
+/* Vectors are always f32 and aligned. */
+static const void *vector_f32(const gguf_tensor *t, arena *mem) {
+    if (t->type == DTYPE_F32 && (uintptr_t)t->data % _Alignof(float) == 0) return t->data;
+    float *v = ARENA_ARRAY(mem, float, (size_t)t->ne[0]);
+    if (t->type == DTYPE_F32)
+        memcpy(v, t->data, (size_t)t->ne[0] * sizeof *v);
+    else
+        dequant_row(t->type, t->data, v, t->ne[0]);
+    return v;
+}
+
+static size_t type_align(dtype t) {
+    return t == DTYPE_F32 ? 4 : t == DTYPE_F16 || t == DTYPE_BF16 ? 2 : 1;
+}
+
+static err_code bind_one(const gguf *g, const llm_hparams *hp, const llm_bind *b, const char *name,
+                         arena *mem, llm_weight *ret, err *e) {
+    const gguf_tensor *t = gguf_find_tensor(g, name);
+    if (!t && is_needed(hp, b->need)) {
+        FAIL(e, NOT_FOUND, "the model file has no tensor %s, which architecture " STR_FMT " needs",
+             name, STR_ARG(gguf_arch(g)));
+    }
+    if (!t) return ERR_OK;
+    TRY(check_shape(t, hp, b, name, e));
+    if (!dtype_get_info(t->type)->supported)
+        FAIL(e, UNSUPPORTED, "tensor %s is of type %s, which cannot be computed with", name,
+             dtype_name(t->type));
+    llm_weight w = {.type = t->type, .n_dims = table_dims(b), .data = t->data};
+    memcpy(w.ne, t->ne, sizeof w.ne);
+    if (w.n_dims == 1) {
+        w.data = vector_f32(t, mem);
+        w.type = DTYPE_F32;
+    } else if ((uintptr_t)t->data % type_align(t->type)) {
+        FAIL(e, FORMAT, "tensor %s does not lie at a multiple of its element size", name);
+    }
+    *ret = w;
+    return ERR_OK;
+}
+
+/* Files of 2023 hold one tensor for each expert. */
+static err_code refuse_split_experts(const gguf *g, const llm_hparams *hp, err *e) {
+    if (hp->n_expert > 0 && gguf_find_tensor(g, "blk.0.ffn_gate.0.weight"))
+        FAIL(e, UNSUPPORTED,
+             "the file holds one tensor for each expert (blk.0.ffn_gate.0.weight): it is of an "
+             "old kind, convert the model again");
+    return ERR_OK;
+}
+
+err_code llm_weights_bind(const gguf *g, const llm_hparams *hp, const llm_bind_table *t, arena *mem,
+                          llm_weights *ret, err *e) {
+    char name[NAME_BYTES];
+    llm_weights w = {.layers = ARENA_ARRAY(mem, llm_layer, (size_t)hp->n_layers)};
+    TRY(refuse_split_experts(g, hp, e));
+    for (const llm_bind *b = t->globals; b->name; b++)
+        TRY(bind_one(g, hp, b, b->name, mem, (llm_weight *)(void *)((char *)&w + b->offset), e));
+    for (int32_t il = 0; il < hp->n_layers; il++) {
+        for (const llm_bind *b = t->layers; b->name; b++) {
+            char *at = (char *)&w.layers[il] + b->offset;
+            snprintf(name, sizeof name, "blk.%d.%s", il, b->name);
+            TRY(bind_one(g, hp, b, name, mem, (llm_weight *)(void *)at, e));
+        }
+    }
+    if (!w.out.data) w.out = w.embd; /* tied */
+    *ret = w;
+    return ERR_OK;
+}
