@@ -34,6 +34,7 @@
 #define LIMIT_TEMPLATE_DEPTH 128
 #define LIMIT_TEMPLATE_STEPS 20000000u
 #define LIMIT_TEMPLATE_OUTPUT_BYTES (64u << 20)
+#define LIMIT_TEMPLATE_MEMORY_BYTES (512u << 20) /* everything made while rendering */
 
 /* Requests */
 #define LIMIT_MESSAGES 100000
