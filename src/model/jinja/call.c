@@ -84,8 +84,6 @@ err_code jinja_call_macro(jinja_run *r, const jfunc *f, const jargs *args, const
                           jval *ret) {
     TRY(jinja_enter(r));
     jinja_scope *outer = r->scope;
-    int loop_depth = r->loop_depth;
-    r->loop_depth = 0;
     r->scope = jinja_scope_push(r, f->scope);
     int64_t id = 0;
     if (caller && map_get(&r->j->names, STR("caller"), &id))
@@ -93,7 +91,6 @@ err_code jinja_call_macro(jinja_run *r, const jfunc *f, const jargs *args, const
     TRY(bind_params(r, f, args));
     TRY(jinja_capture(r, f->node->a, ret));
     r->scope = outer;
-    r->loop_depth = loop_depth;
     jinja_leave(r);
     return ERR_OK;
 }

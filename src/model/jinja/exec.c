@@ -84,7 +84,9 @@ static err_code exec_for(jinja_run *r, const jinja_node *n) {
     jlist *copy = jinja_alloc(r, sizeof *copy); /* the body may append to the list */
     *copy = *items;
     jloop *loop = jinja_alloc(r, sizeof *loop);
-    *loop = (jloop){.list = copy, .depth = ++r->loop_depth};
+    *loop = (jloop){
+        .list = copy,
+    };
     for (; loop->index < copy->len; loop->index++) {
         TRY(jinja_step(r, 1));
         r->scope = jinja_scope_push(r, outer);
@@ -95,7 +97,6 @@ static err_code exec_for(jinja_run *r, const jinja_node *n) {
         r->flow = JFLOW_NONE;
         if (stop) break;
     }
-    r->loop_depth--;
     r->scope = outer;
     if (copy->len == 0 && n->kids[1]) {
         r->scope = jinja_scope_push(r, outer);

@@ -10,9 +10,14 @@ static err_code f_length(jinja_run *r, jval in, const jargs *a, jval *ret) {
     return ERR_OK;
 }
 
-/* `a.b.0` of v; an undefined part gives undefined as long as it is the last. */
-static err_code get_path(jinja_run *r, jval v, jval path, jval *ret) {
-    if (path.kind != JV_STR) return jinja_get_item(r, v, path, ret);
+/* `a.b.0` of v; `otherwise` (NULL = none) stands in for every undefined part, without it only the
+ * last part may be undefined. */
+static err_code get_path(jinja_run *r, jval v, jval path, const jval *otherwise, jval *ret) {
+    if (path.kind != JV_STR) {
+        TRY(jinja_get_item(r, v, path, ret));
+        if (otherwise && ret->kind == JV_UNDEF) *ret = *otherwise;
+        return ERR_OK;
+    }
     str rest = path.as.text->text;
     while (rest.ptr && rest.len > 0) {
         str part = str_cut(&rest, '.');
@@ -22,6 +27,7 @@ static err_code get_path(jinja_run *r, jval v, jval path, jval *ret) {
             TRY(jinja_get_item(r, v, jval_int(index), &v));
         else
             TRY(jinja_get_item(r, v, jstr_val(r, part, true), &v));
+        if (otherwise && v.kind == JV_UNDEF) v = *otherwise;
     }
     *ret = v;
     return ERR_OK;
@@ -29,7 +35,7 @@ static err_code get_path(jinja_run *r, jval v, jval path, jval *ret) {
 
 /* The value that `attribute=` picks, strings in lower case unless case_sensitive. */
 static err_code key_of(jinja_run *r, jval v, const jval *path, bool exact, jval *ret) {
-    if (path && path->kind != JV_NONE) TRY(get_path(r, v, *path, &v));
+    if (path && path->kind != JV_NONE) TRY(get_path(r, v, *path, NULL, &v));
     *ret = v.kind == JV_STR && !exact ? jstr_change_case(r, v.as.text, JCASE_LOWER, false) : v;
     return ERR_OK;
 }
@@ -89,10 +95,10 @@ static err_code f_map(jinja_run *r, jval in, const jargs *a, jval *ret) {
     for (size_t i = 0; i < items->len; i++) {
         TRY(jinja_step(r, 1));
         if (by_path)
-            TRY(get_path(r, items->items[i], path, &v));
+            TRY(get_path(r, items->items[i], path, has_default ? &otherwise : NULL, &v));
         else
             TRY(fn(r, items->items[i], &rest, &v));
-        jlist_push(r, l.as.list, by_path && has_default && v.kind == JV_UNDEF ? otherwise : v);
+        jlist_push(r, l.as.list, v);
     }
     jinja_leave(r);
     *ret = l;

@@ -105,7 +105,6 @@ struct jmap { /* insertion order; searched from the front */
 struct jloop {
     const jlist *list;
     size_t index;
-    int depth;
     bool has_changed;
     jval changed; /* the last arguments of loop.changed() */
 };
@@ -251,7 +250,6 @@ struct jinja_run {
     err *e;
     int line; /* of what runs now */
     int depth;
-    int loop_depth;
     uint64_t steps, bytes; /* used so far */
     bool over;             /* a limit on memory or output was passed: the next step fails */
     jinja_flow flow;

@@ -7,7 +7,7 @@ static const char *const list_methods[] = {"append", "extend", "insert",  "pop",
 static const char *const map_methods[] = {"items",  "keys",       "values", "get",  "pop",
                                           "update", "setdefault", "copy",   "clear"};
 static const char *const loop_methods[] = {"cycle", "changed"};
-static const char *const cycler_methods[] = {"next", "reset", "current"};
+static const char *const cycler_methods[] = {"next", "reset"};
 
 static bool in_names(str name, const char *const *names, size_t n) {
     for (size_t i = 0; i < n; i++)

@@ -55,8 +55,7 @@ static err_code split_words(jinja_run *r, const jstr *s, int64_t max, jval l) {
         if (pos >= s->text.len) return ERR_OK;
         TRY(jinja_step(r, 1));
         if (max >= 0 && (int64_t)l.as.list->len >= max) {
-            jval rest = jstr_sub(r, s, pos, s->text.len);
-            jlist_push(r, l.as.list, jstr_strip(r, rest.as.text, NULL, false, true));
+            jlist_push(r, l.as.list, jstr_sub(r, s, pos, s->text.len));
             return ERR_OK;
         }
         size_t from = pos;

@@ -225,9 +225,9 @@ static bool loop_attr(jinja_run *r, const jloop *l, str name, jval *ret) {
     else if (str_eq(name, STR("length")))
         *ret = jval_int((int64_t)n);
     else if (str_eq(name, STR("depth")))
-        *ret = jval_int(l->depth);
+        *ret = jval_int(1); /* recursive loops do not exist */
     else if (str_eq(name, STR("depth0")))
-        *ret = jval_int(l->depth - 1);
+        *ret = jval_int(0);
     else if (str_eq(name, STR("previtem")))
         *ret = i > 0 ? items[i - 1] : jval_undef(r, JV_LOOP, name);
     else if (str_eq(name, STR("nextitem")))
@@ -244,6 +244,10 @@ static jval method(jinja_run *r, jval obj, str name) {
 err_code jinja_get_attr(jinja_run *r, jval obj, str name, jval *ret) {
     if (obj.kind == JV_UNDEF) return jval_undef_fail(r, obj);
     if (obj.kind == JV_LOOP && loop_attr(r, obj.as.loop, name, ret)) return ERR_OK;
+    if (obj.kind == JV_FUNC && obj.as.func->kind == JFUNC_CYCLER && str_eq(name, STR("current"))) {
+        *ret = obj.as.func->self.as.list->items[*obj.as.func->state];
+        return ERR_OK;
+    }
     if (jinja_has_method(obj, name)) {
         *ret = method(r, obj, name);
         return ERR_OK;

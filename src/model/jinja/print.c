@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 /* Shortest digits that read back as v; point = place of the decimal point behind the first digit.
  */
@@ -56,6 +57,11 @@ void jinja_put_float(jbuf *b, double v) {
     jbuf_put(b, (str){out, (size_t)len}, false);
 }
 
+static bool is_printable(uint32_t c) {
+    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    return c == ' ' || (k != UTF8PROC_CATEGORY_CN && k < UTF8PROC_CATEGORY_ZS);
+}
+
 static void put_repr_str(jbuf *b, const jstr *s) {
     bool single = str_find_char(s->text, '\'') >= 0, dbl = str_find_char(s->text, '"') >= 0;
     char quote = single && !dbl ? '"' : '\'';
@@ -63,7 +69,7 @@ static void put_repr_str(jbuf *b, const jstr *s) {
     for (size_t pos = 0; pos < s->text.len && !b->r->over;) {
         size_t from = pos;
         uint32_t c = str_utf8_next(s->text, &pos);
-        char esc[8] = {'\\', 0};
+        char esc[12] = {'\\', 0};
         if (c == '\n')
             esc[1] = 'n';
         else if (c == '\t')
@@ -72,8 +78,12 @@ static void put_repr_str(jbuf *b, const jstr *s) {
             esc[1] = 'r';
         else if (c == '\\' || c == (uint32_t)quote)
             esc[1] = (char)c;
-        else if (c < 32 || (c >= 0x7f && c <= 0xa0) || c == 0xad)
-            snprintf(esc, sizeof esc, "\\x%02x", (unsigned)c);
+        else if (!is_printable(c))
+            snprintf(esc, sizeof esc,
+                     c < 256     ? "\\x%02x"
+                     : c < 65536 ? "\\u%04x"
+                                 : "\\U%08x",
+                     (unsigned)c);
         if (esc[1])
             jbuf_puts(b, esc);
         else
