@@ -1,7 +1,174 @@
-/* hob: commands, start-up and shutdown order. */
+/* hob: commands, start-up and shutdown order.
+ *
+ * `hob serve` opens the store, starts the engine, the pump that carries its events to clients, and
+ * the HTTP server; on SIGINT or SIGTERM they end in the opposite order. Every other command is a
+ * client (cli/). The only place that reads the environment. */
+#include "api/api.h"
+#include "api/pump.h"
+#include "api/tasks.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/cli.h"
+#include "os/file.h"
+#include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-int main(void) {
-    puts("hob");
+static const char VERSION[] = "0.33.0"; /* the release of Ollama's API that clients may expect */
+
+enum { CHAT_PORT = 11434 };
+
+static str env(const char *name) {
+    return str_trim(str_from(getenv(name)));
+}
+
+/* A whole number from the environment; anything else counts as unset, with a warning. */
+static int64_t env_number(const char *name, int64_t fallback) {
+    int64_t v;
+    str text = env(name);
+    if (text.len == 0) return fallback;
+    if (str_to_i64(text, &v) && v >= 0) return v;
+    log_warn("%s=%.*s is not a number; using %lld", name, STR_ARG(text), (long long)fallback);
+    return fallback;
+}
+
+/* Seconds or a Go duration; negative is for ever. */
+static int64_t env_keep_alive(void) {
+    str text = env("OLLAMA_KEEP_ALIVE");
+    int64_t ns = 5 * 60 * NS_PER_S, seconds;
+    if (text.len == 0) return ns;
+    if (str_to_i64(text, &seconds)) {
+        if (seconds > CLOCK_FOREVER / NS_PER_S) return CLOCK_FOREVER;
+        ns = seconds * NS_PER_S;
+    } else if (!clock_parse_go(text, &ns)) {
+        log_warn("OLLAMA_KEEP_ALIVE=%.*s is not a duration; using 5m", STR_ARG(text));
+    }
+    return ns < 0 ? CLOCK_FOREVER : ns;
+}
+
+/* Bytes with an optional K, M or G (powers of 1024). */
+static uint64_t env_bytes(const char *name) {
+    str text = env(name);
+    double v;
+    static const char UNITS[] = "KMGT";
+    double scale = 1;
+    if (text.len == 0) return 0;
+    const char *unit = strchr(UNITS, text.ptr[text.len - 1] & ~32);
+    if (unit) {
+        for (const char *u = UNITS; u <= unit; u++) scale *= 1024;
+        text.len--;
+    }
+    if (str_to_f64(text, &v) && v > 0 && v * scale < 1e18) return (uint64_t)(v * scale);
+    log_warn("%s is not a size such as 16G; using the default", name);
     return 0;
+}
+
+/* HOB_HOME, else $XDG_DATA_HOME/hob, else ~/.local/share/hob. */
+static const char *home_dir(arena *a) {
+    str home = env("HOB_HOME"), xdg = env("XDG_DATA_HOME"), user = env("HOME");
+    if (home.len) return str_cstr(a, home);
+    if (xdg.len) return str_fmt(a, STR_FMT "/hob", STR_ARG(xdg)).ptr;
+    return str_fmt(a, STR_FMT "/.local/share/hob", STR_ARG(user)).ptr;
+}
+
+static const char *models_dir(arena *a) {
+    str models = env("OLLAMA_MODELS");
+    return models.len ? str_cstr(a, models) : str_fmt(a, "%s/models", home_dir(a)).ptr;
+}
+
+static engine_config engine_settings(void) {
+    return (engine_config){
+        .n_threads = (int32_t)env_number("HOB_THREADS", 0),
+        .budget_bytes = env_bytes("HOB_MEMORY"),
+        .keep_alive_ns = env_keep_alive(),
+        .max_queue = (int32_t)env_number("OLLAMA_MAX_QUEUE", 0),
+        .max_loaded_models = (int32_t)env_number("OLLAMA_MAX_LOADED_MODELS", 0),
+        .max_parallel = (int32_t)env_number("OLLAMA_NUM_PARALLEL", 0),
+        .default_ctx = (int32_t)env_number("OLLAMA_CONTEXT_LENGTH", 0),
+    };
+}
+
+/* ---- serve ---- */
+
+typedef struct services {
+    api a;
+    http_server *chat;
+} services;
+
+static err_code start(services *s, arena *mem, err *e) {
+    engine_config config = engine_settings();
+    http_config http = {.addr = http_addr_parse(getenv("OLLAMA_HOST"), CHAT_PORT),
+                        .ctx = &s->a,
+                        .origins = getenv("OLLAMA_ORIGINS")};
+    s->a.version = VERSION;
+    TRY(store_open(models_dir(mem), &s->a.store, e));
+    TRY(engine_create(&config, &s->a.eng, e));
+    s->a.pump = pump_create();
+    s->a.tasks = tasks_create();
+    http.routes = api_chat_routes(&http.n_routes);
+    if (http.addr.off) FAIL(e, INVALID, "OLLAMA_HOST is off: there is nothing to serve");
+    return http_server_create(&http, &s->chat, e);
+}
+
+static void stop(services *s) {
+    http_server_destroy(&s->chat);
+    tasks_destroy(&s->a.tasks);
+    pump_destroy(&s->a.pump);
+    engine_destroy(&s->a.eng);
+    store_close(&s->a.store);
+}
+
+static int serve(arena *mem) {
+    services s = {0};
+    err e;
+    int signal_number;
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL); /* threads inherit this */
+    if (env("OLLAMA_DEBUG").len && !str_eq(env("OLLAMA_DEBUG"), STR("0"))) log_set_level(LOG_DEBUG);
+    if (start(&s, mem, &e)) {
+        log_error("%s", e.msg);
+        stop(&s);
+        return 1;
+    }
+    http_addr addr = http_addr_parse(getenv("OLLAMA_HOST"), CHAT_PORT);
+    char url[320];
+    addr.port = http_server_port(s.chat);
+    http_addr_url(&addr, url, sizeof url);
+    log_info("chat API on %s, models in %s", url, models_dir(mem));
+    sigwait(&signals, &signal_number);
+    log_info("stopping");
+    stop(&s);
+    return 0;
+}
+
+/* ---- clients ---- */
+
+static int client(int argc, char **argv, arena *mem) {
+    char url[320];
+    http_addr addr = http_addr_parse(getenv("OLLAMA_HOST"), CHAT_PORT);
+    http_addr_url(&addr, url, sizeof url);
+    bool keep_history = env("OLLAMA_NOHISTORY").len == 0;
+    cli_env e = {.url = url,
+                 .history_path =
+                     keep_history ? str_fmt(mem, "%s/history", home_dir(mem)).ptr : NULL,
+                 .editor = getenv("EDITOR"),
+                 .version = VERSION,
+                 .home = getenv("HOME")};
+    if (keep_history) file_mkdirs(home_dir(mem), NULL);
+    return cli_main(argc, argv, &e);
+}
+
+int main(int argc, char **argv) {
+    signal(SIGPIPE, SIG_IGN);
+    mallopt(M_ARENA_MAX, 2); /* a server of few threads: less memory kept by each */
+    arena *mem = arena_create(0);
+    bool serves = argc > 1 && (strcmp(argv[1], "serve") == 0 || strcmp(argv[1], "start") == 0);
+    int status = serves ? serve(mem) : client(argc - 1, argv + 1, mem);
+    arena_destroy(&mem);
+    return status;
 }

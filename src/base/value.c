@@ -86,3 +86,22 @@ value *value_get(const value *map, str key) {
         if (str_eq(map->as.map.pairs[i].key, key)) return map->as.map.pairs[i].val;
     return NULL;
 }
+
+value *value_copy(arena *a, const value *v) {
+    value *to = arena_dup(a, v, sizeof *v);
+    if (v->kind == VALUE_STR) {
+        to->as.text = str_dup(a, v->as.text);
+    } else if (v->kind == VALUE_LIST) {
+        to->as.list.items = ARENA_ARRAY(a, value *, v->as.list.len + 1);
+        to->as.list.cap = v->as.list.len + 1;
+        for (size_t i = 0; i < v->as.list.len; i++)
+            to->as.list.items[i] = value_copy(a, v->as.list.items[i]);
+    } else if (v->kind == VALUE_MAP) {
+        to->as.map.pairs = ARENA_ARRAY(a, value_pair, v->as.map.len + 1);
+        to->as.map.cap = v->as.map.len + 1;
+        for (size_t i = 0; i < v->as.map.len; i++)
+            to->as.map.pairs[i] = (value_pair){str_dup(a, v->as.map.pairs[i].key),
+                                               value_copy(a, v->as.map.pairs[i].val)};
+    }
+    return to;
+}

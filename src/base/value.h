@@ -53,3 +53,4 @@ void value_push(arena *a, value *list, value *item);
 void value_set(arena *a, value *map, str key, value *val); /* replaces; copies the key */
 void value_add(arena *a, value *map, str key, value *val); /* the caller knows the key is new */
 value *value_get(const value *map, str key);               /* NULL when absent or not a map */
+value *value_copy(arena *a, const value *v);               /* all of it, strings included */

@@ -198,7 +198,7 @@ typedef struct engine_file_info {
 err_code engine_file_read(engine *eng, str path, bool verbose, arena *a, engine_file_info *ret,
                           err *e);
 
-/* Tokenises or writes back with a model file's vocabulary (loads only its metadata; cached). */
+/* Tokenises or writes back with a model file's vocabulary (loads only its metadata, each time). */
 err_code engine_tokenize(engine *eng, str path, str text, bool add_special, arena *a,
                          const int32_t **ret_ids, size_t *ret_n, err *e);
 err_code engine_detokenize(engine *eng, str path, const int32_t *ids, size_t n, arena *a,

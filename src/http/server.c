@@ -124,6 +124,7 @@ static enum MHD_Result finish(http_request *r) {
         json_decref(body);
     } else {
         r->route->handler(r, r->server->config.ctx);
+        r->sink = NULL; /* the handler took it */
     }
     if (r->stream) return http_stream_serve(r);
     if (!r->replied) http_reply_text(r, 500, "the handler did not answer");

@@ -33,7 +33,8 @@ struct llm_kv {
     dev_buffer mem;
     dev_kv_shape shape;
     uint64_t page_bytes;
-    int32_t n_pages;
+    int32_t n_pages; /* in the pool */
+    int32_t limit;   /* how many of them may hold something */
     kv_page *pages;
     int32_t *free; /* stack; the top is used next, so that low numbers are used first */
     int32_t n_free;
@@ -63,7 +64,7 @@ err_code llm_kv_create(dev *d, const dev_kv_shape *shape, int32_t max_pages, llm
     kv->d = d;
     kv->shape = *shape;
     kv->page_bytes = page_bytes;
-    kv->n_pages = max_pages;
+    kv->n_pages = kv->limit = max_pages;
     err_code code = dev_alloc(d, page_bytes * (uint64_t)max_pages, &kv->mem, e);
     if (code != ERR_OK) {
         mem_free(kv);
@@ -95,10 +96,11 @@ void *llm_kv_pool(const llm_kv *kv) {
     return kv->mem.ptr;
 }
 int32_t llm_kv_pages_free(const llm_kv *kv) {
-    return kv->n_free + kv->n_lru;
+    int32_t in_use = kv->n_pages - kv->n_free - kv->n_lru;
+    return kv->limit > in_use ? kv->limit - in_use : 0;
 }
 int32_t llm_kv_pages_total(const llm_kv *kv) {
-    return kv->n_pages;
+    return kv->limit;
 }
 int32_t llm_kv_pages_cached(const llm_kv *kv) {
     return kv->n_lru;
@@ -205,7 +207,7 @@ static int32_t tree_find(llm_kv *kv, int32_t parent, const int32_t *ids, int32_t
 
 static int32_t page_take(llm_kv *kv) {
     int32_t p;
-    if (kv->n_free > 0) {
+    if (kv->n_pages - kv->n_free < kv->limit) {
         p = kv->free[--kv->n_free];
     } else {
         p = kv->lru_oldest;
@@ -232,13 +234,20 @@ static void page_unref(llm_kv *kv, int32_t p) {
         kv->free[kv->n_free++] = p;
 }
 
+static void forget_oldest(llm_kv *kv) {
+    int32_t p = kv->lru_oldest;
+    lru_remove(kv, p);
+    tree_remove(kv, p);
+    kv->free[kv->n_free++] = p;
+}
+
 void llm_kv_drop_cache(llm_kv *kv) {
-    while (kv->lru_oldest != NONE) {
-        int32_t p = kv->lru_oldest;
-        lru_remove(kv, p);
-        tree_remove(kv, p);
-        kv->free[kv->n_free++] = p;
-    }
+    while (kv->lru_oldest != NONE) forget_oldest(kv);
+}
+
+void llm_kv_set_limit(llm_kv *kv, int32_t n_pages) {
+    kv->limit = n_pages < kv->n_pages ? n_pages : kv->n_pages;
+    while (kv->lru_oldest != NONE && kv->n_pages - kv->n_free > kv->limit) forget_oldest(kv);
 }
 
 /* ---- sequences ---- */
@@ -288,7 +297,7 @@ err_code llm_kv_seq_append(llm_kv_seq *s, const int32_t *ids, int32_t n, err *e)
         FAIL(e, DEVICE_NOMEM,
              "%d more tokens need %d KV pages and %d of %d are free: use a smaller num_ctx or "
              "fewer requests at once",
-             n, fresh, llm_kv_pages_free(kv), kv->n_pages);
+             n, fresh, llm_kv_pages_free(kv), kv->limit);
     if (copy) {
         int32_t p = page_take(kv); /* cannot evict the tail: this sequence references it */
         unsigned char *base = kv->mem.ptr;

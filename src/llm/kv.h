@@ -22,8 +22,12 @@ void llm_kv_destroy(llm_kv **kv); /* NULL and *kv == NULL allowed; all sequences
 const dev_kv_shape *llm_kv_get_shape(const llm_kv *kv);
 void *llm_kv_pool(const llm_kv *kv);           /* dev_step.kv_pool */
 int32_t llm_kv_pages_free(const llm_kv *kv);   /* free or only cached: what new tokens can have */
-int32_t llm_kv_pages_total(const llm_kv *kv);  /* max_pages */
+int32_t llm_kv_pages_total(const llm_kv *kv);  /* the limit */
 int32_t llm_kv_pages_cached(const llm_kv *kv); /* unreferenced, kept for their prefix */
+
+/* How many pages may be in use and cached together (at first: all). Cached pages beyond it are
+ * forgotten; pages in use stay, and nothing new is given out until they are few enough. */
+void llm_kv_set_limit(llm_kv *kv, int32_t n_pages);
 
 /* Forgets all cached pages nobody references (a test, or memory pressure). */
 void llm_kv_drop_cache(llm_kv *kv);

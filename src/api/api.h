@@ -1,0 +1,58 @@
+/* The HTTP surfaces: what every handler shares, and the one table of routes.
+ *
+ * A handler parses its request, resolves the model in the store, fills an engine job and answers:
+ * the only place where wire formats and structs meet. Files: one per surface (ollama_*.c,
+ * openai.c). Threads: handlers run on HTTP threads at the same time; what is here is read-only
+ * after start. */
+#pragma once
+#include "engine/engine.h"
+#include "http/http.h"
+#include "store/store.h"
+
+struct pump;
+struct tasks;
+
+typedef struct api {
+    engine *eng;
+    store *store;
+    struct pump *pump;
+    struct tasks *tasks;
+    const char *version;
+} api;
+
+/* The chat API's routes (ctx is an api *); *ret_n of them. */
+const http_route *api_chat_routes(size_t *ret_n);
+
+/* Parses the request's body as an object. On failure it has answered 400 and returns NULL; the
+ * object is freed with the request. */
+const json_t *api_body(http_request *r);
+
+/* {"error": text} with a status, and the same for an err. */
+void api_reply_error(http_request *r, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void api_reply_err(http_request *r, const err *e);
+
+/* 200 with this object; takes the reference. */
+void api_reply_json(http_request *r, json_t *body);
+
+/* Handlers, by file. */
+void ollama_root(http_request *r, void *ctx);
+void ollama_version(http_request *r, void *ctx);
+void ollama_health(http_request *r, void *ctx);
+void ollama_tags(http_request *r, void *ctx);
+void ollama_ps(http_request *r, void *ctx);
+void ollama_show(http_request *r, void *ctx);
+void ollama_copy(http_request *r, void *ctx);
+void ollama_delete(http_request *r, void *ctx);
+void ollama_create(http_request *r, void *ctx);
+void ollama_blob_head(http_request *r, void *ctx);
+void ollama_blob_post(http_request *r, void *ctx);
+extern const http_sink ollama_blob_sink;
+void ollama_generate(http_request *r, void *ctx);
+void ollama_chat(http_request *r, void *ctx);
+void ollama_embed(http_request *r, void *ctx);
+void ollama_embeddings(http_request *r, void *ctx);
+void openai_models(http_request *r, void *ctx);
+void openai_model(http_request *r, void *ctx);
+void openai_chat(http_request *r, void *ctx);
+void openai_embeddings(http_request *r, void *ctx);

@@ -1,0 +1,107 @@
+/* Resolving a model name to everything a handler needs to know. */
+#include "api/models.h"
+#include "http/json.h"
+
+/* The text of the first layer of a kind; empty when there is none. */
+static err_code layer_text(api *a, arena *mem, const store_model *m, store_layer_kind kind,
+                           str *ret, err *e) {
+    const store_layer *l = store_model_layer(m, kind);
+    return l ? store_blob_read(a->store, mem, l->digest, ret, e) : ERR_OK;
+}
+
+static err_code apply_params(api_model *m, arena *mem, err *e) {
+    if (m->params_text.len == 0) return ERR_OK;
+    json_t *params;
+    TRY(json_parse(m->params_text, &params, e));
+    err_code code = options_apply(&m->options, params, mem, e);
+    json_decref(params);
+    return code;
+}
+
+err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
+    api_model m = {.options = options_default()};
+    TRY(store_find(a->store, name, mem, &m.stored, e));
+    const store_layer *weights = store_model_layer(&m.stored, STORE_LAYER_MODEL);
+    m.engine.name = m.stored.display;
+    m.engine.digest = m.stored.digest;
+    if (weights) {
+        m.engine.path = store_blob_path(a->store, mem, weights->digest);
+        TRY(engine_file_read(a->eng, m.engine.path, false, mem, &m.file, e));
+    }
+    TRY(layer_text(a, mem, &m.stored, STORE_LAYER_PARAMS, &m.params_text, e));
+    TRY(layer_text(a, mem, &m.stored, STORE_LAYER_SYSTEM, &m.system, e));
+    TRY(layer_text(a, mem, &m.stored, STORE_LAYER_TEMPLATE, &m.template_text, e));
+    TRY(layer_text(a, mem, &m.stored, STORE_LAYER_MESSAGES, &m.messages_text, e));
+    TRY(apply_params(&m, mem, e));
+    *ret = m;
+    return ERR_OK;
+}
+
+size_t api_model_capabilities(const api_model *m, str ret[8]) {
+    size_t n = 0;
+    if (m->file.can_generate) ret[n++] = STR("completion");
+    if (m->file.can_embed) ret[n++] = STR("embedding");
+    if (store_model_layer(&m->stored, STORE_LAYER_PROJECTOR)) ret[n++] = STR("vision");
+    if (m->file.has_tools) ret[n++] = STR("tools");
+    if (m->file.has_insert) ret[n++] = STR("insert");
+    if (m->file.has_thinking) ret[n++] = STR("thinking");
+    return n;
+}
+
+bool api_model_can(const api_model *m, const char *capability) {
+    str list[8];
+    size_t n = api_model_capabilities(m, list);
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(list[i], str_from(capability))) return true;
+    return false;
+}
+
+static json_t *text(str s) {
+    return json_stringn(s.ptr ? s.ptr : "", s.len);
+}
+
+json_t *api_model_details(const api_model *m, bool with_lengths) {
+    const store_config *c = &m->stored.config;
+    json_t *d = json_object();
+    json_object_set_new(d, "parent_model", json_string(""));
+    json_object_set_new(d, "format", text(c->format));
+    json_object_set_new(d, "family", text(c->family));
+    json_object_set_new(d, "families",
+                        c->family.len ? json_pack("[o]", text(c->family)) : json_null());
+    json_object_set_new(d, "parameter_size", text(c->size_text));
+    json_object_set_new(d, "quantization_level", text(c->file_type));
+    if (!with_lengths) return d;
+    int64_t ctx = c->ctx_train ? c->ctx_train : m->file.ctx_train;
+    int64_t embd = c->n_embd ? c->n_embd : m->file.n_embd;
+    if (ctx) json_object_set_new(d, "context_length", json_integer(ctx));
+    if (embd) json_object_set_new(d, "embedding_length", json_integer(embd));
+    return d;
+}
+
+/* {{ .X }}, {{- if .X }}, {{ range ... }}, {{ end }}: none of it is Jinja. */
+bool api_template_is_go(str t) {
+    static const char *const WORDS[] = {"range ",  "if ",       "end",    "else",  "with ",
+                                        "define ", "template ", "block ", "json ", "$"};
+    for (ptrdiff_t at; (at = str_find(t, STR("{{"))) >= 0;) {
+        t = str_sub(t, (size_t)at + 2, t.len);
+        str action = str_trim(str_starts(t, STR("-")) ? str_sub(t, 1, t.len) : t);
+        if (action.len && action.ptr[0] == '.') return true;
+        for (size_t i = 0; i < COUNT_OF(WORDS); i++)
+            if (str_starts(action, str_from(WORDS[i]))) return true;
+    }
+    return false;
+}
+
+err_code api_template_check(str t, err *e) {
+    size_t line = 1;
+    while (t.len > 0) {
+        ptrdiff_t open = str_find(t, STR("{{"));
+        if (open < 0) return ERR_OK;
+        for (ptrdiff_t i = 0; i < open; i++) line += t.ptr[i] == '\n';
+        t = str_sub(t, (size_t)open + 2, t.len);
+        ptrdiff_t close = str_find(t, STR("}}"));
+        if (close < 0) FAIL(e, INVALID, "template error: template: :%zu: unclosed action", line);
+        t = str_sub(t, (size_t)close + 2, t.len);
+    }
+    return ERR_OK;
+}

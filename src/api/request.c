@@ -1,0 +1,172 @@
+/* Checks and conversions that every generation request goes through. */
+#include "api/request.h"
+#include "api/fields.h"
+#include "base/limits.h"
+#include "http/json.h"
+
+bool request_model(api *a, http_request *r, str name, const char *verb, api_model *ret) {
+    err e;
+    err_code code = api_model_find(a, name, http_request_arena(r), ret, &e);
+    if (name.len == 0 || code == ERR_NOT_FOUND)
+        api_reply_error(r, 404, "model '" STR_FMT "' not found", STR_ARG(name));
+    else if (code)
+        api_reply_err(r, &e);
+    else if (!api_model_can(ret, "completion"))
+        api_reply_error(r, 400, "\"" STR_FMT "\" does not support %s", STR_ARG(name), verb);
+    else
+        return true;
+    return false;
+}
+
+void request_set_options(engine_job_spec *job, const options *o) {
+    job->sample = o->sample;
+    job->n_ctx = o->n_ctx;
+    job->n_predict = o->n_predict;
+    job->stop = o->stop;
+    job->n_stop = o->n_stop;
+    job->prompt.n_keep = o->n_keep;
+}
+
+err_code request_job(const api_model *m, const json_t *object, arena *mem, engine_job_spec *ret,
+                     err *e) {
+    options o = m->options;
+    TRY(options_apply(&o, object, mem, e));
+    *ret = (engine_job_spec){.kind = ENGINE_JOB_GENERATE, .model = m->engine};
+    ret->prompt.truncate = ret->prompt.shift = true;
+    if (!api_template_is_go(m->template_text)) ret->prompt.template_text = m->template_text;
+    request_set_options(ret, &o);
+    return ERR_OK;
+}
+
+err_code request_think(const json_t *body, const api_model *m, engine_prompt *ret, err *e) {
+    static const char *const levels[] = {"high", "medium", "low", "max"};
+    const json_t *v = field_get(body, "think");
+    if (!v) return ERR_OK;
+    bool level_ok = json_is_boolean(v);
+    if (json_is_string(v)) {
+        ret->think_level = (str){json_string_value(v), json_string_length(v)};
+        for (size_t i = 0; i < COUNT_OF(levels); i++)
+            if (str_eq(ret->think_level, str_from(levels[i]))) level_ok = true;
+    }
+    if (!level_ok && json_is_string(v))
+        FAIL(e, INVALID,
+             "invalid think value: \"" STR_FMT
+             "\" (must be \"high\", \"medium\", \"low\", \"max\", true, or false)",
+             STR_ARG(ret->think_level));
+    if (!level_ok)
+        FAIL(e, INVALID, "think must be a boolean or a level, not %s", json_type_name(v));
+    ret->think = json_is_false(v) ? ENGINE_THINK_OFF : ENGINE_THINK_ON;
+    if (ret->think == ENGINE_THINK_ON && !api_model_can(m, "thinking"))
+        FAIL(e, INVALID, "\"" STR_FMT "\" does not support thinking", STR_ARG(m->stored.display));
+    return ERR_OK;
+}
+
+err_code request_logprobs(const json_t *body, engine_job_spec *job, err *e) {
+    int64_t top = 0;
+    TRY(field_bool(body, "logprobs", &job->logprobs, e));
+    TRY(field_i64(body, "top_logprobs", &top, e));
+    if (top < 0 || top > LIMIT_TOP_LOGPROBS)
+        FAIL(e, INVALID, "top_logprobs must be between 0 and %d", LIMIT_TOP_LOGPROBS);
+    job->top_logprobs = (int32_t)top;
+    return ERR_OK;
+}
+
+value *request_message(arena *mem, str role, str content) {
+    value *m = value_map(mem);
+    value_add(mem, m, STR("role"), value_str(mem, role));
+    value_add(mem, m, STR("content"), value_str(mem, content));
+    return m;
+}
+
+static err_code check_base64(str s, err *e) {
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                  c == '+' || c == '/' || (c == '=' && i + 2 >= s.len) || c == '\n' || c == '\r';
+        if (!ok) FAIL(e, INVALID, "illegal base64 data at input byte %zu", i);
+    }
+    return ERR_OK;
+}
+
+err_code request_images(const json_t *object, const api_model *m, err *e) {
+    const json_t *list = NULL;
+    TRY(field_array(object, "images", &list, e));
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *v = json_array_get(list, i);
+        if (!json_is_string(v)) FAIL(e, INVALID, "images must be strings of base64");
+        TRY(check_base64((str){json_string_value(v), json_string_length(v)}, e));
+    }
+    if (json_array_size(list))
+        FAIL(e, INVALID, "\"" STR_FMT "\" does not support vision: it cannot read images",
+             STR_ARG(m->stored.display));
+    return ERR_OK;
+}
+
+err_code request_format(const json_t *body, err *e) {
+    const json_t *v = field_get(body, "format");
+    if (!v || (json_is_string(v) && json_string_length(v) == 0)) return ERR_OK;
+    bool known = json_is_object(v) ||
+                 (json_is_string(v) && str_eq(str_from(json_string_value(v)), STR("json")));
+    if (known)
+        FAIL(e, UNSUPPORTED,
+             "format: this version cannot constrain the output to JSON; leave `format` "
+             "out and ask for JSON in the prompt");
+    buf text = {0};
+    json_write(&text, v);
+    buf quoted = {0};
+    json_t *as_text = json_stringn(text.ptr, text.len);
+    json_write(&quoted, as_text);
+    err_set(e, ERR_INTERNAL,
+            "invalid format: " STR_FMT "; expected \"json\" or a valid JSON Schema object",
+            STR_ARG(buf_str(&quoted)));
+    json_decref(as_text);
+    buf_finish(&text);
+    buf_finish(&quoted);
+    return ERR_INTERNAL; /* Ollama answers 500 here */
+}
+
+/* One message of a request, as the template will see it. */
+static err_code convert_message(const api_model *m, const json_t *v, arena *mem, value **ret,
+                                err *e) {
+    if (!json_is_object(v)) FAIL(e, INVALID, "messages must be objects, not %s", json_type_name(v));
+    str role = {0}, content = STR("");
+    TRY(field_str(v, "role", &role, e));
+    TRY(field_str(v, "content", &content, e));
+    TRY(request_images(v, m, e));
+    value *out = json_to_value(mem, v);
+    value_set(mem, out, STR("role"), value_str(mem, str_lower(mem, role)));
+    value_set(mem, out, STR("content"), value_str(mem, content));
+    *ret = out;
+    return ERR_OK;
+}
+
+static bool is_system(const value *message) {
+    const value *role = value_get(message, STR("role"));
+    return role && role->kind == VALUE_STR && str_eq(role->as.text, STR("system"));
+}
+
+err_code request_messages(const api_model *m, const json_t *messages, arena *mem, value **ret,
+                          err *e) {
+    if (json_array_size(messages) > LIMIT_MESSAGES)
+        FAIL(e, LIMIT, "%zu messages, at most %d are allowed", json_array_size(messages),
+             LIMIT_MESSAGES);
+    value *all = value_list(mem), *own = value_list(mem), *one;
+    for (size_t i = 0; i < json_array_size(messages); i++) {
+        TRY(convert_message(m, json_array_get(messages, i), mem, &one, e));
+        value_push(mem, own, one);
+    }
+    bool brings_system = own->as.list.len && is_system(own->as.list.items[0]);
+    if (m->system.len && !brings_system)
+        value_push(mem, all, request_message(mem, STR("system"), m->system));
+    json_t *stored = NULL;
+    if (m->messages_text.len) TRY(json_parse(m->messages_text, &stored, e));
+    err_code code = ERR_OK;
+    for (size_t i = 0; code == ERR_OK && i < json_array_size(stored); i++) {
+        code = convert_message(m, json_array_get(stored, i), mem, &one, e);
+        if (code == ERR_OK) value_push(mem, all, one);
+    }
+    json_decref(stored);
+    for (size_t i = 0; i < own->as.list.len; i++) value_push(mem, all, own->as.list.items[i]);
+    *ret = all;
+    return code;
+}

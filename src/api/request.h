@@ -1,0 +1,33 @@
+/* The parts of a generation request that the native and OpenAI dialects share. */
+#pragma once
+#include "api/models.h"
+
+/* Finds the model for a chat or generate request and checks that it can `generate` ("generate" or
+ * "chat", for the message). On failure it has answered, in Ollama's words, and returns false. */
+bool request_model(api *a, http_request *r, str name, const char *verb, api_model *ret);
+
+/* A job for this model with the model's options under the request's (`object`, NULL allowed). */
+err_code request_job(const api_model *m, const json_t *object, arena *mem, engine_job_spec *ret,
+                     err *e);
+/* Puts the options into the job; called again after a dialect changed them. */
+void request_set_options(engine_job_spec *job, const options *o);
+
+/* think: true, false or a level. INVALID for other values and for models that cannot think. */
+err_code request_think(const json_t *body, const api_model *m, engine_prompt *ret, err *e);
+
+/* logprobs and top_logprobs (0 to 20). */
+err_code request_logprobs(const json_t *body, engine_job_spec *job, err *e);
+
+/* The model's MESSAGEs, its SYSTEM unless the request brings one, then the request's messages (a
+ * JSON array, checked here). *ret is a list for engine_prompt.messages. */
+err_code request_messages(const api_model *m, const json_t *messages, arena *mem, value **ret,
+                          err *e);
+
+/* images: base64 is checked, then refused for models without vision. */
+err_code request_images(const json_t *object, const api_model *m, err *e);
+
+/* format: NULL and "" are none; "json" and schemas are for models of constrained output. */
+err_code request_format(const json_t *body, err *e);
+
+/* One message map of plain text. */
+value *request_message(arena *mem, str role, str content);

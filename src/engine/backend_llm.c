@@ -1,0 +1,222 @@
+/* Language models behind the engine's backend table: llm/ on a CPU device.
+ *
+ * step is the place where the engine's batch becomes a device step: token ids, positions, wanted
+ * rows and page tables side by side. Threads: see backend.h. */
+#include "base/limits.h"
+#include "engine/backend.h"
+#include "llm/kv.h"
+#include "llm/model.h"
+#include "os/file.h"
+#include "os/mem.h"
+
+typedef struct llm_backend {
+    dev *d;
+} llm_backend;
+
+typedef struct resident {
+    llm_backend *owner;
+    llm_model *m;
+    llm_kv *kv; /* NULL until kv_open, and for embedding models */
+} resident;
+
+static void backend_destroy(void *ctx) {
+    llm_backend *b = ctx;
+    dev_destroy(&b->d);
+    mem_free(b);
+}
+
+static uint64_t backend_memory(void *ctx) {
+    (void)ctx;
+    return os_mem_query().total_bytes;
+}
+
+static err_code backend_file_bytes(void *ctx, str path, uint64_t *ret, err *e) {
+    (void)ctx;
+    arena *a = arena_create(512);
+    err_code code = file_length(str_cstr(a, path), ret, e);
+    arena_destroy(&a);
+    return code;
+}
+
+static err_code backend_load(void *ctx, str path, void **ret_model, err *e) {
+    llm_backend *b = ctx;
+    resident *r = NEW(resident);
+    r->owner = b;
+    arena *a = arena_create(512);
+    err_code code = llm_model_load(b->d, str_cstr(a, path), &r->m, e);
+    arena_destroy(&a);
+    if (code) {
+        mem_free(r);
+        return code;
+    }
+    *ret_model = r;
+    return ERR_OK;
+}
+
+static void backend_unload(void *model) {
+    resident *r = model;
+    llm_kv_destroy(&r->kv);
+    llm_model_destroy(&r->m);
+    mem_free(r);
+}
+
+static void backend_facts(void *model, engine_facts *ret) {
+    const resident *r = model;
+    const llm_model_info *info = llm_model_get_info(r->m);
+    *ret = (engine_facts){
+        .n_vocab = info->n_vocab,
+        .n_embd = info->n_embd,
+        .ctx_train = info->ctx_train,
+        .can_generate = !info->can_embed,
+        .can_embed = info->can_embed,
+        .weight_bytes = info->weight_bytes,
+        .page_bytes = info->can_embed ? 0 : dev_kv_page_bytes(&info->kv_shape),
+        .page_tokens = LLM_KV_PAGE_TOKENS,
+    };
+}
+
+static err_code backend_step_bytes(void *model, int32_t max_tokens, uint64_t *ret, err *e) {
+    return llm_model_step_bytes(((resident *)model)->m, max_tokens, ret, e);
+}
+
+/* ---- KV ---- */
+
+static err_code backend_kv_open(void *model, int32_t max_pages, err *e) {
+    resident *r = model;
+    return llm_kv_create(r->owner->d, &llm_model_get_info(r->m)->kv_shape, max_pages, &r->kv, e);
+}
+static void backend_kv_limit(void *model, int32_t n_pages) {
+    llm_kv_set_limit(((resident *)model)->kv, n_pages);
+}
+static void *backend_seq_create(void *model, const int32_t *ids, int32_t n, int32_t *ret_n_cached) {
+    return llm_kv_seq_create(((resident *)model)->kv, ids, n, ret_n_cached);
+}
+static void backend_seq_destroy(void *seq) {
+    llm_kv_seq *s = seq;
+    llm_kv_seq_destroy(&s);
+}
+static err_code backend_seq_append(void *seq, const int32_t *ids, int32_t n, err *e) {
+    return llm_kv_seq_append(seq, ids, n, e);
+}
+static void backend_seq_commit(void *seq) {
+    llm_kv_seq_commit(seq);
+}
+static void backend_seq_truncate(void *seq, int32_t n) {
+    llm_kv_seq_truncate(seq, n);
+}
+
+/* ---- a step ---- */
+
+typedef struct flat_step {
+    int32_t ids[LIMIT_STEP_TOKENS], pos[LIMIT_STEP_TOKENS], rows[LIMIT_PARALLEL];
+    dev_seq seqs[LIMIT_PARALLEL];
+    dev_step step;
+} flat_step;
+
+static err_code flatten(const resident *r, const engine_batch *b, flat_step *f, err *e) {
+    dev_step *s = &f->step;
+    for (int32_t i = 0; i < b->n_seqs; i++) {
+        const engine_batch_seq *q = &b->seqs[i];
+        if (q->n_ids < 1 || q->n_ids > LIMIT_STEP_TOKENS - s->n_tokens || i >= LIMIT_PARALLEL)
+            FAIL(e, INTERNAL, "a step of too many tokens or sequences");
+        f->seqs[i] = (dev_seq){.first_tok = s->n_tokens,
+                               .n_tok = q->n_ids,
+                               .kv_len = q->pos + q->n_ids,
+                               .pages = q->seq ? llm_kv_seq_pages(q->seq) : NULL};
+        for (int32_t t = 0; t < q->n_ids; t++) {
+            f->ids[s->n_tokens] = q->ids[t];
+            f->pos[s->n_tokens++] = q->pos + t;
+        }
+        if (q->want_row) f->rows[s->n_out_rows++] = s->n_tokens - 1;
+    }
+    s->n_seqs = b->n_seqs;
+    s->seqs = f->seqs;
+    s->inputs[DEV_INPUT_TOKENS] = f->ids;
+    s->inputs[DEV_INPUT_POS] = f->pos;
+    s->inputs[DEV_INPUT_OUT_ROWS] = f->rows;
+    s->outputs[DEV_OUTPUT_LOGITS] = b->logits;
+    s->outputs[DEV_OUTPUT_EMBED] = b->embed;
+    if (r->kv) {
+        s->kv_shape = llm_kv_get_shape(r->kv);
+        s->kv_pool = llm_kv_pool(r->kv);
+    }
+    return ERR_OK;
+}
+
+static err_code backend_step(void *model, const engine_batch *b, dev_cancel *cancel, err *e) {
+    resident *r = model;
+    flat_step *f = mem_alloc(sizeof *f); /* tables of the largest step */
+    f->step = (dev_step){0};
+    err_code code = flatten(r, b, f, e);
+    if (code == ERR_OK) code = llm_model_step(r->m, &f->step, cancel, e);
+    mem_free(f);
+    return code;
+}
+
+/* ---- text ---- */
+
+static err_code backend_render(void *model, const engine_prompt *p, const value *messages, arena *a,
+                               const tok_segment **ret, size_t *ret_n, err *e) {
+    (void)model, (void)p, (void)messages, (void)a, (void)ret, (void)ret_n;
+    FAIL(e, UNSUPPORTED, "chat templates");
+}
+
+/* A template may have written the first token itself: once is enough. */
+static err_code backend_encode(void *model, const tok_segment *segs, size_t n, bool add_special,
+                               tok_ids *ret, err *e) {
+    const tok *t = llm_model_tok(((resident *)model)->m);
+    size_t from = ret->len;
+    TRY(tok_encode_segments(t, segs, n, add_special ? TOK_ADD_SPECIAL : 0, ret, e));
+    int32_t bos = tok_role_id(t, TOK_BOS);
+    if (add_special && tok_adds_bos(t) && ret->len >= from + 2 && ret->items[from] == bos &&
+        ret->items[from + 1] == bos)
+        VEC_REMOVE_AT(*ret, from);
+    return ERR_OK;
+}
+
+static str backend_piece(void *model, int32_t id) {
+    return tok_piece(llm_model_tok(((resident *)model)->m), id, false);
+}
+static bool backend_is_stop(void *model, int32_t id) {
+    return tok_is_stop(llm_model_tok(((resident *)model)->m), id);
+}
+
+static int32_t backend_first_id(void *model) {
+    const tok *t = llm_model_tok(((resident *)model)->m);
+    int32_t bos = tok_role_id(t, TOK_BOS);
+    return bos >= 0 ? bos : tok_role_id(t, TOK_EOS);
+}
+
+err_code engine_backend_llm(int32_t n_threads, engine_backend *ret, err *e) {
+    llm_backend *b = NEW(llm_backend);
+    dev_cpu_params params = {.n_threads = n_threads};
+    err_code code = dev_cpu_create(&params, &b->d, e);
+    if (code) {
+        mem_free(b);
+        return code;
+    }
+    *ret = (engine_backend){
+        .ctx = b,
+        .destroy = backend_destroy,
+        .memory = backend_memory,
+        .file_bytes = backend_file_bytes,
+        .load = backend_load,
+        .unload = backend_unload,
+        .facts = backend_facts,
+        .step_bytes = backend_step_bytes,
+        .kv_open = backend_kv_open,
+        .kv_limit = backend_kv_limit,
+        .seq_create = backend_seq_create,
+        .seq_destroy = backend_seq_destroy,
+        .seq_append = backend_seq_append,
+        .seq_commit = backend_seq_commit,
+        .seq_truncate = backend_seq_truncate,
+        .step = backend_step,
+        .render = backend_render,
+        .encode = backend_encode,
+        .piece = backend_piece,
+        .is_stop = backend_is_stop,
+        .first_id = backend_first_id,
+    };
+    return ERR_OK;
+}

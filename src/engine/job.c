@@ -1,0 +1,179 @@
+/* A job's life: copied on submit, begun when its memory is granted, ended with one last event. */
+#include "engine/job.h"
+#include "base/limits.h"
+
+static str dup(arena *a, str s) {
+    return s.len ? str_dup(a, s) : (str){0};
+}
+
+static const str *dup_strings(arena *a, const str *from, size_t n) {
+    str *to = ARENA_ARRAY(a, str, n ? n : 1);
+    for (size_t i = 0; i < n; i++) to[i] = dup(a, from[i]);
+    return to;
+}
+
+static engine_prompt copy_prompt(arena *a, const engine_prompt *p) {
+    engine_prompt to = *p;
+    to.text = dup(a, p->text);
+    to.messages = p->messages ? value_copy(a, p->messages) : NULL;
+    to.tools = p->tools ? value_copy(a, p->tools) : NULL;
+    to.template_text = dup(a, p->template_text);
+    to.think_level = dup(a, p->think_level);
+    to.context = p->n_context ? arena_dup(a, p->context, p->n_context * sizeof(int32_t)) : NULL;
+    return to;
+}
+
+engine_job *job_create(engine *eng, const engine_job_spec *spec, int64_t now) {
+    engine_job *j = NEW(engine_job);
+    arena *a = j->mem = arena_create(0);
+    j->eng = eng;
+    j->submitted_ns = now;
+    j->spec = *spec;
+    j->spec.model = (engine_model){dup(a, spec->model.path), dup(a, spec->model.name),
+                                   dup(a, spec->model.digest)};
+    j->spec.user = dup(a, spec->user);
+    j->spec.prompt = copy_prompt(a, &spec->prompt);
+    j->spec.stop = dup_strings(a, spec->stop, spec->n_stop);
+    j->spec.inputs = dup_strings(a, spec->inputs, spec->n_inputs);
+    return j;
+}
+
+void job_begin(engine_job *j, int64_t now) {
+    const engine_backend *b = &j->eng->b;
+    j->state = JOB_RUNNING;
+    j->started_ns = now;
+    if (j->spec.kind != ENGINE_JOB_GENERATE) return;
+    if (j->m->has_kv)
+        j->seq = b->seq_create(j->m->backend_model, j->ids.items, (int32_t)j->ids.len, &j->n_fed);
+    j->n_cached = j->n_fed;
+    j->sampler = llm_sampler_create(&j->spec.sample, j->m->facts.n_vocab);
+    for (size_t i = 0; i < j->ids.len; i++) {
+        llm_sampler_accept(j->sampler, j->ids.items[i]);
+        VEC_PUSH(j->history, j->ids.items[i]);
+    }
+    j->text = llm_text_create(j->spec.stop, j->spec.n_stop);
+    if (j->spec.logprobs) j->logprob_mem = arena_create(0);
+}
+
+/* Gives out text that may be shown, with the log-probabilities of its tokens. */
+static void say_text(engine_job *j, bool last) {
+    buf out = {0};
+    size_t n = llm_text_take(j->text, last, &out);
+    if (n > j->logprobs.len) n = j->logprobs.len;
+    stream_put_text(j->stream, buf_str(&out), j->logprobs.items, n);
+    buf_finish(&out);
+    for (size_t i = 0; i < n; i++) VEC_REMOVE_AT(j->logprobs, 0);
+    if (j->logprobs.len == 0 && j->logprob_mem) arena_reset(j->logprob_mem);
+}
+
+static void keep_logprob(engine_job *j, int32_t id, float logprob, const llm_logprob *top) {
+    const engine_backend *b = &j->eng->b;
+    int32_t n_top = j->spec.top_logprobs;
+    engine_logprob *items = ARENA_ARRAY(j->logprob_mem, engine_logprob, (size_t)n_top + 1);
+    for (int32_t i = 0; i < n_top; i++)
+        items[i] = (engine_logprob){.token = b->piece(j->m->backend_model, top[i].id),
+                                    .logprob = top[i].logprob};
+    VEC_PUSH(j->logprobs, (engine_logprob){.token = b->piece(j->m->backend_model, id),
+                                           .logprob = logprob,
+                                           .top = items,
+                                           .n_top = (size_t)n_top});
+}
+
+/* The token becomes text; true when that ends the job. */
+static bool take_token(engine_job *j, int32_t id) {
+    const engine_backend *b = &j->eng->b;
+    j->n_eval++;
+    if (b->is_stop(j->m->backend_model, id)) {
+        VEC_CLEAR(j->logprobs);
+        say_text(j, true);
+        job_say_done(j, ENGINE_DONE_STOP);
+        return true;
+    }
+    VEC_PUSH(j->history, id);
+    bool stopped = llm_text_put(j->text, b->piece(j->m->backend_model, id));
+    bool full = (int32_t)j->ids.len >= j->n_ctx && !j->spec.prompt.shift;
+    bool over = stopped || full || j->n_eval >= j->n_predict;
+    say_text(j, over);
+    if (over) {
+        job_say_done(j, stopped ? ENGINE_DONE_STOP : ENGINE_DONE_LENGTH);
+        return true;
+    }
+    VEC_PUSH(j->ids, id);
+    llm_sampler_accept(j->sampler, id);
+    return false;
+}
+
+bool job_take_row(engine_job *j, float *logits) {
+    int32_t id;
+    float logprob = 0;
+    llm_logprob top[LIMIT_TOP_LOGPROBS];
+    err e;
+    if (!j->past_prompt) {
+        j->past_prompt = true;
+        j->first_ns = clock_mono_ns();
+    }
+    if (llm_sampler_draw(j->sampler, logits, j->spec.logprobs ? j->spec.top_logprobs : 0, &id,
+                         j->spec.logprobs ? &logprob : NULL, top, &e)) {
+        stream_put_error(j->stream, &e);
+        return true;
+    }
+    if (j->spec.logprobs) keep_logprob(j, id, logprob, top);
+    if (take_token(j, id)) return true;
+    if (stream_bytes(j->stream) > LIMIT_STREAM_BYTES) {
+        err_set(&e, ERR_LIMIT, "nobody reads the answer: %u bytes wait", LIMIT_STREAM_BYTES);
+        stream_put_error(j->stream, &e);
+        return true;
+    }
+    return false;
+}
+
+void job_say_done(engine_job *j, engine_done_reason reason) {
+    int64_t now = clock_mono_ns();
+    int64_t started = j->started_ns ? j->started_ns : now;
+    int64_t first = j->first_ns ? j->first_ns : now;
+    engine_event ev = {
+        .reason = reason,
+        .text = j->rendered,
+        .load_ns = started - j->submitted_ns,
+        .prompt_ns = first - started,
+        .eval_ns = now - first,
+        .total_ns = now - j->submitted_ns,
+        .n_prompt_tokens = j->n_prompt,
+        .n_cached_tokens = j->n_cached,
+        .n_eval_tokens = j->n_eval,
+        .context = j->history.items,
+        .n_context = j->history.len,
+    };
+    stream_put_done(j->stream, &ev);
+}
+
+void job_end(engine_job *j) {
+    engine *eng = j->eng;
+    if (j->seq) eng->b.seq_destroy(j->seq);
+    if (j->sj) sched_finish(&j->sj, clock_mono_ns());
+    stream_release(&j->stream);
+    for (size_t i = 0; i < eng->jobs.len; i++) {
+        if (eng->jobs.items[i] != j) continue;
+        VEC_REMOVE_AT(eng->jobs, i);
+        break;
+    }
+    llm_sampler_destroy(&j->sampler);
+    llm_text_destroy(&j->text);
+    VEC_FINISH(j->ids);
+    VEC_FINISH(j->history);
+    VEC_FINISH(j->logprobs);
+    arena_destroy(&j->logprob_mem);
+    for (size_t i = 0; j->inputs && i < j->spec.n_inputs; i++) VEC_FINISH(j->inputs[i]);
+    arena_destroy(&j->mem);
+    mem_free(j);
+}
+
+void job_finish_error(engine_job *j, const err *why) {
+    stream_put_error(j->stream, why);
+    job_end(j);
+}
+
+void job_finish_done(engine_job *j, engine_done_reason reason) {
+    job_say_done(j, reason);
+    job_end(j);
+}

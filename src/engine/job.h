@@ -1,0 +1,129 @@
+/* A job inside the engine: what was asked, how far it is, and the engine around it.
+ *
+ * Files: engine.c (submit, the engine thread's loop), worker.c (slow things off that thread:
+ * loading, prompts), prompt.c (a spec to token ids), step.c (one step over a batch), job.c (a job's
+ * life), files.c (facts of model files). */
+#pragma once
+#include "base/clock.h"
+#include "engine/backend.h"
+#include "engine/stream.h"
+#include "llm/stop.h"
+#include "llm/text.h"
+#include "sched/sched.h"
+
+/* A resident model, or one on its way. Owner: the engine thread. */
+typedef struct engine_loaded {
+    engine *eng;
+    sched_model *sm;
+    arena *mem; /* the strings of `model` */
+    engine_model model;
+    void *backend_model; /* NULL until loaded */
+    engine_facts facts;
+    float *logits; /* [max_parallel, V] */
+    bool has_kv;   /* the address space of its pages is open */
+    int32_t n_ctx; /* of the latest job */
+    err failure;   /* of the worker's load */
+} engine_loaded;
+
+typedef enum job_state {
+    JOB_WAITING,   /* for its model and a place */
+    JOB_PREPARING, /* the worker has it */
+    JOB_READY,     /* waits for memory */
+    JOB_RUNNING
+} job_state;
+
+typedef struct engine_job {
+    engine *eng;
+    arena *mem;
+    engine_job_spec spec; /* copied */
+    engine_stream *stream;
+    sched_job *sj;
+    engine_loaded *m; /* from PREPARING on */
+    job_state state;
+    err failure; /* of the worker's preparation */
+    int32_t n_ctx;
+
+    /* GENERATE */
+    tok_ids ids;       /* the context window: prompt, then what was sampled */
+    tok_ids history;   /* everything, also what was shifted out */
+    int32_t n_prompt;  /* tokens of the prompt */
+    int32_t n_fed;     /* of ids: their keys and values are computed */
+    int32_t n_cached;  /* of the prompt: found computed */
+    int32_t n_predict; /* at most so many */
+    int32_t n_eval;    /* sampled */
+    bool past_prompt;  /* the first token was sampled */
+    void *seq;
+    llm_sampler *sampler;
+    llm_text *text;
+    str rendered;                 /* render_only */
+    VEC(engine_logprob) logprobs; /* of tokens whose text is held back */
+    arena *logprob_mem;
+
+    /* EMBED */
+    tok_ids *inputs; /* [spec.n_inputs] */
+    size_t next_input;
+
+    int64_t submitted_ns, started_ns, first_ns; /* monotonic */
+} engine_job;
+
+typedef VEC(engine_job *) engine_jobs;
+
+struct worker;
+
+struct engine {
+    engine_config conf;
+    engine_backend b;
+    engine_bell bell;
+    pthread_t thread;
+    struct worker *worker;
+
+    pthread_mutex_t mu; /* everything below; held by the engine thread except during steps */
+    sched *s;
+    engine_jobs jobs;
+    VEC(engine_loaded *) loaded;
+    int64_t device_ns;
+    bool stop;
+};
+
+/* ---- job.c ---- */
+
+/* Copies a spec. */
+engine_job *job_create(engine *eng, const engine_job_spec *spec, int64_t now);
+/* The job's memory was granted: its sequence, sampler and text assembly. */
+void job_begin(engine_job *j, int64_t now);
+/* Samples from a row of logits [V]; true when the job is over and was answered. Any thread but one
+ * at a time. */
+bool job_take_row(engine_job *j, float *logits);
+/* Answers and ends. After these the job is gone. The engine's lock is held. */
+void job_finish_error(engine_job *j, const err *why);
+void job_finish_done(engine_job *j, engine_done_reason reason);
+/* The second half of both: everything was said already. */
+void job_end(engine_job *j);
+/* Says DONE on the stream. */
+void job_say_done(engine_job *j, engine_done_reason reason);
+
+/* ---- prompt.c: on the worker ---- */
+
+/* Fills ids, n_prompt, n_ctx, n_predict, rendered, inputs. */
+err_code job_prepare(engine_job *j, err *e);
+/* The window is full: forgets half of it, n_keep first tokens aside. What is left must be computed
+ * again. */
+void job_shift(engine_job *j);
+/* Bytes of KV pages the job may need at most. */
+uint64_t job_kv_bytes(const engine_job *j);
+
+/* ---- step.c: on the engine thread ---- */
+
+/* Runs one step for the jobs whose turn it is; false when there is none. The lock is held on entry
+ * and exit. */
+bool engine_run_step(engine *eng);
+
+/* ---- worker.c ---- */
+
+typedef struct worker worker;
+worker *worker_create(engine *eng);
+void worker_destroy(worker **w); /* what waits is done first */
+void worker_load(worker *w, engine_loaded *m);
+void worker_prepare(worker *w, engine_job *j);
+/* The next thing that is finished: exactly one of them is set. False: nothing. */
+bool worker_collect(worker *w, engine_loaded **ret_m, engine_job **ret_j);
