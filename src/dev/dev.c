@@ -51,7 +51,12 @@ void dev_get_info(const dev *d, dev_info *ret) {
 
 err_code dev_alloc(dev *d, uint64_t n_bytes, dev_buffer *ret, err *e) {
     if (n_bytes == 0) FAIL(e, INVALID, "device allocation of 0 bytes");
-    return d->table->alloc(d, n_bytes, ret, e);
+    return d->table->alloc(d, n_bytes, false, ret, e);
+}
+
+err_code dev_reserve(dev *d, uint64_t n_bytes, dev_buffer *ret, err *e) {
+    if (n_bytes == 0) FAIL(e, INVALID, "device allocation of 0 bytes");
+    return d->table->alloc(d, n_bytes, true, ret, e);
 }
 
 void dev_free(dev *d, dev_buffer *b) {

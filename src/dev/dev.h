@@ -14,6 +14,7 @@ typedef struct dev_program dev_program;
 typedef struct dev_buffer {
     void *ptr;
     uint64_t n_bytes;
+    bool lazy; /* from dev_reserve */
 } dev_buffer;
 
 typedef struct dev_info {
@@ -34,6 +35,9 @@ void dev_get_info(const dev *d, dev_info *ret);
 
 /* Large zeroed memory; ERR_DEVICE_NOMEM names the bytes asked for and what is left. */
 err_code dev_alloc(dev *d, uint64_t n_bytes, dev_buffer *ret, err *e);
+/* Zeroed address space that takes memory page by page as it is written, for pools whose owner keeps
+ * account itself (the ledger). Does not count as given out. */
+err_code dev_reserve(dev *d, uint64_t n_bytes, dev_buffer *ret, err *e);
 void dev_free(dev *d, dev_buffer *b); /* empties *b; an empty buffer is allowed */
 
 /* Copies the spec (weights stay borrowed: their memory must outlive the program) and allocates the

@@ -6,7 +6,7 @@
 typedef struct dev_table {
     void (*destroy)(dev *d);
     void (*get_info)(const dev *d, dev_info *ret);
-    err_code (*alloc)(dev *d, uint64_t n_bytes, dev_buffer *ret, err *e);
+    err_code (*alloc)(dev *d, uint64_t n_bytes, bool lazy, dev_buffer *ret, err *e);
     void (*free)(dev *d, dev_buffer *b);
     err_code (*compile)(dev *d, const dev_program_spec *spec, dev_program **ret, err *e);
     void (*program_destroy)(dev_program *p);

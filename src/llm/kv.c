@@ -65,7 +65,7 @@ err_code llm_kv_create(dev *d, const dev_kv_shape *shape, int32_t max_pages, llm
     kv->shape = *shape;
     kv->page_bytes = page_bytes;
     kv->n_pages = kv->limit = max_pages;
-    err_code code = dev_alloc(d, page_bytes * (uint64_t)max_pages, &kv->mem, e);
+    err_code code = dev_reserve(d, page_bytes * (uint64_t)max_pages, &kv->mem, e);
     if (code != ERR_OK) {
         mem_free(kv);
         return code;

@@ -32,30 +32,32 @@ static void cpu_get_info(const dev *base, dev_info *ret) {
              d->n_threads == 1 ? "" : "s");
 }
 
-static err_code cpu_alloc(dev *base, uint64_t n_bytes, dev_buffer *ret, err *e) {
+static void *map_zeroed(uint64_t n_bytes) {
+    void *ptr = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return ptr == MAP_FAILED ? NULL : ptr;
+}
+
+static err_code cpu_alloc(dev *base, uint64_t n_bytes, bool lazy, dev_buffer *ret, err *e) {
     cpu_dev *d = (cpu_dev *)base;
-    uint64_t before = atomic_fetch_add(&d->given_bytes, n_bytes);
+    uint64_t counted = lazy ? 0 : n_bytes;
+    uint64_t before = atomic_fetch_add(&d->given_bytes, counted);
     uint64_t left = before < d->capacity_bytes ? d->capacity_bytes - before : 0;
-    void *ptr = NULL;
-    if (n_bytes <= left) {
-        ptr = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (ptr == MAP_FAILED) ptr = NULL;
-    }
+    void *ptr = counted <= left ? map_zeroed(n_bytes) : NULL;
     if (!ptr) {
-        atomic_fetch_sub(&d->given_bytes, n_bytes);
+        atomic_fetch_sub(&d->given_bytes, counted);
         FAIL(e, DEVICE_NOMEM, "cpu: %llu bytes asked for, %llu of %llu left",
              (unsigned long long)n_bytes, (unsigned long long)left,
              (unsigned long long)d->capacity_bytes);
     }
-    *ret = (dev_buffer){ptr, n_bytes};
+    *ret = (dev_buffer){ptr, n_bytes, lazy};
     return ERR_OK;
 }
 
 static void cpu_free(dev *base, dev_buffer *b) {
     cpu_dev *d = (cpu_dev *)base;
     munmap(b->ptr, b->n_bytes);
-    atomic_fetch_sub(&d->given_bytes, b->n_bytes);
+    if (!b->lazy) atomic_fetch_sub(&d->given_bytes, b->n_bytes);
 }
 
 /* ---- profile ---- */
