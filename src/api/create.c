@@ -47,7 +47,7 @@ static str size_text(arena *a, int64_t n) {
 
 static err_code describe_file(building *b, const char *path, err *e) {
     engine_file_info info;
-    TRY(engine_file_read(b->a->eng, str_from(path), false, b->c->mem, &info, e));
+    TRY(engine_file_read(b->a->eng, str_from(path), ENGINE_FILE_SHORT, b->c->mem, &info, e));
     if (info.architecture.len == 0)
         FAIL(e, FORMAT, "the file names no model architecture (general.architecture)");
     str *caps = ARENA_ARRAY(b->c->mem, str, 1);

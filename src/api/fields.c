@@ -109,9 +109,10 @@ err_code field_keep_alive(const json_t *object, bool *ret_set, int64_t *ret_ns, 
             FAIL(e, INVALID, "time: invalid duration \"" STR_FMT "\"", STR_ARG(text));
         *ret_ns = ns < 0 ? CLOCK_FOREVER : ns;
     } else {
-        FAIL(e, INVALID,
-             "keep_alive: unsupported type %s; use seconds or a duration such as \"5m\"",
-             json_type_name(v));
+        FAIL(e, INVALID, "Unsupported type: '%s'",
+             json_is_boolean(v) ? "bool"
+             : json_is_array(v) ? "[]interface {}"
+                                : "map[string]interface {}");
     }
     *ret_set = true;
     return ERR_OK;

@@ -26,7 +26,7 @@ err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     m.engine.digest = m.stored.digest;
     if (weights) {
         m.engine.path = store_blob_path(a->store, mem, weights->digest);
-        TRY(engine_file_read(a->eng, m.engine.path, false, mem, &m.file, e));
+        TRY(engine_file_read(a->eng, m.engine.path, ENGINE_FILE_SHORT, mem, &m.file, e));
     }
     TRY(layer_text(a, mem, &m.stored, STORE_LAYER_PARAMS, &m.params_text, e));
     TRY(layer_text(a, mem, &m.stored, STORE_LAYER_SYSTEM, &m.system, e));

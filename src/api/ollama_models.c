@@ -197,8 +197,10 @@ void ollama_show(http_request *r, void *ctx) {
         return;
     }
     err_code code = api_model_find(a, name, mem, &m, &e);
-    if (code == ERR_OK && verbose && m.engine.path.len)
-        code = engine_file_read(a->eng, m.engine.path, true, mem, &m.file, &e);
+    if (code == ERR_OK && m.engine.path.len)
+        code =
+            engine_file_read(a->eng, m.engine.path,
+                             verbose ? ENGINE_FILE_VERBOSE : ENGINE_FILE_TENSORS, mem, &m.file, &e);
     if (code == ERR_NOT_FOUND) {
         store_name parsed;
         store_name_parse(mem, name, &parsed);

@@ -2,10 +2,12 @@
  *
  * step is the place where the engine's batch becomes a device step: token ids, positions, wanted
  * rows and page tables side by side. Threads: see backend.h. */
+#include "base/clock.h"
 #include "base/limits.h"
 #include "engine/backend.h"
 #include "llm/kv.h"
 #include "llm/model.h"
+#include "model/chat.h"
 #include "os/file.h"
 #include "os/mem.h"
 
@@ -157,8 +159,17 @@ static err_code backend_step(void *model, const engine_batch *b, dev_cancel *can
 
 static err_code backend_render(void *model, const engine_prompt *p, const value *messages, arena *a,
                                const tok_segment **ret, size_t *ret_n, err *e) {
-    (void)model, (void)p, (void)messages, (void)a, (void)ret, (void)ret_n;
-    FAIL(e, UNSUPPORTED, "chat templates");
+    static const int THINK[] = {
+        [ENGINE_THINK_DEFAULT] = -1, [ENGINE_THINK_OFF] = 0, [ENGINE_THINK_ON] = 1};
+    chat_input in = {.messages = messages,
+                     .tools = p->tools,
+                     .add_generation_prompt = !p->continue_last,
+                     .continue_last = p->continue_last,
+                     .think = THINK[p->think],
+                     .think_level = p->think_level,
+                     .override_template = p->template_text,
+                     .now_unix = clock_wall_ns() / NS_PER_S};
+    return chat_render(llm_model_chat(((resident *)model)->m), &in, a, ret, ret_n, e);
 }
 
 /* A template may have written the first token itself: once is enough. */

@@ -190,13 +190,18 @@ typedef struct engine_file_info {
     str file_type; /* "Q4_K_M" */
     bool can_generate, can_embed, has_tools, has_thinking, has_insert;
     str chat_template; /* as in the file; may be empty */
-    const value *kv;   /* map key -> value; long arrays cut to an empty list unless verbose */
+    const value *kv;   /* map key -> value; arrays are empty unless verbose */
     const engine_file_tensor *tensors;
     size_t n_tensors;
 } engine_file_info;
-/* Everything in *ret lives in `a`. Short answers are cached by path, size and time of change. */
-err_code engine_file_read(engine *eng, str path, bool verbose, arena *a, engine_file_info *ret,
-                          err *e);
+typedef enum engine_file_detail {
+    ENGINE_FILE_SHORT,   /* no tensors, arrays empty; cached by path, size and time of change */
+    ENGINE_FILE_TENSORS, /* with tensors */
+    ENGINE_FILE_VERBOSE  /* and whole arrays */
+} engine_file_detail;
+/* Everything in *ret lives in `a`. */
+err_code engine_file_read(engine *eng, str path, engine_file_detail detail, arena *a,
+                          engine_file_info *ret, err *e);
 
 /* Tokenises or writes back with a model file's vocabulary (loads only its metadata, each time). */
 err_code engine_tokenize(engine *eng, str path, str text, bool add_special, arena *a,

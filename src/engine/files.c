@@ -8,6 +8,8 @@
 #include "model/quantize.h"
 #include "model/tok.h"
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 enum { CACHE_ENTRIES = 64 };
@@ -28,6 +30,16 @@ static struct {
 
 /* ---- reading ---- */
 
+/* The double whose shortest text is that of the float: 1e-05 and not 9.99999974737875e-06. */
+static double short_f32(float v) {
+    char text[32];
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)v);
+        if (strtof(text, NULL) == v) return strtod(text, NULL);
+    }
+    return (double)v;
+}
+
 static value *array_value(arena *a, const gguf_array *list, bool verbose) {
     value *to = value_list(a);
     for (uint64_t i = 0; verbose && i < list->n; i++) {
@@ -36,6 +48,8 @@ static value *array_value(arena *a, const gguf_array *list, bool verbose) {
             value_push(a, to, value_str(a, gguf_array_str(list, i)));
             break;
         case GGUF_F32:
+            value_push(a, to, value_float(a, short_f32((float)gguf_array_f64(list, i))));
+            break;
         case GGUF_F64:
             value_push(a, to, value_float(a, gguf_array_f64(list, i)));
             break;
@@ -73,6 +87,7 @@ static value *key_value(arena *a, const gguf_key *k, bool verbose) {
     case GGUF_I64:
         return value_int(a, k->as.i64);
     case GGUF_F32:
+        return value_float(a, short_f32((float)k->as.f64));
     case GGUF_F64:
         return value_float(a, k->as.f64);
     case GGUF_BOOL:
@@ -118,7 +133,8 @@ static int64_t arch_number(arena *a, const gguf *g, str arch, const char *key) {
     return v <= INT32_MAX ? (int64_t)v : 0;
 }
 
-static engine_file_info read_info(arena *a, const gguf *g, bool verbose) {
+static engine_file_info read_info(arena *a, const gguf *g, engine_file_detail detail) {
+    bool tensors = detail != ENGINE_FILE_SHORT;
     str arch = gguf_arch(g), chat = gguf_opt_str(g, "tokenizer.chat_template", STR(""));
     bool embeds = gguf_find_key(g, str_fmt(a, "%.*s.pooling_type", STR_ARG(arch)).ptr) != NULL;
     return (engine_file_info){
@@ -132,9 +148,9 @@ static engine_file_info read_info(arena *a, const gguf *g, bool verbose) {
         .has_tools = mentions(chat, "tools"),
         .has_thinking = mentions(chat, "enable_thinking") || mentions(chat, "<think>"),
         .chat_template = str_dup(a, chat),
-        .kv = all_keys(a, g, verbose),
-        .tensors = verbose ? all_tensors(a, g) : NULL,
-        .n_tensors = verbose ? gguf_n_tensors(g) : 0,
+        .kv = all_keys(a, g, detail == ENGINE_FILE_VERBOSE),
+        .tensors = tensors ? all_tensors(a, g) : NULL,
+        .n_tensors = tensors ? gguf_n_tensors(g) : 0,
     };
 }
 
@@ -187,18 +203,18 @@ static bool cache_get(str path, const struct stat *st, arena *a, engine_file_inf
     return en != NULL;
 }
 
-err_code engine_file_read(engine *eng, str path, bool verbose, arena *a, engine_file_info *ret,
-                          err *e) {
+err_code engine_file_read(engine *eng, str path, engine_file_detail detail, arena *a,
+                          engine_file_info *ret, err *e) {
     (void)eng;
     struct stat st;
     char *cpath = str_cstr(a, path);
-    bool known = stat(cpath, &st) == 0;
-    if (known && !verbose && cache_get(path, &st, a, ret)) return ERR_OK;
+    bool cached = detail == ENGINE_FILE_SHORT && stat(cpath, &st) == 0;
+    if (cached && cache_get(path, &st, a, ret)) return ERR_OK;
     gguf *g;
     TRY(gguf_open(cpath, &g, e));
-    *ret = read_info(a, g, verbose);
+    *ret = read_info(a, g, detail);
     gguf_destroy(&g);
-    if (known && !verbose) cache_put(path, &st, ret);
+    if (cached) cache_put(path, &st, ret);
     return ERR_OK;
 }
 

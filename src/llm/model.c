@@ -7,6 +7,7 @@
 #include "llm/model.h"
 #include "base/limits.h"
 #include "llm/arch/arch.h"
+#include "model/chat.h"
 #include <string.h>
 
 /* Live lengths may be anything up to the plan's, so few sizes are enough: one for decoding, one for
@@ -79,7 +80,10 @@ static err_code bind_model(llm_model *m, err *e) {
         FAIL(e, FORMAT, "the tokenizer has %zu tokens, the embedding %d rows",
              tok_vocab_count(m->tokenizer), m->hp.n_vocab);
     fill_info(m);
-    return ERR_OK;
+    const tok *t = m->tokenizer;
+    return chat_create(gguf_opt_str(g, "tokenizer.chat_template", STR("")),
+                       tok_text(t, tok_role_id(t, TOK_BOS)), tok_text(t, tok_role_id(t, TOK_EOS)),
+                       &m->chat, e);
 }
 
 /* Takes over the opened file, also on failure. */
@@ -114,6 +118,7 @@ err_code llm_model_load_mem(dev *d, const void *bytes, uint64_t n_bytes, llm_mod
 void llm_model_destroy(llm_model **m) {
     if (!m || !*m) return;
     llm_model_drop_programs(*m);
+    chat_destroy(&(*m)->chat);
     tok_destroy(&(*m)->tokenizer);
     arena_destroy(&(*m)->mem);
     gguf_destroy(&(*m)->file);

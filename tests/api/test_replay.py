@@ -18,6 +18,9 @@ LATER = ("/api/pull", "/api/push", "/api/me", "/v1/completions", "/v1/responses"
 
 # name of the request -> (what differs: a path into the answer, "status" or "all", reason)
 CONSTRAINED = ("all", "constrained output comes with the structured-output work")
+GO_TEMPLATE = ("all", "Go templates come with the registry; the file's own Jinja template is run")
+DETECTED = ("fields", "no Go template is guessed for the file, so there are no stop parameters of one")
+RUNNER_TEXT = ("error", "an error text of the program that Ollama runs; ours names the model and the way out")
 GO_TEXT = ("error", "Go's decoder text; ours names the field and both types")
 DIFFERENCES = {
     "generate: model wrong type": GO_TEXT,
@@ -26,6 +29,22 @@ DIFFERENCES = {
     "generate: array": GO_TEXT,
     "chat: content array": GO_TEXT,
     "openai chat: temperature string": GO_TEXT,
+    "show: ok": DETECTED,
+    "show: by name field": DETECTED,
+    "show: system override": DETECTED,
+    "show: created with messages": DETECTED,
+    "show: verbose": ("fields", "an embedding model has no template"),
+    "generate: template": GO_TEMPLATE,
+    "generate: images on a text model": RUNNER_TEXT,
+    "chat: images on text model": RUNNER_TEXT,
+    "embed: chat model": RUNNER_TEXT,
+    "generate: format json": CONSTRAINED,
+    "generate: format schema": CONSTRAINED,
+    "openai chat: json mode": CONSTRAINED,
+    "openai chat: json schema": CONSTRAINED,
+    "blob POST": ("status", "the server that was recorded had the blob already"),
+    "create: source missing": ("status", "nothing is pulled: the missing model is an error at once"),
+    "create: bad file digest": ("error", "no path of the server in a message"),
 }
 
 
@@ -43,7 +62,7 @@ def compare(want, got, path, out):
         out.append((path, f"type {kind(want)} wanted, got {kind(got)}: {json.dumps(got)[:200]}"))
     elif isinstance(want, dict):
         if list(want) != list(got):
-            out.append((path, f"fields {list(want)} wanted, got {list(got)}"))
+            out.append((path or "fields", f"fields {list(want)} wanted, got {list(got)}"))
         for key in want:
             if key in got:
                 compare(want[key], got[key], f"{path}.{key}" if path else key, out)
