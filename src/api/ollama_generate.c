@@ -36,8 +36,18 @@ static void set_nonzero(json_t *o, const char *key, int64_t v) {
     if (v) json_object_set_new(o, key, json_integer(v));
 }
 
-/* done, done_reason, logprobs, context and the figures, in Ollama's order. */
-static void end_object(json_t *o, const generation *g, const engine_event *ev) {
+static void set_figures(json_t *o, const engine_event *ev) {
+    set_nonzero(o, "total_duration", ev->total_ns);
+    set_nonzero(o, "load_duration", ev->load_ns);
+    set_nonzero(o, "prompt_eval_count", ev->n_prompt_tokens);
+    set_nonzero(o, "prompt_eval_duration", ev->prompt_ns);
+    set_nonzero(o, "eval_count", ev->n_eval_tokens);
+    set_nonzero(o, "eval_duration", ev->eval_ns);
+}
+
+/* done, done_reason, context and the figures, in Ollama's order; chat has its log-probabilities
+ * before the figures, generate behind them. */
+static void end_object(json_t *o, const generation *g, const engine_event *ev, json_t *logprobs) {
     json_object_set_new(o, "done", json_true());
     json_object_set_new(o, "done_reason", json_string(reason_name(ev->reason)));
     if (g->embeds_context && ev->n_context) {
@@ -46,14 +56,9 @@ static void end_object(json_t *o, const generation *g, const engine_event *ev) {
             json_array_append_new(list, json_integer(ev->context[i]));
         json_object_set_new(o, "context", list);
     }
+    if (logprobs) json_object_set(o, "logprobs", logprobs);
     if (ev->reason == ENGINE_DONE_LOAD || ev->reason == ENGINE_DONE_UNLOAD) return;
-    set_nonzero(o, "total_duration", ev->total_ns);
-    set_nonzero(o, "load_duration", ev->load_ns);
-    set_nonzero(o, "prompt_eval_count", ev->n_prompt_tokens);
-    set_nonzero(o, "prompt_eval_duration", ev->prompt_ns);
-    set_nonzero(o, "eval_count", ev->n_eval_tokens);
-    set_nonzero(o, "eval_duration", ev->eval_ns);
-    if (g->logprobs) json_object_set(o, "logprobs", g->logprobs);
+    set_figures(o, ev);
 }
 
 static json_t *generate_chunk(const generation *g, str piece, json_t *logprobs) {
@@ -73,7 +78,8 @@ static json_t *generate_whole(const generation *g, const engine_event *ev) {
         return o;
     }
     json_object_set_new(o, "response", text(buf_str(&g->text)));
-    end_object(o, g, ev);
+    end_object(o, g, ev, NULL);
+    if (g->logprobs) json_object_set(o, "logprobs", g->logprobs);
     return o;
 }
 
@@ -92,7 +98,7 @@ static json_t *chat_chunk(const generation *g, str piece, json_t *logprobs) {
 static json_t *chat_whole(const generation *g, const engine_event *ev) {
     json_t *o = begin_object(g);
     json_object_set_new(o, "message", message_object(buf_str(&g->text)));
-    end_object(o, g, ev);
+    end_object(o, g, ev, g->logprobs);
     return o;
 }
 
