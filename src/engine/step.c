@@ -44,7 +44,7 @@ static void add_part(step *s, engine_job *j, int32_t n) {
 
 /* The window is full: start over with what is kept of it. */
 static void shift_if_full(engine_job *j) {
-    if ((int32_t)j->ids.len < j->n_ctx) return;
+    if ((int32_t)j->ids.len <= j->n_ctx) return;
     const engine_backend *b = &j->eng->b;
     job_shift(j);
     b->seq_destroy(j->seq);
