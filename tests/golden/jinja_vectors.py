@@ -540,6 +540,11 @@ nope + 1
 s + 1
 [1] + (2,)
 l | nofilter
+1 if yes else l | nofilter
+nil | select | list
+nil | map('upper') | list
+zero | selectattr('x') | list
+n | select | list
 l is notest
 nope < 1
 1 < 'a'
@@ -1247,4 +1252,5 @@ def main():
     print(len(cases), "cases,", failed, "of them errors")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -110,24 +110,28 @@ static err_code eval_call(jinja_run *r, const jinja_node *n, jval *ret) {
     return jinja_call_value(r, fn, &args, ret);
 }
 
-err_code jinja_eval_filter(jinja_run *r, const jinja_node *n, jval in, jval *ret) {
+/* Templates may name filters and tests that do not exist, as long as they do not get there. */
+static err_code apply_filter(jinja_run *r, const jinja_node *n, jval in, jval *ret) {
     jargs args;
+    TRY(jinja_eval_args(r, &n->args, &args));
+    r->line = n->line;
+    jfilter_fn fn = jinja_filter_find(n->name);
+    if (!fn) JFAIL(r, "no filter named '" STR_FMT "'", STR_ARG(str_sub(n->name, 0, 80)));
+    TRY(fn(r, in, &args, ret));
+    return jinja_step(r, 1);
+}
+
+err_code jinja_eval_filter(jinja_run *r, const jinja_node *n, jval in, jval *ret) {
     if (n->a && n->a->kind == JN_FILTER) { /* the chain of a block: its first filter is innermost */
         TRY(jinja_eval_filter(r, n->a, in, &in));
     }
-    TRY(jinja_eval_args(r, &n->args, &args));
-    r->line = n->line;
-    return jinja_filter_find(n->name)(r, in, &args, ret);
+    return apply_filter(r, n, in, ret);
 }
 
 static err_code eval_filter(jinja_run *r, const jinja_node *n, jval *ret) {
     jval in;
-    jargs args;
     TRY(jinja_eval(r, n->a, &in));
-    TRY(jinja_eval_args(r, &n->args, &args));
-    r->line = n->line;
-    TRY(jinja_filter_find(n->name)(r, in, &args, ret));
-    return jinja_step(r, 1);
+    return apply_filter(r, n, in, ret);
 }
 
 static err_code eval_test(jinja_run *r, const jinja_node *n, jval *ret) {
@@ -136,7 +140,9 @@ static err_code eval_test(jinja_run *r, const jinja_node *n, jval *ret) {
     bool yes = false;
     TRY(jinja_eval(r, n->a, &in));
     TRY(jinja_eval_args(r, &n->args, &args));
-    TRY(jinja_test_find(n->name)(r, in, &args, &yes));
+    jtest_fn test = jinja_test_find(n->name);
+    if (!test) JFAIL(r, "no test named '" STR_FMT "'", STR_ARG(str_sub(n->name, 0, 80)));
+    TRY(test(r, in, &args, &yes));
     *ret = jval_bool(yes);
     return ERR_OK;
 }

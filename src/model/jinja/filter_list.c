@@ -75,6 +75,11 @@ static err_code f_last(jinja_run *r, jval in, const jargs *a, jval *ret) {
     return ERR_OK;
 }
 
+/* What map and the select family go over: anything false is empty for them. */
+static err_code items_of(jinja_run *r, jval in, jlist **ret) {
+    return jval_iterate(r, jval_true(in) ? in : (jval){.kind = JV_UNDEF}, ret);
+}
+
 static err_code f_map(jinja_run *r, jval in, const jargs *a, jval *ret) {
     jval path = jval_none(), otherwise = {.kind = JV_UNDEF}, v;
     jlist *items = NULL;
@@ -89,7 +94,7 @@ static err_code f_map(jinja_run *r, jval in, const jargs *a, jval *ret) {
         rest.pos++;
         rest.n--;
     }
-    TRY(jval_iterate(r, in, &items));
+    TRY(items_of(r, in, &items));
     jval l = jval_list(r, JV_LIST, items->len);
     TRY(jinja_enter(r));
     for (size_t i = 0; i < items->len; i++) {
@@ -123,7 +128,7 @@ static err_code choose(jinja_run *r, jval in, const jargs *a, bool by_attr, bool
         rest.pos++;
         rest.n--;
     }
-    TRY(jval_iterate(r, in, &items));
+    TRY(items_of(r, in, &items));
     jval l = jval_list(r, JV_LIST, 0);
     for (size_t i = 0; i < items->len; i++) {
         jval v;

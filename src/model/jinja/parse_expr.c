@@ -256,8 +256,6 @@ static err_code parse_test(jinja_parser *p, jinja_node *in, jinja_node **ret) {
     bool negate = jinja_take(p, JTOK_NAME, "not");
     n->name = p->t->text;
     TRY(jinja_expect(p, JTOK_NAME, NULL));
-    if (!jinja_test_find(n->name))
-        return jinja_parse_fail(p, ERR_FORMAT, "no test named '" STR_FMT "'", STR_ARG(n->name));
     if (jinja_at(p, JTOK_OP, "(")) {
         TRY(jinja_call_args(p, &n->args));
     } else if (starts_test_argument(p)) {
@@ -276,8 +274,6 @@ static err_code parse_filter(jinja_parser *p, jinja_node *in, jinja_node **ret) 
     jinja_node *n = pair(p, JN_FILTER, in, NULL);
     n->name = p->t->text;
     TRY(jinja_expect(p, JTOK_NAME, NULL));
-    if (!jinja_filter_find(n->name))
-        return jinja_parse_fail(p, ERR_FORMAT, "no filter named '" STR_FMT "'", STR_ARG(n->name));
     if (jinja_at(p, JTOK_OP, "(")) TRY(jinja_call_args(p, &n->args));
     *ret = n;
     return ERR_OK;
