@@ -301,6 +301,12 @@ static void test_limits(void **state) {
         "{% for a in range(99999) %}{% for b in range(999) %}{{ 'long text to print' }}"
         "{% endfor %}{% endfor %}",
         "{{ [1] | batch(10**15, 0) }}",
+        "{% set s = 'y' * 10**6 %}{{ s.strip('z' * 10**6 ~ 'y') }}",
+        "{% set s = 'y' * 10**6 %}{{ s.rfind('z' ~ 'y' * (5 * 10**5)) }}",
+        "{% set s = 'y' * 10**7 %}{% for i in range(99999) %}{{ s | wordcount }}{% endfor %}",
+        "{% set s = 'y' * 10**7 %}{% for i in range(99999) %}{{ s == s }}{% endfor %}",
+        "{% set s = 'y' * 10**7 %}{% for i in range(99999) %}{{ 'z' in s }}{% endfor %}",
+        "{% set s = ['y' * 10**7] * 999999 %}{{ s | map('wordcount') | sum }}",
         "{{ '%s' * 9999999 }}{{ 'a' * 60000000 }}",
     };
     for (size_t i = 0; i < COUNT_OF(bombs); i++) {

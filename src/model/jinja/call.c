@@ -54,6 +54,7 @@ static err_code bind_params(jinja_run *r, const jfunc *f, const jargs *args) {
     if (args->n > n->n_kids)
         JFAIL(r, "macro '" STR_FMT "' takes %zu arguments, not %zu", STR_ARG(f->name), n->n_kids,
               args->n);
+    TRY(jinja_step(r, args->n_kw * n->n_kids / 8));
     for (size_t k = 0; k < args->n_kw; k++) {
         bool known = str_eq(args->kw_names[k], STR("caller"));
         for (size_t i = 0; !known && i < n->n_kids; i++)

@@ -29,6 +29,12 @@ err_code jinja_step(jinja_run *r, size_t n) {
     return ERR_OK;
 }
 
+bool jinja_work(jinja_run *r, size_t n) {
+    r->steps += n;
+    if (r->steps > LIMIT_TEMPLATE_STEPS) r->over = true;
+    return !r->over;
+}
+
 err_code jinja_enter(jinja_run *r) {
     if (++r->depth <= MAX_DEPTH) return ERR_OK;
     r->over = true;

@@ -289,6 +289,7 @@ err_code jinja_fail(jinja_run *r, err_code code, const char *fmt, ...)
 
 void *jinja_alloc(jinja_run *r, size_t n_bytes); /* counted; never NULL; uninitialised */
 err_code jinja_step(jinja_run *r, size_t n);     /* n units of work; LIMIT when used up */
+bool jinja_work(jinja_run *r, size_t n);         /* the same where nothing can fail; false = stop */
 err_code jinja_enter(jinja_run *r);              /* one level deeper; jinja_leave undoes it */
 void jinja_leave(jinja_run *r);
 

@@ -78,8 +78,9 @@ static err_code split_left(jinja_run *r, const jstr *s, str sep, int64_t max, jv
     return ERR_OK;
 }
 
-static ptrdiff_t find_last(str s, str needle) {
-    if (needle.len > s.len) return -1;
+/* Work: the product of both lengths at worst. */
+static ptrdiff_t find_last(jinja_run *r, str s, str needle) {
+    if (needle.len > s.len || !jinja_work(r, s.len / 64 * (needle.len / 64 + 1))) return -1;
     for (size_t i = s.len - needle.len + 1; i-- > 0;)
         if (memcmp(s.ptr + i, needle.ptr, needle.len) == 0) return (ptrdiff_t)i;
     return -1;
@@ -89,7 +90,7 @@ static err_code split_right(jinja_run *r, const jstr *s, str sep, int64_t max, j
     size_t end = s->text.len;
     for (;;) {
         TRY(jinja_step(r, 1));
-        ptrdiff_t hit = max == 0 ? -1 : find_last(str_sub(s->text, 0, end), sep);
+        ptrdiff_t hit = max == 0 ? -1 : find_last(r, str_sub(s->text, 0, end), sep);
         if (hit < 0) break;
         jlist_push(r, l.as.list, jstr_sub(r, s, (size_t)hit + sep.len, end));
         end = (size_t)hit;
@@ -126,7 +127,7 @@ static err_code partition(jinja_run *r, const jstr *s, const jargs *a, bool righ
     const jstr *sep = NULL;
     TRY(need_text(r, a, 0, &sep));
     if (sep->text.len == 0) JFAIL(r, "partition: the separator is empty");
-    ptrdiff_t hit = right ? find_last(s->text, sep->text) : str_find(s->text, sep->text);
+    ptrdiff_t hit = right ? find_last(r, s->text, sep->text) : str_find(s->text, sep->text);
     size_t len = s->text.len, from = hit >= 0 ? (size_t)hit : right ? 0 : len;
     size_t to = hit >= 0 ? from + sep->text.len : from;
     jval l = jval_list(r, JV_TUPLE, 3);
@@ -237,7 +238,7 @@ static err_code m_replace(jinja_run *r, const jstr *s, const jargs *a, jval *ret
 static err_code find(jinja_run *r, const jstr *s, const jargs *a, bool last, jval *ret) {
     const jstr *t = NULL;
     TRY(need_text(r, a, 0, &t));
-    ptrdiff_t hit = last ? find_last(s->text, t->text) : str_find(s->text, t->text);
+    ptrdiff_t hit = last ? find_last(r, s->text, t->text) : str_find(s->text, t->text);
     jstr before = {.text = str_sub(s->text, 0, hit < 0 ? 0 : (size_t)hit)};
     *ret = jval_int(hit < 0 ? -1 : (int64_t)jstr_chars(&before));
     return ERR_OK;
@@ -441,7 +442,7 @@ bool jinja_has_text_method(str name) {
 
 err_code jinja_text_method(jinja_run *r, jval obj, str name, const jargs *args, jval *ret) {
     const jstr *s = obj.as.text;
-    TRY(jinja_step(r, s->text.len / 64));
+    TRY(jinja_step(r, s->text.len / 32));
     for (size_t i = 0; i < COUNT_OF(methods); i++)
         if (str_eq(name, str_from(methods[i].name))) return methods[i].fn(r, s, args, ret);
     JFAIL(r, "str has no method '" STR_FMT "'", STR_ARG(str_sub(name, 0, 80)));

@@ -115,7 +115,7 @@ static err_code contains(jinja_run *r, jval item, jval in, bool *ret) {
     if (in.kind == JV_STR) {
         if (item.kind == JV_UNDEF) return jval_undef_fail(r, item);
         if (item.kind != JV_STR) JFAIL(r, "'in <string>' needs a string, not %s", jval_type(item));
-        TRY(jinja_step(r, in.as.text->text.len / 64));
+        TRY(jinja_step(r, in.as.text->text.len / 32));
         *ret = str_find(in.as.text->text, item.as.text->text) >= 0;
     } else if (in.kind == JV_MAP) {
         *ret = jmap_get(r, in.as.map, item) != NULL;
@@ -323,7 +323,7 @@ err_code jinja_slice(jinja_run *r, jval obj, const jval bounds[3], jval *ret) {
     TRY(bound(r, bounds[0], n, step < 0, step < 0 ? n - 1 : 0, &from));
     TRY(bound(r, bounds[1], n, step < 0, step < 0 ? -1 : n, &to));
     if (obj.kind == JV_STR && step == 1) {
-        TRY(jinja_step(r, obj.as.text->text.len / 64));
+        TRY(jinja_step(r, obj.as.text->text.len / 32));
         size_t a = jstr_offset(obj.as.text, (size_t)from);
         size_t b = to > from ? jstr_offset(obj.as.text, (size_t)to) : a;
         *ret = jstr_sub(r, obj.as.text, a, b);

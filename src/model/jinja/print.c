@@ -170,7 +170,10 @@ void jval_print(jbuf *b, jval v) {
 }
 
 jval jval_text(jinja_run *r, jval v) {
-    if (v.kind == JV_STR) return v;
+    if (v.kind == JV_STR) { /* somebody will read all of it */
+        jinja_work(r, v.as.text->text.len / 32);
+        return v;
+    }
     jbuf b;
     jbuf_init(&b, r);
     jval_print(&b, v);

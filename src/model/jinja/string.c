@@ -145,9 +145,10 @@ static bool to_strip(str s, size_t pos, const jstr *chars, size_t *ret_len) {
 }
 
 jval jstr_strip(jinja_run *r, const jstr *s, const jstr *chars, bool left, bool right) {
-    size_t from = 0, to = s->text.len, n = 0;
-    while (left && from < to && to_strip(s->text, from, chars, &n)) from += n;
-    while (right && to > from) {
+    size_t from = 0, to = s->text.len, n = 0, cost = chars ? chars->text.len / 64 + 1 : 1;
+    while (left && from < to && jinja_work(r, cost) && to_strip(s->text, from, chars, &n))
+        from += n;
+    while (right && to > from && jinja_work(r, cost)) {
         size_t start = to - 1; /* back to the first byte of the character */
         while (start > from && to - start < 4 && ((unsigned char)s->text.ptr[start] & 0xc0) == 0x80)
             start--;

@@ -188,10 +188,7 @@ static bool maps_eq(jinja_run *r, const jmap *a, const jmap *b) {
 
 /* Depth and work are bounded: past a limit it answers false and run->over ends the run. */
 bool jval_eq(jinja_run *r, jval a, jval b) {
-    if (r->over || ++r->steps > LIMIT_TEMPLATE_STEPS) {
-        r->over = true;
-        return false;
-    }
+    if (!jinja_work(r, a.kind == JV_STR ? a.as.text->text.len / 256 + 1 : 1)) return false;
     if (jval_is_number(a) && jval_is_number(b)) {
         if (isnan(jval_number(a)) || isnan(jval_number(b))) return false;
         return compare_numbers(a, b) == 0;
@@ -207,7 +204,7 @@ bool jval_eq(jinja_run *r, jval a, jval b) {
 }
 
 err_code jval_compare(jinja_run *r, jval a, jval b, int *ret) {
-    TRY(jinja_step(r, 1));
+    TRY(jinja_step(r, a.kind == JV_STR ? a.as.text->text.len / 256 + 1 : 1));
     if (a.kind == JV_UNDEF) return jval_undef_fail(r, a);
     if (b.kind == JV_UNDEF) return jval_undef_fail(r, b);
     if (jval_is_number(a) && jval_is_number(b)) {
@@ -277,7 +274,7 @@ err_code jval_length(jinja_run *r, jval v, size_t *ret) {
         *ret = v.as.loop->list->len;
     else
         JFAIL(r, "%s has no length", jval_type(v));
-    return ERR_OK;
+    return jinja_step(r, v.kind == JV_STR ? v.as.text->text.len / 32 + 1 : 1);
 }
 
 err_code jval_iterate(jinja_run *r, jval v, jlist **ret) {
