@@ -4,7 +4,6 @@
 #include "base/vec.h"
 #include "engine/engine.h"
 #include "http/json.h"
-#include "model/quantize.h"
 #include "os/file.h"
 #include <math.h>
 
@@ -98,8 +97,8 @@ static err_code quantize_file(building *b, str *digest, err *e) {
     quantizing q = {.b = b, .digest = *digest};
     q.status = str_fmt(c->mem, "quantizing " STR_FMT " model to " STR_FMT,
                        STR_ARG(b->config.file_type), STR_ARG(c->quantize));
-    quantize_progress progress = {on_quantized, &q};
-    TRY(quantize_gguf(path.ptr, temp, str_cstr(c->mem, c->quantize), &progress, e));
+    engine_progress progress = {on_quantized, &q};
+    TRY(engine_quantize(b->a->eng, path.ptr, temp, str_cstr(c->mem, c->quantize), &progress, e));
     err_code code = store_file(b, temp, digest, e);
     file_remove(temp, NULL);
     if (code == ERR_OK)

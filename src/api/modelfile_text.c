@@ -56,22 +56,25 @@ str modelfile_parameters(arena *a, const api_model *m) {
     return s;
 }
 
-static void put_layers(buf *out, store *s, arena *a, const api_model *m, store_layer_kind kind,
-                       const char *head, const char *tail) {
+/* Texts of all license layers, each between head and tail. */
+static void put_licenses(buf *out, store *s, const api_model *m, const char *head,
+                         const char *tail) {
+    arena *a = arena_create(0);
     for (size_t i = 0; i < m->stored.n_layers; i++) {
         str text;
         err e;
-        if (m->stored.layers[i].kind != kind) continue;
+        if (m->stored.layers[i].kind != STORE_LAYER_LICENSE) continue;
         if (store_blob_read(s, a, m->stored.layers[i].digest, &text, &e)) continue;
         buf_putf(out, "%s", head);
         buf_put_str(out, text);
         buf_putf(out, "%s", tail);
     }
+    arena_destroy(&a);
 }
 
 str modelfile_license(store *s, arena *a, const api_model *m) {
     buf b = {0};
-    put_layers(&b, s, a, m, STORE_LAYER_LICENSE, "", "\n");
+    put_licenses(&b, s, m, "", "\n");
     if (b.len) b.len--;
     str text = str_dup(a, buf_str(&b));
     buf_finish(&b);
@@ -117,7 +120,7 @@ str modelfile_text(store *s, arena *a, const api_model *m) {
         buf_put_char(&b, '\n');
     }
     each_parameter(m, put_modelfile_line, &b);
-    put_layers(&b, s, a, m, STORE_LAYER_LICENSE, "LICENSE \"\"\"", "\"\"\"\n");
+    put_licenses(&b, s, m, "LICENSE \"\"\"", "\"\"\"\n");
     put_messages(&b, m);
     str text = str_dup(a, buf_str(&b));
     buf_finish(&b);

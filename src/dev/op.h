@@ -19,7 +19,7 @@ typedef enum dev_op {
     DEV_OP_GET_ROWS,   /* out[:,t] = f32(w[:, ids[t]]) * scale      in: w [D,V], ids i32 [T] */
     DEV_OP_TAKE_ROWS,  /* out[:,i] = x[:, rows[i]]                  in: x [D,T], rows i32 [O] */
     DEV_OP_QUANTIZE,   /* out = act8(x), see kern/kern.h            in: x [K,T]. Row-wise float ops
-                          (norms, ADD, MUL, ACT, GLU) may have an ACT8 out too: fused by graph_plan */
+                          (norms, ADD, MUL, ACT, GLU) may have an ACT8 out too, by graph_plan */
     DEV_OP_MATMUL,     /* out[n,t] = sum_k w[k,n] x[k,t] (+ bias[n]) (+ residual[n,t])
                           in: w [K,N], x [K,T] (f32 or act8), bias or none, residual or none */
     DEV_OP_MATMUL_ID,  /* MoE: out[n,e,t] = sum_k w[k,n,ids[e,t]] x[k,(e),t]

@@ -36,6 +36,12 @@ typedef struct engine_batch {
     float *embed;  /* [n_seqs, D]; NULL for generation */
 } engine_batch;
 
+/* A rendered prompt: stretches of text and who wrote them. */
+typedef struct engine_segments {
+    const tok_segment *items;
+    size_t n;
+} engine_segments;
+
 typedef struct engine_backend {
     void *ctx;
     void (*destroy)(void *ctx);
@@ -62,9 +68,8 @@ typedef struct engine_backend {
     /* Renders messages (a list that may be shorter than the prompt's own) through the chat
      * template into segments that live in `a`. */
     err_code (*render)(void *model, const engine_prompt *p, const value *messages, arena *a,
-                       const tok_segment **ret, size_t *ret_n, err *e);
-    err_code (*encode)(void *model, const tok_segment *segs, size_t n, bool add_special,
-                       tok_ids *ret, err *e);
+                       engine_segments *ret, err *e);
+    err_code (*encode)(void *model, engine_segments segs, bool add_special, tok_ids *ret, err *e);
     str (*piece)(void *model, int32_t id); /* borrowed from the model */
     bool (*is_stop)(void *model, int32_t id);
     int32_t (*first_id)(void *model); /* what an empty prompt starts with, or -1 */

@@ -158,7 +158,7 @@ static err_code backend_step(void *model, const engine_batch *b, dev_cancel *can
 /* ---- text ---- */
 
 static err_code backend_render(void *model, const engine_prompt *p, const value *messages, arena *a,
-                               const tok_segment **ret, size_t *ret_n, err *e) {
+                               engine_segments *ret, err *e) {
     static const int THINK[] = {
         [ENGINE_THINK_DEFAULT] = -1, [ENGINE_THINK_OFF] = 0, [ENGINE_THINK_ON] = 1};
     chat_input in = {.messages = messages,
@@ -169,15 +169,15 @@ static err_code backend_render(void *model, const engine_prompt *p, const value 
                      .think_level = p->think_level,
                      .override_template = p->template_text,
                      .now_unix = clock_wall_ns() / NS_PER_S};
-    return chat_render(llm_model_chat(((resident *)model)->m), &in, a, ret, ret_n, e);
+    return chat_render(llm_model_chat(((resident *)model)->m), &in, a, &ret->items, &ret->n, e);
 }
 
 /* A template may have written the first token itself: once is enough. */
-static err_code backend_encode(void *model, const tok_segment *segs, size_t n, bool add_special,
-                               tok_ids *ret, err *e) {
+static err_code backend_encode(void *model, engine_segments segs, bool add_special, tok_ids *ret,
+                               err *e) {
     const tok *t = llm_model_tok(((resident *)model)->m);
     size_t from = ret->len;
-    TRY(tok_encode_segments(t, segs, n, add_special ? TOK_ADD_SPECIAL : 0, ret, e));
+    TRY(tok_encode_segments(t, segs.items, segs.n, add_special ? TOK_ADD_SPECIAL : 0, ret, e));
     int32_t bos = tok_role_id(t, TOK_BOS);
     if (add_special && tok_adds_bos(t) && ret->len >= from + 2 && ret->items[from] == bos &&
         ret->items[from + 1] == bos)

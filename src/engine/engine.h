@@ -203,8 +203,13 @@ typedef enum engine_file_detail {
 err_code engine_file_read(engine *eng, str path, engine_file_detail detail, arena *a,
                           engine_file_info *ret, err *e);
 
-/* Tokenises or writes back with a model file's vocabulary (loads only its metadata, each time). */
-err_code engine_tokenize(engine *eng, str path, str text, bool add_special, arena *a,
-                         const int32_t **ret_ids, size_t *ret_n, err *e);
-err_code engine_detokenize(engine *eng, str path, const int32_t *ids, size_t n, arena *a,
-                           str *ret_text, err *e);
+/* Called from the calling thread after each tensor; false cancels. Bytes of the input's tensors. */
+typedef struct engine_progress {
+    bool (*fn)(void *arg, uint64_t n_done, uint64_t n_total);
+    void *arg;
+} engine_progress;
+
+/* Writes a quantised copy of a model file; errors as model/quantize.h says. Runs on the caller's
+ * thread. */
+err_code engine_quantize(engine *eng, const char *path_in, const char *path_out, const char *target,
+                         const engine_progress *progress, err *e);

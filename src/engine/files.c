@@ -6,7 +6,6 @@
 #include "engine/engine.h"
 #include "model/gguf.h"
 #include "model/quantize.h"
-#include "model/tok.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,44 +217,9 @@ err_code engine_file_read(engine *eng, str path, engine_file_detail detail, aren
     return ERR_OK;
 }
 
-/* ---- vocabularies ---- */
-
-static err_code open_vocabulary(str path, arena *a, gguf **ret_g, tok **ret_t, err *e) {
-    TRY(gguf_open(str_cstr(a, path), ret_g, e));
-    err_code code = tok_create_from_gguf(*ret_g, ret_t, e);
-    if (code) gguf_destroy(ret_g);
-    return code;
-}
-
-err_code engine_tokenize(engine *eng, str path, str text, bool add_special, arena *a,
-                         const int32_t **ret_ids, size_t *ret_n, err *e) {
+err_code engine_quantize(engine *eng, const char *path_in, const char *path_out, const char *target,
+                         const engine_progress *progress, err *e) {
     (void)eng;
-    gguf *g;
-    tok *t;
-    tok_ids ids = {0};
-    TRY(open_vocabulary(path, a, &g, &t, e));
-    err_code code = tok_encode(t, text, add_special ? TOK_ADD_SPECIAL : 0, &ids, e);
-    if (code == ERR_OK) {
-        *ret_ids = arena_dup(a, ids.items, ids.len * sizeof *ids.items);
-        *ret_n = ids.len;
-    }
-    VEC_FINISH(ids);
-    tok_destroy(&t);
-    gguf_destroy(&g);
-    return code;
-}
-
-err_code engine_detokenize(engine *eng, str path, const int32_t *ids, size_t n, arena *a,
-                           str *ret_text, err *e) {
-    (void)eng;
-    gguf *g;
-    tok *t;
-    buf out = {0};
-    TRY(open_vocabulary(path, a, &g, &t, e));
-    tok_decode(t, ids, n, false, &out);
-    *ret_text = str_dup(a, buf_str(&out));
-    buf_finish(&out);
-    tok_destroy(&t);
-    gguf_destroy(&g);
-    return ERR_OK;
+    quantize_progress p = {progress->fn, progress->arg};
+    return quantize_gguf(path_in, path_out, target, &p, e);
 }

@@ -66,15 +66,15 @@ static void say_text(engine_job *j, bool last) {
     if (j->logprobs.len == 0 && j->logprob_mem) arena_reset(j->logprob_mem);
 }
 
-static void keep_logprob(engine_job *j, int32_t id, float logprob, const llm_logprob *top) {
+static void keep_logprob(engine_job *j, const llm_sampled *got) {
     const engine_backend *b = &j->eng->b;
     int32_t n_top = j->spec.top_logprobs;
     engine_logprob *items = ARENA_ARRAY(j->logprob_mem, engine_logprob, (size_t)n_top + 1);
     for (int32_t i = 0; i < n_top; i++)
-        items[i] = (engine_logprob){.token = b->piece(j->m->backend_model, top[i].id),
-                                    .logprob = top[i].logprob};
-    VEC_PUSH(j->logprobs, (engine_logprob){.token = b->piece(j->m->backend_model, id),
-                                           .logprob = logprob,
+        items[i] = (engine_logprob){.token = b->piece(j->m->backend_model, got->top[i].id),
+                                    .logprob = got->top[i].logprob};
+    VEC_PUSH(j->logprobs, (engine_logprob){.token = b->piece(j->m->backend_model, got->id),
+                                           .logprob = got->logprob,
                                            .top = items,
                                            .n_top = (size_t)n_top});
 }
@@ -104,27 +104,23 @@ static bool take_token(engine_job *j, int32_t id) {
 }
 
 bool job_take_row(engine_job *j, float *logits) {
-    int32_t id;
-    float logprob = 0;
-    llm_logprob top[LIMIT_TOP_LOGPROBS];
+    llm_sampled got;
     err e;
     if (!j->past_prompt) {
         j->past_prompt = true;
         j->first_ns = clock_mono_ns();
     }
-    if (llm_sampler_draw(j->sampler, logits, j->spec.logprobs ? j->spec.top_logprobs : 0, &id,
-                         j->spec.logprobs ? &logprob : NULL, top, &e)) {
+    if (llm_sampler_draw(j->sampler, logits, j->spec.logprobs ? j->spec.top_logprobs : -1, &got,
+                         &e)) {
         stream_put_error(j->stream, &e);
         return true;
     }
-    if (j->spec.logprobs) keep_logprob(j, id, logprob, top);
-    if (take_token(j, id)) return true;
-    if (stream_bytes(j->stream) > LIMIT_STREAM_BYTES) {
-        err_set(&e, ERR_LIMIT, "nobody reads the answer: %u bytes wait", LIMIT_STREAM_BYTES);
-        stream_put_error(j->stream, &e);
-        return true;
-    }
-    return false;
+    if (j->spec.logprobs) keep_logprob(j, &got);
+    if (take_token(j, got.id)) return true;
+    if (stream_bytes(j->stream) <= LIMIT_STREAM_BYTES) return false;
+    err_set(&e, ERR_LIMIT, "nobody reads the answer: %u bytes wait", LIMIT_STREAM_BYTES);
+    stream_put_error(j->stream, &e);
+    return true;
 }
 
 void job_say_done(engine_job *j, engine_done_reason reason) {

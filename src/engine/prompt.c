@@ -17,7 +17,7 @@ static int32_t clamp_ctx(const engine_job *j) {
 }
 
 /* One encoding of segments into j->ids, behind the request's `context`. */
-static err_code encode(engine_job *j, const tok_segment *segs, size_t n, err *e) {
+static err_code encode(engine_job *j, engine_segments segs, err *e) {
     const engine_backend *b = &j->eng->b;
     const engine_prompt *p = &j->spec.prompt;
     VEC_CLEAR(j->ids);
@@ -28,11 +28,11 @@ static err_code encode(engine_job *j, const tok_segment *segs, size_t n, err *e)
         VEC_PUSH(j->ids, p->context[i]);
     }
     uint64_t n_bytes = 0;
-    for (size_t i = 0; i < n; i++) n_bytes += segs[i].text.len;
+    for (size_t i = 0; i < segs.n; i++) n_bytes += segs.items[i].text.len;
     if (n_bytes > LIMIT_PROMPT_BYTES)
         FAIL(e, LIMIT, "a prompt of %llu bytes; at most %u are possible",
              (unsigned long long)n_bytes, LIMIT_PROMPT_BYTES);
-    TRY(b->encode(j->m->backend_model, segs, n, p->n_context == 0, &j->ids, e));
+    TRY(b->encode(j->m->backend_model, segs, p->n_context == 0, &j->ids, e));
     if (j->ids.len == 0) {
         int32_t first = b->first_id(j->m->backend_model);
         if (first < 0) FAIL(e, INVALID, "the prompt is empty");
@@ -68,16 +68,15 @@ static size_t n_droppable(const value *messages) {
 }
 
 static err_code render_and_encode(engine_job *j, size_t n_drop, err *e) {
-    const tok_segment *segs;
-    size_t n;
+    engine_segments segs;
     const value *messages = without_oldest(j->mem, j->spec.prompt.messages, n_drop);
-    TRY(j->eng->b.render(j->m->backend_model, &j->spec.prompt, messages, j->mem, &segs, &n, e));
-    if (!j->spec.render_only) return encode(j, segs, n, e);
+    TRY(j->eng->b.render(j->m->backend_model, &j->spec.prompt, messages, j->mem, &segs, e));
+    if (!j->spec.render_only) return encode(j, segs, e);
     buf all = {0};
-    for (size_t i = 0; i < n; i++) buf_put_str(&all, segs[i].text);
+    for (size_t i = 0; i < segs.n; i++) buf_put_str(&all, segs.items[i].text);
     j->rendered = str_dup(j->mem, buf_str(&all));
     buf_finish(&all);
-    return encode(j, segs, n, e);
+    return encode(j, segs, e);
 }
 
 static bool fits(const engine_job *j) {
@@ -101,9 +100,9 @@ static err_code read_messages(engine_job *j, err *e) {
 }
 
 static err_code read_raw(engine_job *j, err *e) {
-    tok_segment seg = {j->spec.prompt.text, true};
+    tok_segment text = {j->spec.prompt.text, true};
     if (j->spec.render_only) j->rendered = j->spec.prompt.text;
-    return encode(j, &seg, 1, e);
+    return encode(j, (engine_segments){&text, 1}, e);
 }
 
 /* Keeps the first n_keep tokens and the latest ones. */
@@ -161,7 +160,7 @@ static err_code prepare_embed(engine_job *j, err *e) {
         if (seg.text.len > LIMIT_PROMPT_BYTES)
             FAIL(e, LIMIT, "input %zu has %zu bytes; at most %u are possible", i, seg.text.len,
                  LIMIT_PROMPT_BYTES);
-        TRY(b->encode(j->m->backend_model, &seg, 1, true, &j->inputs[i], e));
+        TRY(b->encode(j->m->backend_model, (engine_segments){&seg, 1}, true, &j->inputs[i], e));
         TRY(fit_input(j, &j->inputs[i], e));
         j->n_prompt += (int32_t)j->inputs[i].len;
     }

@@ -177,38 +177,47 @@ static int32_t draw(llm_sampler *s, const float *logits) {
     return c[draw_from(&s->random, c, n, sum)].id;
 }
 
-err_code llm_sampler_draw(llm_sampler *s, float *logits, int n_top, int32_t *ret_id,
-                          float *ret_logprob, llm_logprob *ret_top, err *e) {
-    assert(n_top >= 0 && n_top <= LIMIT_TOP_LOGPROBS);
-    int32_t n = s->n_vocab;
+/* The likeliest tokens of the row as it came. log_sum: log of the sum of all exponentials. */
+static void report_top(const float *logits, int32_t n, int n_top, double log_sum,
+                       llm_sampled *ret) {
+    llm_cand top[LIMIT_TOP_LOGPROBS];
+    int32_t k = n_top < n ? n_top : n;
+    if (k < 1) return;
+    llm_select_top(logits, n, k, top);
+    for (int32_t i = 0; i < k; i++)
+        ret->top[i] = (llm_logprob){top[i].id, (float)((double)top[i].logit - log_sum)};
+}
+
+static err_code check_row(const float *logits, int32_t n, float *ret_max, err *e) {
     bool bad;
-    float max = llm_select_max(logits, n, &bad);
+    *ret_max = llm_select_max(logits, n, &bad);
     if (bad) FAIL(e, DEVICE, "the model computed a value that is not a number");
-    if (!isfinite(max)) FAIL(e, DEVICE, "the model's output is infinite");
+    if (!isfinite(*ret_max)) FAIL(e, DEVICE, "the model's output is infinite, or no token is left");
+    return ERR_OK;
+}
+
+err_code llm_sampler_draw(llm_sampler *s, float *logits, int n_top, llm_sampled *ret, err *e) {
+    assert(n_top <= LIMIT_TOP_LOGPROBS);
+    int32_t n = s->n_vocab;
+    float max;
     double log_sum = 0;
-    if (ret_logprob || n_top > 0)
-        log_sum = log(llm_select_sum_exp(logits, n, max, 1.0f)) + (double)max;
-    if (n_top > 0) {
-        llm_cand top[LIMIT_TOP_LOGPROBS];
-        int32_t k = n_top < n ? n_top : n;
-        llm_select_top(logits, n, k, top);
-        for (int32_t i = 0; i < k; i++)
-            ret_top[i] = (llm_logprob){top[i].id, (float)((double)top[i].logit - log_sum)};
-    }
-    bool penalised = s->counts && s->window_len > 0;
     float *raw = NULL; /* the row before penalties, for the chosen token's log-probability */
-    if (penalised) {
-        if (ret_logprob) raw = mem_dup(logits, (size_t)n * sizeof(float));
+    TRY(check_row(logits, n, &max, e));
+    if (n_top >= 0) {
+        log_sum = log(llm_select_sum_exp(logits, n, max, 1.0f)) + (double)max;
+        report_top(logits, n, n_top, log_sum, ret);
+    }
+    if (s->counts && s->window_len > 0) {
+        if (n_top >= 0) raw = mem_dup(logits, (size_t)n * sizeof(float));
         apply_penalties(s, logits);
-        max = llm_select_max(logits, n, &bad);
+        err_code code = check_row(logits, n, &max, e);
+        if (code) {
+            mem_free(raw);
+            return code;
+        }
     }
-    if (bad || !isfinite(max)) {
-        mem_free(raw);
-        FAIL(e, DEVICE, "no token is left after the penalties");
-    }
-    int32_t id = s->p.temperature > 0 ? draw(s, logits) : llm_select_find(logits, n, max);
-    if (ret_logprob) *ret_logprob = (float)((double)(raw ? raw : logits)[id] - log_sum);
+    ret->id = s->p.temperature > 0 ? draw(s, logits) : llm_select_find(logits, n, max);
+    if (n_top >= 0) ret->logprob = (float)((double)(raw ? raw : logits)[ret->id] - log_sum);
     mem_free(raw);
-    *ret_id = id;
     return ERR_OK;
 }

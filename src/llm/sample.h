@@ -6,6 +6,7 @@
  * selection first. Owner: one sampler per request. Threads: one. */
 #pragma once
 #include "base/err.h"
+#include "base/limits.h"
 #include "base/rng.h"
 #include <stdbool.h>
 
@@ -34,9 +35,14 @@ void llm_sampler_destroy(llm_sampler **s);
 void llm_sampler_accept(llm_sampler *s,
                         int32_t id); /* prompt and generated tokens, for penalties */
 
-/* logits [V] is scratch afterwards. n_top: how many of the best to report (0 to 20, at most V) in
- * ret_top, best first; *ret_logprob is the chosen token's (both from the logits as they came,
- * before penalties). ret_logprob may be NULL when nobody wants to know: that saves a pass.
- * ERR_DEVICE when the logits hold NaN or nothing but infinities. */
-err_code llm_sampler_draw(llm_sampler *s, float *logits, int n_top, int32_t *ret_id,
-                          float *ret_logprob, llm_logprob *ret_top, err *e);
+typedef struct llm_sampled {
+    int32_t id;
+    float logprob;                       /* the token's own; set when n_top >= 0 */
+    llm_logprob top[LIMIT_TOP_LOGPROBS]; /* best first, [n_top] */
+} llm_sampled;
+
+/* Draws a token; logits [V] is scratch afterwards. n_top: how many of the best to report (0 to
+ * LIMIT_TOP_LOGPROBS, at most V), -1: no log-probabilities at all, which saves a pass. They are of
+ * the logits as they came, before penalties. ERR_DEVICE when the logits hold NaN or nothing but
+ * infinities. */
+err_code llm_sampler_draw(llm_sampler *s, float *logits, int n_top, llm_sampled *ret, err *e);

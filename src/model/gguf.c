@@ -155,34 +155,18 @@ static bool key_i64(const gguf_key *k, int64_t *ret) {
 }
 
 static bool key_f64(const gguf_key *k, double *ret) {
+    double v;
     if (k->type == GGUF_F32 || k->type == GGUF_F64)
-        *ret = k->as.f64;
+        v = k->as.f64;
     else if (is_unsigned(k->type))
-        *ret = (double)k->as.u64;
+        v = (double)k->as.u64;
     else if (is_signed(k->type))
-        *ret = (double)k->as.i64;
+        v = (double)k->as.i64;
     else
         return false;
-    return isfinite(*ret);
+    if (isfinite(v)) *ret = v;
+    return isfinite(v);
 }
-
-/* The required getters differ in the conversion only. */
-#define GET(name, T, convert, what)                                                                \
-    err_code gguf_get_##name(const gguf *g, const char *key, T *ret, err *e) {                     \
-        const gguf_key *k = gguf_find_key(g, key);                                                 \
-        if (!k) FAIL(e, NOT_FOUND, "the model file has no key \"%s\"", key);                       \
-        T v;                                                                                       \
-        if (!convert(k, &v))                                                                       \
-            FAIL(e, FORMAT, "key \"%s\" is of type %s, expected " what, key,                       \
-                 gguf_type_name(k->type));                                                         \
-        *ret = v;                                                                                  \
-        return ERR_OK;                                                                             \
-    }                                                                                              \
-    T gguf_opt_##name(const gguf *g, const char *key, T fallback) {                                \
-        const gguf_key *k = gguf_find_key(g, key);                                                 \
-        T v;                                                                                       \
-        return k && convert(k, &v) ? v : fallback;                                                 \
-    }
 
 static bool key_bool(const gguf_key *k, bool *ret) {
     if (k->type == GGUF_BOOL) *ret = k->as.boolean;
@@ -193,11 +177,71 @@ static bool key_str(const gguf_key *k, str *ret) {
     return k->type == GGUF_STR;
 }
 
-GET(u64, uint64_t, key_u64, "a non-negative integer")
-GET(i64, int64_t, key_i64, "an integer")
-GET(f64, double, key_f64, "a finite number")
-GET(bool, bool, key_bool, "a bool")
-GET(str, str, key_str, "a string")
+static err_code find_required(const gguf *g, const char *name, const gguf_key **ret, err *e) {
+    *ret = gguf_find_key(g, name);
+    if (!*ret) FAIL(e, NOT_FOUND, "the model file has no key \"%s\"", name);
+    return ERR_OK;
+}
+
+static err_code wrong_type(const gguf_key *k, const char *want, err *e) {
+    FAIL(e, FORMAT, "key \"" STR_FMT "\" is of type %s, expected %s", STR_ARG(k->name),
+         gguf_type_name(k->type), want);
+}
+
+err_code gguf_get_u64(const gguf *g, const char *name, uint64_t *ret, err *e) {
+    const gguf_key *k;
+    TRY(find_required(g, name, &k, e));
+    return key_u64(k, ret) ? ERR_OK : wrong_type(k, "a non-negative integer", e);
+}
+uint64_t gguf_opt_u64(const gguf *g, const char *name, uint64_t fallback) {
+    const gguf_key *k = gguf_find_key(g, name);
+    uint64_t v;
+    return k && key_u64(k, &v) ? v : fallback;
+}
+
+err_code gguf_get_i64(const gguf *g, const char *name, int64_t *ret, err *e) {
+    const gguf_key *k;
+    TRY(find_required(g, name, &k, e));
+    return key_i64(k, ret) ? ERR_OK : wrong_type(k, "an integer", e);
+}
+int64_t gguf_opt_i64(const gguf *g, const char *name, int64_t fallback) {
+    const gguf_key *k = gguf_find_key(g, name);
+    int64_t v;
+    return k && key_i64(k, &v) ? v : fallback;
+}
+
+err_code gguf_get_f64(const gguf *g, const char *name, double *ret, err *e) {
+    const gguf_key *k;
+    TRY(find_required(g, name, &k, e));
+    return key_f64(k, ret) ? ERR_OK : wrong_type(k, "a finite number", e);
+}
+double gguf_opt_f64(const gguf *g, const char *name, double fallback) {
+    const gguf_key *k = gguf_find_key(g, name);
+    double v;
+    return k && key_f64(k, &v) ? v : fallback;
+}
+
+err_code gguf_get_bool(const gguf *g, const char *name, bool *ret, err *e) {
+    const gguf_key *k;
+    TRY(find_required(g, name, &k, e));
+    return key_bool(k, ret) ? ERR_OK : wrong_type(k, "a bool", e);
+}
+bool gguf_opt_bool(const gguf *g, const char *name, bool fallback) {
+    const gguf_key *k = gguf_find_key(g, name);
+    bool v;
+    return k && key_bool(k, &v) ? v : fallback;
+}
+
+err_code gguf_get_str(const gguf *g, const char *name, str *ret, err *e) {
+    const gguf_key *k;
+    TRY(find_required(g, name, &k, e));
+    return key_str(k, ret) ? ERR_OK : wrong_type(k, "a string", e);
+}
+str gguf_opt_str(const gguf *g, const char *name, str fallback) {
+    const gguf_key *k = gguf_find_key(g, name);
+    str v;
+    return k && key_str(k, &v) ? v : fallback;
+}
 
 err_code gguf_get_array(const gguf *g, const char *name, gguf_type type, gguf_array *ret, err *e) {
     const gguf_key *k = gguf_find_key(g, name);
@@ -222,56 +266,32 @@ str gguf_array_str(const gguf_array *a, uint64_t i) {
     return (str){(const char *)a->strings[i] + sizeof n, (size_t)n};
 }
 
-#define ITEM(T)                                                                                    \
-    do {                                                                                           \
-        T v_;                                                                                      \
-        memcpy(&v_, a->bytes + i * sizeof v_, sizeof v_);                                          \
-        return (double)v_;                                                                         \
-    } while (0)
-
 double gguf_array_f64(const gguf_array *a, uint64_t i) {
-    if (a->type == GGUF_F32) ITEM(float);
-    if (a->type == GGUF_F64) ITEM(double);
+    float f;
+    double d;
+    if (a->type == GGUF_F32) {
+        memcpy(&f, a->bytes + i * sizeof f, sizeof f);
+        return (double)f;
+    }
+    if (a->type == GGUF_F64) {
+        memcpy(&d, a->bytes + i * sizeof d, sizeof d);
+        return d;
+    }
     return is_unsigned(a->type) ? (double)gguf_array_u64(a, i) : (double)gguf_array_i64(a, i);
 }
-#undef ITEM
 
-#define ITEM(T)                                                                                    \
-    do {                                                                                           \
-        T v_;                                                                                      \
-        memcpy(&v_, a->bytes + i * sizeof v_, sizeof v_);                                          \
-        return (int64_t)v_;                                                                        \
-    } while (0)
-
+/* Little-endian, sign-extended where the type is signed. */
 int64_t gguf_array_i64(const gguf_array *a, uint64_t i) {
-    switch (a->type) {
-    case GGUF_BOOL:
-    case GGUF_U8:
-        ITEM(uint8_t);
-    case GGUF_I8:
-        ITEM(int8_t);
-    case GGUF_U16:
-        ITEM(uint16_t);
-    case GGUF_I16:
-        ITEM(int16_t);
-    case GGUF_U32:
-        ITEM(uint32_t);
-    case GGUF_I32:
-        ITEM(int32_t);
-    case GGUF_U64:
-        ITEM(uint64_t);
-    case GGUF_I64:
-        ITEM(int64_t);
-    case GGUF_F32:
-    case GGUF_F64:
-    case GGUF_STR:
-    case GGUF_ARRAY:
-    case GGUF_TYPE_COUNT:
-        break;
-    }
-    return 0;
+    static const uint8_t BYTES[GGUF_TYPE_COUNT] = {
+        [GGUF_BOOL] = 1, [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2, [GGUF_I16] = 2,
+        [GGUF_U32] = 4,  [GGUF_I32] = 4, [GGUF_U64] = 8, [GGUF_I64] = 8};
+    size_t n = BYTES[a->type];
+    uint64_t v = 0;
+    if (n == 0) return 0;
+    memcpy(&v, a->bytes + i * n, n);
+    unsigned unused = 64 - 8 * (unsigned)n;
+    return is_signed(a->type) ? (int64_t)(v << unused) >> unused : (int64_t)v;
 }
-#undef ITEM
 
 uint64_t gguf_array_u64(const gguf_array *a, uint64_t i) {
     int64_t v = gguf_array_i64(a, i);

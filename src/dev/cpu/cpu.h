@@ -86,8 +86,8 @@ extern const cpu_op cpu_ops[DEV_OP_COUNT];
 /* Operations with chunks of their own; their unit is a nanosecond. */
 #define CPU_OPS_OWN(X)                                                                             \
     X(matmul)                                                                                      \
-    X(matmul_id) X(kv_store) X(attention) X(attention_full) X(top_k) X(moe_weights) X(moe_sum)     \
-        X(pool)
+    X(matmul_id)                                                                                   \
+    X(kv_store) X(attention) X(attention_full) X(top_k) X(moe_weights) X(moe_sum) X(pool)
 #define CPU_OP_DECLARE(name)                                                                       \
     int32_t cpu_##name##_n_chunks(const cpu_run *r, const cpu_node *n);                            \
     void cpu_##name##_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread);           \
