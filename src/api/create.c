@@ -30,10 +30,9 @@ static err_code say_layer(building *b, const store_layer *l, bool existed, err *
 
 static err_code add_text(building *b, store_layer_kind kind, str text, err *e) {
     store_layer l;
-    bool existed;
-    TRY(store_add_layer(b->a->store, b->c->mem, kind, text, &l, &existed, e));
+    TRY(store_add_layer(b->a->store, b->c->mem, kind, text, &l, e));
     VEC_PUSH(b->layers, l);
-    return say_layer(b, &l, existed, e);
+    return say_layer(b, &l, l.existed, e);
 }
 
 /* "134.52M", "8B": as listings show sizes. */

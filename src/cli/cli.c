@@ -33,9 +33,9 @@ int cli_usage(const char *text) {
     return 1;
 }
 
-bool cli_flag(int argc, char **argv, int *i, const char *name, char letter, bool takes_value,
+bool cli_flag(cli_args *a, const char *name, char letter, bool takes_value,
               const char **ret_value) {
-    const char *arg = argv[*i];
+    const char *arg = a->argv[a->at];
     size_t len = strlen(name);
     bool is_short = letter && arg[0] == '-' && arg[1] == letter && arg[2] == '\0';
     bool is_long = strncmp(arg, "--", 2) == 0 && strncmp(arg + 2, name, len) == 0 &&
@@ -46,8 +46,8 @@ bool cli_flag(int argc, char **argv, int *i, const char *name, char letter, bool
     } else if (!takes_value) {
         *ret_value = "";
     } else {
-        if (*i + 1 >= argc) return false;
-        *ret_value = argv[++*i];
+        if (a->at + 1 >= a->argc) return false;
+        *ret_value = a->argv[++a->at];
     }
     return true;
 }

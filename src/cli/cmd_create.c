@@ -162,14 +162,14 @@ static err_code create(creation *cr, const char *modelfile_path, err *e) {
 
 int cmd_create(cli_context *c, int argc, char **argv) {
     const char *model = NULL, *modelfile = "Modelfile", *quantize = NULL;
-    for (int i = 1; i < argc; i++) {
-        if (cli_flag(argc, argv, &i, "file", 'f', true, &modelfile)) continue;
-        if (cli_flag(argc, argv, &i, "quantize", 'q', true, &quantize)) continue;
-        if (model || (argv[i][0] == '-' && argv[i][1])) {
+    for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
+        if (cli_flag(&args, "file", 'f', true, &modelfile)) continue;
+        if (cli_flag(&args, "quantize", 'q', true, &quantize)) continue;
+        if (model || (argv[args.at][0] == '-' && argv[args.at][1])) {
             model = NULL;
             break;
         }
-        model = argv[i];
+        model = argv[args.at];
     }
     if (!model) return cli_usage("hob create MODEL [-f MODELFILE] [--quantize TYPE]");
     CLEANUP(arena_destroy) arena *a = arena_create(0);

@@ -168,28 +168,28 @@ static json_t *parse_format(const char *text) {
 
 /* Fills the session from the flags; what is left over is the prompt. False: unknown flag. */
 static bool parse_args(int argc, char **argv, run_session *s, buf *prompt) {
-    for (int i = 1; i < argc; i++) {
+    for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
         const char *v;
-        if (cli_flag(argc, argv, &i, "verbose", 0, false, &v))
+        if (cli_flag(&args, "verbose", 0, false, &v))
             s->verbose = true;
-        else if (cli_flag(argc, argv, &i, "nowordwrap", 0, false, &v))
+        else if (cli_flag(&args, "nowordwrap", 0, false, &v))
             s->wordwrap = false;
-        else if (cli_flag(argc, argv, &i, "hidethinking", 0, false, &v))
+        else if (cli_flag(&args, "hidethinking", 0, false, &v))
             s->hide_thinking = true;
-        else if (cli_flag(argc, argv, &i, "insecure", 0, false, &v))
+        else if (cli_flag(&args, "insecure", 0, false, &v))
             continue;
-        else if (cli_flag(argc, argv, &i, "keepalive", 0, true, &v))
+        else if (cli_flag(&args, "keepalive", 0, true, &v))
             s->keep_alive = mem_dup(v, strlen(v) + 1);
-        else if (cli_flag(argc, argv, &i, "format", 0, true, &v))
+        else if (cli_flag(&args, "format", 0, true, &v))
             s->format = parse_format(v);
-        else if (cli_flag(argc, argv, &i, "think", 0, false, &v))
+        else if (cli_flag(&args, "think", 0, false, &v))
             s->think = parse_think(v);
-        else if (argv[i][0] == '-' && argv[i][1] != '\0')
+        else if (argv[args.at][0] == '-' && argv[args.at][1] != '\0')
             return false;
         else if (!s->model)
-            s->model = mem_dup(argv[i], strlen(argv[i]) + 1);
+            s->model = mem_dup(argv[args.at], strlen(argv[args.at]) + 1);
         else
-            buf_putf(prompt, "%s%s", prompt->len ? " " : "", argv[i]);
+            buf_putf(prompt, "%s%s", prompt->len ? " " : "", argv[args.at]);
     }
     return s->model != NULL;
 }

@@ -136,18 +136,18 @@ int cmd_show(cli_context *c, int argc, char **argv) {
     const char *model = NULL, *part = NULL, *unused;
     bool verbose = false;
     int n_parts = 0;
-    for (int i = 1; i < argc; i++) {
+    for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
         bool matched = false;
         for (size_t k = 0; k < COUNT_OF(only) && !matched; k++)
-            if (cli_flag(argc, argv, &i, only[k], 0, false, &unused))
+            if (cli_flag(&args, only[k], 0, false, &unused))
                 part = only[k], n_parts++, matched = true;
         if (matched) continue;
-        if (cli_flag(argc, argv, &i, "verbose", 'v', false, &unused))
+        if (cli_flag(&args, "verbose", 'v', false, &unused))
             verbose = true;
-        else if (argv[i][0] == '-' || model)
+        else if (argv[args.at][0] == '-' || model)
             return cli_usage("hob show [--license|...] MODEL");
         else
-            model = argv[i];
+            model = argv[args.at];
     }
     if (!model)
         return cli_usage("hob show [--license|--modelfile|--parameters|--system|--template]"

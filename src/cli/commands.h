@@ -23,10 +23,16 @@ int cmd_version(cli_context *c, int argc, char **argv);
 int cli_fail(const err *e);
 int cli_usage(const char *text); /* prints it to standard error and returns 1 */
 
-/* Finds "--name VALUE" or "--name=VALUE" (or a one-letter "-x VALUE") at argv[*i]; moves *i past
- * the value. *ret_value is "" for a flag that stands alone when takes_value is false. */
-bool cli_flag(int argc, char **argv, int *i, const char *name, char letter, bool takes_value,
-              const char **ret_value);
+/* A walk over arguments; argv[at] is the current one. */
+typedef struct cli_args {
+    int argc;
+    char **argv;
+    int at;
+} cli_args;
+
+/* Is "--name VALUE" or "--name=VALUE" (or a one-letter "-x VALUE") the current argument? Moves to
+ * its value. *ret_value is "" for a flag that stands alone when takes_value is false. */
+bool cli_flag(cli_args *a, const char *name, char letter, bool takes_value, const char **ret_value);
 
 /* The terminal chat. `options` is what run's flags said; see run.h. */
 struct run_session;

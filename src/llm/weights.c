@@ -116,8 +116,17 @@ static size_t type_align(dtype t) {
     return t == DTYPE_F32 ? 4 : t == DTYPE_F16 || t == DTYPE_BF16 ? 2 : 1;
 }
 
-static err_code bind_one(const gguf *g, const llm_hparams *hp, const llm_bind *b, const char *name,
-                         arena *mem, llm_weight *ret, err *e) {
+/* What all bindings of a model have in common. */
+typedef struct binder {
+    const gguf *g;
+    const llm_hparams *hp;
+    arena *mem;
+} binder;
+
+static err_code bind_one(const binder *k, const llm_bind *b, const char *name, llm_weight *ret,
+                         err *e) {
+    const gguf *g = k->g;
+    const llm_hparams *hp = k->hp;
     const gguf_tensor *t = gguf_find_tensor(g, name);
     if (!t && is_needed(hp, b->need)) {
         FAIL(e, NOT_FOUND, "the model file has no tensor %s, which architecture " STR_FMT " needs",
@@ -131,7 +140,7 @@ static err_code bind_one(const gguf *g, const llm_hparams *hp, const llm_bind *b
     llm_weight w = {.type = t->type, .n_dims = table_dims(b), .data = t->data};
     memcpy(w.ne, t->ne, sizeof w.ne);
     if (w.n_dims == 1) {
-        w.data = vector_f32(t, mem);
+        w.data = vector_f32(t, k->mem);
         w.type = DTYPE_F32;
     } else if ((uintptr_t)t->data % type_align(t->type)) {
         FAIL(e, FORMAT, "tensor %s does not lie at a multiple of its element size", name);
@@ -153,14 +162,15 @@ err_code llm_weights_bind(const gguf *g, const llm_hparams *hp, const llm_bind_t
                           llm_weights *ret, err *e) {
     char name[NAME_BYTES];
     llm_weights w = {.layers = ARENA_ARRAY(mem, llm_layer, (size_t)hp->n_layers)};
+    const binder k = {g, hp, mem};
     TRY(refuse_split_experts(g, hp, e));
     for (const llm_bind *b = t->globals; b->name; b++)
-        TRY(bind_one(g, hp, b, b->name, mem, (llm_weight *)(void *)((char *)&w + b->offset), e));
+        TRY(bind_one(&k, b, b->name, (llm_weight *)(void *)((char *)&w + b->offset), e));
     for (int32_t il = 0; il < hp->n_layers; il++) {
         for (const llm_bind *b = t->layers; b->name; b++) {
             char *at = (char *)&w.layers[il] + b->offset;
             snprintf(name, sizeof name, "blk.%d.%s", il, b->name);
-            TRY(bind_one(g, hp, b, name, mem, (llm_weight *)(void *)at, e));
+            TRY(bind_one(&k, b, name, (llm_weight *)(void *)at, e));
         }
     }
     if (!w.out.data) w.out = w.embd; /* tied */

@@ -102,9 +102,18 @@ static room room_for_model(sched *s, const sched_model *m, uint64_t seq, bool pa
     return ROOM_BLOCKED;
 }
 
-/* Reserves n_bytes for m, or finds out why not. */
-static room room_for_bytes(sched *s, sched_model *m, sched_kind kind, uint64_t n_bytes,
-                           const sched_job *j, bool patient, err *e) {
+/* What one job asks the ledger for now. */
+typedef struct request {
+    sched_kind kind;
+    uint64_t n_bytes;
+    bool load;
+} request;
+
+/* Reserves what j asks for, or finds out why not. */
+static room room_for_bytes(sched *s, const sched_job *j, const request *q, bool patient, err *e) {
+    sched_model *m = j->model;
+    sched_kind kind = q->kind;
+    uint64_t n_bytes = q->n_bytes;
     if (sched_ledger_reserve(&s->ledger, kind, n_bytes, e) == ERR_OK) return ROOM_OK;
     uint64_t fixed = model_bytes(m) + pinned_bytes(s, m);
     if (fixed > s->ledger.budget_bytes || n_bytes > s->ledger.budget_bytes - fixed) {
@@ -129,13 +138,6 @@ static room room_for_bytes(sched *s, sched_model *m, sched_kind kind, uint64_t n
     if (patient) drain(s, m, n_bytes - coming, false);
     return ROOM_BLOCKED;
 }
-
-/* What one job asks the ledger for now. */
-typedef struct request {
-    sched_kind kind;
-    uint64_t n_bytes;
-    bool load;
-} request;
 
 static bool job_request(const sched_job *j, request *ret) {
     const sched_model *m = j->model;
@@ -206,7 +208,7 @@ static bool serve(sched *s, sched_job *j, int64_t now, bool *barrier, sched_acti
     bool patient = j->blocked_since >= 0 && now - j->blocked_since >= s->conf.patience_ns;
     err why = {0};
     room r = q.load ? room_for_model(s, j->model, j->seq, patient) : ROOM_OK;
-    if (r == ROOM_OK) r = room_for_bytes(s, j->model, q.kind, q.n_bytes, j, patient, &why);
+    if (r == ROOM_OK) r = room_for_bytes(s, j, &q, patient, &why);
     switch (r) {
     case ROOM_OK:
         j->blocked_since = -1;

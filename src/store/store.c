@@ -206,18 +206,25 @@ err_code store_use_layer(store *s, arena *a, store_layer_kind kind, str digest, 
     if (file_length(path.ptr, &n_bytes, &inner))
         FAIL(e, NOT_FOUND, "open " STR_FMT ": no such file or directory", STR_ARG(path));
     str colon = str_fmt(a, "sha256:" STR_FMT, STR_ARG(str_sub(digest, 7, 71)));
-    *ret = (store_layer){kind, manifest_media_type(kind), colon, (int64_t)n_bytes, {0}};
+    *ret = (store_layer){.kind = kind,
+                         .media_type = manifest_media_type(kind),
+                         .digest = colon,
+                         .n_bytes = (int64_t)n_bytes,
+                         .existed = true};
     return ERR_OK;
 }
 
 err_code store_add_layer(store *s, arena *a, store_layer_kind kind, str bytes, store_layer *ret,
-                         bool *ret_existed, err *e) {
+                         err *e) {
     str digest = str_fmt(a, "sha256:" STR_FMT, STR_ARG(manifest_sha256_hex(a, bytes)));
     bool existed = store_blob_exists(s, digest);
     if (!existed)
         TRY(file_write_atomic(store_blob_path(s, a, digest).ptr, bytes.ptr, bytes.len, e));
-    if (ret_existed) *ret_existed = existed;
-    *ret = (store_layer){kind, manifest_media_type(kind), digest, (int64_t)bytes.len, {0}};
+    *ret = (store_layer){.kind = kind,
+                         .media_type = manifest_media_type(kind),
+                         .digest = digest,
+                         .n_bytes = (int64_t)bytes.len,
+                         .existed = existed};
     return ERR_OK;
 }
 
@@ -235,7 +242,7 @@ err_code store_put(store *s, const store_name *name, const store_config *config,
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     store_layer config_layer;
     TRY(store_add_layer(s, a, STORE_LAYER_OTHER, manifest_write_config(a, config), &config_layer,
-                        NULL, e));
+                        e));
     config_layer.media_type = STR("application/vnd.docker.container.image.v1+json");
     store_name spelled = *name;
     pthread_mutex_lock(&s->lock);

@@ -31,7 +31,8 @@ typedef struct store_layer {
     str media_type; /* full */
     str digest;     /* "sha256:<hex>" */
     int64_t n_bytes;
-    str from; /* display name of the model it came from, or empty */
+    str from;     /* display name of the model it came from, or empty */
+    bool existed; /* set by store_add_layer: the blob was there already */
 } store_layer;
 
 /* What the manifest's config blob says; empty strings when it does not. */
@@ -85,9 +86,9 @@ err_code store_writer_put(store_writer *w, const void *bytes, size_t n_bytes, er
 err_code store_writer_commit(store_writer **w, str expect, arena *a, str *ret_digest, err *e);
 void store_writer_abort(store_writer **w);
 
-/* A layer of these bytes; *ret_existed says whether the blob was there already. */
+/* A layer of these bytes; ret->existed says whether the blob was there already. */
 err_code store_add_layer(store *s, arena *a, store_layer_kind kind, str bytes, store_layer *ret,
-                         bool *ret_existed, err *e);
+                         err *e);
 /* A layer that refers to a blob that is there. NOT_FOUND otherwise. */
 err_code store_use_layer(store *s, arena *a, store_layer_kind kind, str digest, store_layer *ret,
                          err *e);
