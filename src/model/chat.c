@@ -158,8 +158,8 @@ static value *variables(const chat_job *c, value *messages, bool prompt) {
 }
 
 static err_code render_once(chat_job *c, value *messages, bool prompt, err *e) {
-    return jinja_render(c->program, variables(c, messages, prompt), c->in->now_unix, c->a, &c->segs,
-                        &c->n_segs, e);
+    const jinja_input in = {variables(c, messages, prompt), c->in->now_unix};
+    return jinja_render(c->program, &in, c->a, &c->segs, &c->n_segs, e);
 }
 
 /* As it is, and if the template refuses that, mended step by step. The first complaint is the one

@@ -121,7 +121,7 @@ static value *json_text(arena *a, const jinja *writer, value *v) {
     const tok_segment *segs = NULL;
     size_t n = 0;
     buf b = {0};
-    if (jinja_render(writer, vars, 0, a, &segs, &n, NULL) == ERR_OK)
+    if (jinja_render(writer, &(jinja_input){.vars = vars}, a, &segs, &n, NULL) == ERR_OK)
         for (size_t i = 0; i < n; i++) buf_put_str(&b, segs[i].text);
     value *text = value_str(a, buf_str(&b));
     buf_finish(&b);

@@ -70,7 +70,8 @@ static output render(const char *source, const value *vars) {
     output o = {0};
     jinja *j = NULL;
     o.code = jinja_compile(str_from(source), &j, &o.e);
-    if (o.code == ERR_OK) o.code = jinja_render(j, vars, 0, mem, &o.segs, &o.n, &o.e);
+    if (o.code == ERR_OK)
+        o.code = jinja_render(j, &(jinja_input){.vars = vars}, mem, &o.segs, &o.n, &o.e);
     jinja_destroy(&j);
     collect(&o);
     return o;
