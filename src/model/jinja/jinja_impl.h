@@ -1,4 +1,4 @@
-/* What the files of the interpreter share: the state of one run and the functions on it.
+/* What the files of the interpreter share: tokens, syntax tree, values, the state of one run.
  *
  * Compile: lex.c -> parse.c and parse_expr.c. Run: exec.c (statements), eval.c (expressions),
  * call.c (macros and global functions), filter_*.c, tests.c, method*.c over string.c, case.c,
@@ -7,7 +7,219 @@
  */
 #pragma once
 #include "base/limits.h"
-#include "model/jinja/syntax.h"
+#include "base/map.h"
+#include "base/vec.h"
+#include "model/jinja/jinja.h"
+
+/* ---- tokens ---- */
+
+typedef enum jinja_tok_kind {
+    JTOK_END,
+    JTOK_TEXT,
+    JTOK_VAR_BEGIN,
+    JTOK_VAR_END,
+    JTOK_BLOCK_BEGIN,
+    JTOK_BLOCK_END,
+    JTOK_NAME,
+    JTOK_INT,
+    JTOK_FLOAT,
+    JTOK_STR, /* text: escapes already undone */
+    JTOK_OP
+} jinja_tok_kind;
+
+typedef struct jinja_tok {
+    jinja_tok_kind kind;
+    int line;
+    str text;
+} jinja_tok;
+
+typedef VEC(jinja_tok) jinja_toks;
+
+/* Texts of tokens are borrowed from `source` or live in `a`. */
+err_code jinja_lex(str source, arena *a, jinja_toks *ret, err *e);
+
+/* ---- values ---- */
+
+typedef enum jval_kind {
+    JV_UNDEF,
+    JV_NONE,
+    JV_BOOL,
+    JV_INT,
+    JV_FLOAT,
+    JV_STR,
+    JV_LIST,
+    JV_TUPLE,
+    JV_MAP,
+    JV_SPACE, /* namespace(): a map whose attributes can be set */
+    JV_LOOP,
+    JV_FUNC
+} jval_kind;
+
+/* Bytes up to `end` (from the end of the run before) have one writer. */
+typedef struct jstr_run {
+    size_t end;
+    bool trusted;
+} jstr_run;
+
+typedef struct jstr {
+    str text;
+    const jstr_run *runs; /* [n_runs]; the last one ends at text.len */
+    size_t n_runs;        /* 0: all of the text is as `trusted` says */
+    bool trusted;
+} jstr;
+
+typedef struct jlist jlist;
+typedef struct jmap jmap;
+typedef struct jloop jloop;
+typedef struct jfunc jfunc;
+
+typedef struct jval {
+    jval_kind kind;
+    jval_kind owner; /* JV_UNDEF: what lacks the attribute; JV_UNDEF = an unknown variable */
+    union {
+        bool boolean;
+        int64_t integer;
+        double number;
+        const jstr *text; /* JV_STR; JV_UNDEF: the name, or NULL */
+        jlist *list;      /* also JV_TUPLE */
+        jmap *map;        /* also JV_SPACE */
+        jloop *loop;
+        const jfunc *func;
+    } as;
+} jval;
+
+struct jlist {
+    jval *items;
+    size_t len, cap;
+};
+
+typedef struct jpair {
+    jval key, val;
+} jpair;
+
+struct jmap { /* insertion order; searched from the front */
+    jpair *items;
+    size_t len, cap;
+};
+
+struct jloop {
+    const jlist *list;
+    size_t index;
+    bool has_changed;
+    jval changed; /* the last arguments of loop.changed() */
+};
+
+/* ---- syntax tree ---- */
+
+typedef enum jinja_node_kind {
+    /* expressions */
+    JN_CONST,
+    JN_NAME,   /* id */
+    JN_LIST,   /* kids */
+    JN_TUPLE,  /* kids */
+    JN_DICT,   /* kids: key, value, key, value ... */
+    JN_ATTR,   /* a . name */
+    JN_ITEM,   /* a [ b ] */
+    JN_SLICE,  /* a [ kids[0] : kids[1] : kids[2] ], each may be NULL */
+    JN_CALL,   /* a ( args ) */
+    JN_FILTER, /* a | name ( args ); a NULL: the body of a filter block */
+    JN_TEST,   /* a is name ( args ) */
+    JN_BINARY, /* a op b */
+    JN_NOT,
+    JN_NEG,
+    JN_POS,
+    JN_AND,
+    JN_OR,
+    JN_COND, /* a if b else c (c may be NULL) */
+    /* statements */
+    JN_BODY,         /* kids */
+    JN_TEXT,         /* text */
+    JN_PRINT,        /* a */
+    JN_EXPR,         /* a, value dropped */
+    JN_SET,          /* a = b */
+    JN_SET_BLOCK,    /* a = body b through filter c (or NULL) */
+    JN_FOR,          /* for a in b if c: kids[0] else kids[1] */
+    JN_IF,           /* if a: b else c */
+    JN_MACRO,        /* id; params in kids (JN_NAME) with defaults in args.values; body a */
+    JN_CALL_BLOCK,   /* call b with macro a as caller */
+    JN_FILTER_BLOCK, /* body a through filter b */
+    JN_WITH,         /* kids: target, value ...; body a */
+    JN_BREAK,
+    JN_CONTINUE
+} jinja_node_kind;
+
+typedef enum jinja_op {
+    JOP_ADD,
+    JOP_SUB,
+    JOP_MUL,
+    JOP_DIV,
+    JOP_FLOOR,
+    JOP_MOD,
+    JOP_POW,
+    JOP_CONCAT,
+    JOP_EQ,
+    JOP_NE,
+    JOP_LT,
+    JOP_LE,
+    JOP_GT,
+    JOP_GE,
+    JOP_IN,
+    JOP_NOT_IN
+} jinja_op;
+
+typedef struct jinja_node jinja_node;
+
+typedef struct jinja_call { /* arguments; keyword arguments stand behind the others */
+    jinja_node **values;
+    const str *names; /* empty = positional */
+    size_t n;
+} jinja_call;
+
+struct jinja_node {
+    jinja_node_kind kind;
+    jinja_op op;
+    int line;
+    uint32_t id;
+    jinja_node *a, *b, *c;
+    jinja_node **kids;
+    size_t n_kids;
+    str name;
+    jinja_call args;
+    jval val;  /* JN_CONST */
+    jstr text; /* JN_TEXT; JN_CONST of a string points here */
+};
+
+struct jinja {
+    arena *mem;
+    map names; /* variable name -> id */
+    jinja_node *root;
+};
+
+typedef struct jinja_parser {
+    jinja *j;
+    const jinja_tok *t; /* the current token; the last one is JTOK_END */
+    int depth;          /* of nested expressions and blocks */
+    int loops;          /* of open for blocks: break and continue need one */
+    err *e;
+} jinja_parser;
+
+err_code jinja_parse(jinja_parser *p, jinja_node **ret);
+jinja_node *jinja_node_new(jinja_parser *p, jinja_node_kind kind);
+uint32_t jinja_name_id(jinja *j, str name);
+#define JINJA_LOOP_ID 0u /* `loop` is the first name of every template */
+err_code jinja_parse_fail(jinja_parser *p, err_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+bool jinja_at(const jinja_parser *p, jinja_tok_kind kind, const char *text);
+bool jinja_take(jinja_parser *p, jinja_tok_kind kind, const char *text);
+err_code jinja_expect(jinja_parser *p, jinja_tok_kind kind, const char *text);
+err_code jinja_expr(jinja_parser *p, bool with_cond, jinja_node **ret);
+err_code jinja_tuple_expr(jinja_parser *p, bool with_cond, jinja_node **ret);
+err_code jinja_target(jinja_parser *p, jinja_node **ret); /* a, b / ns.attr / name */
+err_code jinja_call_args(jinja_parser *p, jinja_call *ret);
+/* `name(args)|name2...`: filters applied to whatever *in is (NULL for a block). */
+err_code jinja_filter_chain(jinja_parser *p, jinja_node *in, jinja_node **ret);
+
+/* ---- one run ---- */
 
 typedef struct jinja_var {
     uint32_t id;
