@@ -16,7 +16,7 @@ PKGS := libmicrohttpd jansson sqlite3 libcurl libcrypto libsodium libutf8proc li
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
   -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum \
-  -Wdouble-promotion -Wconversion -Wno-sign-conversion -Werror
+  -Wdouble-promotion -Wconversion -Wno-sign-conversion -Wno-string-conversion -Werror
 OPT ?= -O2 -D_FORTIFY_SOURCE=2
 SAN ?=
 HARDEN ?= -fstack-protector-strong -fPIE
@@ -33,7 +33,7 @@ LIB_OBJ := $(filter-out $(BUILD)/obj/main.o,$(OBJ))
 TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/kern/*.c tests/fault/*.c tests/sim/*.c tests/golden/*.c))
 TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 
-.PHONY: all deps demo run test tidy asan tsan fuzz bench web check-build asan-build tsan-build clean
+.PHONY: all deps demo run test tidy asan tsan fuzz bench web check-build asan-build tsan-build fuzz-build fuzz-programs clean
 all: $(BUILD)/hob
 
 # Kernels are compiled for their own instruction set and chosen at run time.
@@ -71,7 +71,7 @@ demo: all
 run:
 	@tools/deps
 	@echo "run: building"
-	@$(MAKE) -s all
+	@$(MAKE) -s -j2 all
 	@echo "run: fetching the demo model (98 MB, once)"
 	@tools/demo smollm2
 	@echo "run: serving; try: $(BUILD)/hob run smollm2:135m \"Why is the sky blue?\""
@@ -79,8 +79,8 @@ run:
 
 test:
 	@tools/deps
-	@$(MAKE) -s check-build
-	@$(MAKE) -s asan-build fuzz-build
+	@$(MAKE) -s -j2 check-build
+	@$(MAKE) -s -j2 asan-build fuzz-build
 	@tools/demo --no-import
 	@tools/clients
 	@tools/test
@@ -90,7 +90,7 @@ tidy:
 
 # The whole program and its tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 asan-build:
-	@$(MAKE) -s BUILD=build/asan OPT="-O1" HARDEN= SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" check-build
+	@$(MAKE) -s -j2 BUILD=build/asan OPT="-O1" HARDEN= SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" check-build
 asan: asan-build
 	@tools/test asan
 
@@ -99,6 +99,18 @@ tsan-build:
 	@$(MAKE) -s BUILD=build/tsan OPT="-O1" HARDEN= SAN="-fsanitize=thread" check-build
 tsan: tsan-build
 	@tools/test tsan
+
+# Fuzz targets: one program per file, with clang's libFuzzer.
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz_%,$(wildcard tests/fuzz/*.c))
+$(BUILD)/fuzz_%: tests/fuzz/%.c $(BUILD)/libhob.a
+	@echo "  FUZZ $<"
+	@$(CC) $(CFLAGS) -Wno-missing-prototypes -MMD -MP -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(BUILD)/libhob.a $(LDLIBS)
+fuzz-programs: $(FUZZ_BIN)
+fuzz-build:
+	@$(MAKE) -s -j2 BUILD=build/fuzz CC=clang OPT="-O1" HARDEN= \
+	  SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzz-programs
+fuzz: fuzz-build
+	@tools/test fuzz
 
 BENCH_BIN := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
 $(BUILD)/bench/%: bench/%.c $(BUILD)/libhob.a
