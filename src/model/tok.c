@@ -34,8 +34,7 @@ static const char *const stop_texts[] = {
     "<|user|>",
     "<|tool_response>",
     "<|end_of_sentence|>",
-    "<\xef\xbd\x9c"
-    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
+    "<\uff5cend\u2581of\u2581sentence\uff5c>",
     "[e~[",
 };
 
@@ -167,7 +166,7 @@ static bool has_inner_space(str s) {
 }
 
 static void copy_tokens(tok *t, const tok_vocab_spec *spec) {
-    double min_score = FLT_MAX;
+    double min_score = (double)FLT_MAX;
     t->n = spec->n_tokens;
     t->text = mem_dup(spec->tokens, t->n * sizeof(str));
     t->attr = mem_alloc(t->n);

@@ -30,7 +30,7 @@ static double act_exact(double x, dev_act act) {
     case DEV_ACT_COUNT:
         break;
     }
-    return NAN;
+    return (double)NAN;
 }
 
 static double *doubles(rig *g, int64_t n) {
@@ -139,7 +139,7 @@ static void test_softmax_and_take_rows(void **state) {
         double *want = doubles(&g, n * g.n_out);
         for (int64_t o = 0; o < g.n_out; o++) {
             const float *row = x + g.rows[o] * n;
-            double sum = 0, max = -INFINITY;
+            double sum = 0, max = -HUGE_VAL;
             for (int64_t k = 0; k < n; k++) max = fmax(max, (double)row[k]);
             for (int64_t k = 0; k < n; k++) sum += exp((double)row[k] - max);
             for (int64_t k = 0; k < n; k++) want[o * n + k] = 2 * exp((double)row[k] - max) / sum;

@@ -120,7 +120,7 @@ static inline double rig_nmse(const float *a, const double *b, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         num += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
         den += b[i] * b[i];
-        if (!isfinite(a[i])) return INFINITY;
+        if (!isfinite(a[i])) return HUGE_VAL;
     }
     return num / den;
 }
