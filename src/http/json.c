@@ -27,6 +27,41 @@ static bool depth_ok(str text) {
     return true;
 }
 
+/* Length of a lone surrogate's escape at text.ptr[i] (6), of a pair or any other escape (12, 2). */
+static size_t escape_len(str text, size_t i, bool *ret_lone) {
+    unsigned unit[2] = {0, 0};
+    for (size_t k = 0; k < 2; k++) {
+        str hex = str_sub(text, i + 6 * k + 2, i + 6 * k + 6);
+        if (hex.len < 4 || text.ptr[i + 6 * k] != '\\' || text.ptr[i + 6 * k + 1] != 'u') break;
+        for (size_t d = 0; d < 4; d++) {
+            char c = (char)(hex.ptr[d] | 0x20);
+            int digit = c >= 'a' && c <= 'f' ? c - 'a' + 10 : c - '0';
+            if (digit < 0 || digit > 15) return 2; /* jansson will say so */
+            unit[k] = unit[k] << 4 | (unsigned)digit;
+        }
+    }
+    if (unit[0] >> 10 == 0xD800 >> 10 && unit[1] >> 10 == 0xDC00 >> 10) return 12;
+    *ret_lone = unit[0] >> 11 == 0xD800 >> 11;
+    return *ret_lone ? 6 : 2;
+}
+
+/* Go reads half of a surrogate pair as U+FFFD; jansson would refuse the whole text. */
+static bool has_surrogates(str text) {
+    return str_find(text, STR("\\ud")) >= 0 || str_find(text, STR("\\uD")) >= 0;
+}
+
+static void repair_surrogates(buf *out, str text) {
+    for (size_t i = 0; i < text.len;) {
+        bool lone = false;
+        size_t n = text.ptr[i] == '\\' && i + 1 < text.len ? escape_len(text, i, &lone) : 1;
+        if (lone)
+            buf_put_str(out, STR("\\ufffd"));
+        else
+            buf_put(out, text.ptr + i, n);
+        i += n;
+    }
+}
+
 /* Each byte that is not UTF-8 becomes U+FFFD, as Go's decoder does. */
 static void repair(buf *out, str text) {
     for (size_t pos = 0; pos < text.len;) {
@@ -42,16 +77,21 @@ static void repair(buf *out, str text) {
 err_code json_parse(str text, json_t **ret_v, err *e) {
     size_t flags = JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL;
     if (!depth_ok(text)) FAIL(e, FORMAT, "JSON is nested deeper than %d levels", LIMIT_JSON_DEPTH);
-    buf repaired = {0};
+    buf repaired = {0}, paired = {0};
     if (!str_is_utf8(text)) {
         repair(&repaired, text);
         text = buf_str(&repaired);
+    }
+    if (has_surrogates(text)) {
+        repair_surrogates(&paired, text);
+        text = buf_str(&paired);
     }
     json_error_t at;
     json_t *v = json_loadb(text.ptr, text.len, flags, &at);
     if (!v && json_error_code(&at) == json_error_numeric_overflow)
         v = json_loadb(text.ptr, text.len, flags | JSON_DECODE_INT_AS_REAL, &at);
     buf_finish(&repaired);
+    buf_finish(&paired);
     if (!v) FAIL(e, FORMAT, "invalid JSON at line %d, column %d: %s", at.line, at.column, at.text);
     *ret_v = v;
     return ERR_OK;
@@ -110,7 +150,8 @@ static void put_number(buf *out, double v, bool single) {
     char *exp = strchr(text, 'e');
     int e10 = (int)strtol(exp + 1, NULL, 10);
     double magnitude = fabs(v);
-    if (magnitude > 0 && (magnitude < 1e-6 || magnitude >= 1e21)) {
+    double least = single ? (double)1e-6f : 1e-6;
+    if (magnitude > 0 && (magnitude < least || magnitude >= 1e21)) {
         *exp = '\0';
         buf_putf(out, "%se%s%d", text, e10 < 0 ? "-" : "+", e10 < 0 ? -e10 : e10);
         return;
@@ -118,7 +159,13 @@ static void put_number(buf *out, double v, bool single) {
     int digits = (int)(exp - text) - (text[0] == '-') - 1; /* after the point, with the point */
     if (digits > 0) digits--;
     int decimals = digits - e10;
-    buf_putf(out, "%.*f", decimals > 0 ? decimals : 0, v);
+    if (decimals >= 0) {
+        buf_putf(out, "%.*f", decimals, v);
+        return;
+    }
+    for (const char *p = text; p < exp; p++) /* the digits that matter, then zeros */
+        if (*p != '.') buf_put_char(out, *p);
+    buf_putf(out, "%0*d", -decimals, 0);
 }
 
 void json_write_f32(buf *out, float v) {

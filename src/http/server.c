@@ -238,7 +238,10 @@ void http_server_destroy(http_server **ps) {
     http_server *s = *ps;
     MHD_socket fd = MHD_quiesce_daemon(s->daemon);
     http_stream_cancel_all(s);
-    for (int i = 0; i < 500 && atomic_load(&s->n_active) > 0; i++) usleep(10000);
+    for (int i = 0; i < 500 && atomic_load(&s->n_active) > 0; i++) {
+        usleep(10000);
+        http_stream_cancel_all(s); /* those that were busy, and those just made */
+    }
     MHD_stop_daemon(s->daemon);
     if (fd != MHD_INVALID_SOCKET) close(fd);
     http_watch_stop(s);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 struct http_stream {
@@ -86,7 +87,16 @@ static void wake(http_stream *s) {
     MHD_resume_connection(s->conn);
 }
 
-/* Locked. Tells the writer once; unlocked while it is told. */
+/* Locked. Nobody reads any more: drops what waits and has the connection closed, even one that
+ * waits for its client to read. */
+static void give_up(http_stream *s) {
+    s->gone = true;
+    buf_finish(&s->bytes);
+    if (s->conn) shutdown(s->fd, SHUT_RDWR);
+    wake(s);
+}
+
+/* Locked, also while the writer is told, which happens once. */
 static void mark_gone(http_stream *s) {
     if (s->gone) return;
     s->gone = true;
@@ -97,9 +107,9 @@ static void mark_gone(http_stream *s) {
 bool http_stream_write(http_stream *s, str bytes) {
     pthread_mutex_lock(&s->lock);
     assert(!s->ended);
-    if (!s->gone && s->bytes.len + bytes.len > LIMIT_STREAM_BYTES) s->gone = true;
-    if (!s->gone) buf_put_str(&s->bytes, bytes);
+    if (!s->gone && s->bytes.len + bytes.len > LIMIT_STREAM_BYTES) give_up(s);
     bool ok = !s->gone;
+    if (ok) buf_put_str(&s->bytes, bytes);
     wake(s);
     pthread_mutex_unlock(&s->lock);
     return ok;
@@ -205,19 +215,22 @@ void http_stream_detach(http_request *r) {
     unref_unlock(s);
 }
 
-/* Finds a stream in the list, so that a late event for a freed one is harmless, and marks it. */
+/* Finds a stream in the list, so that a late event for a freed one is harmless, and marks it. One
+ * without references is about to leave the list and is freed after that: hands off. */
 static void client_left(http_server *server, http_stream *wanted) {
     pthread_mutex_lock(&server->streams_lock);
     http_stream *s = server->streams;
     while (s && s != wanted) s = s->next;
     bool mine = s && pthread_mutex_trylock(&s->lock) == 0;
-    pthread_mutex_unlock(&server->streams_lock);
-    if (!mine) {
-        if (!s) return;
+    if (mine && s->n_refs == 0) {
+        pthread_mutex_unlock(&s->lock);
+        mine = false;
+    } else if (s && !mine) {
         struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLONESHOT, .data.ptr = s};
         epoll_ctl(server->watch_fd, EPOLL_CTL_MOD, s->fd, &ev); /* busy: come again */
-        return;
     }
+    pthread_mutex_unlock(&server->streams_lock);
+    if (!mine) return;
     mark_gone(s);
     wake(s);
     pthread_mutex_unlock(&s->lock);
@@ -257,7 +270,7 @@ void http_watch_stop(http_server *s) {
 void http_stream_cancel_all(http_server *server) {
     pthread_mutex_lock(&server->streams_lock);
     for (http_stream *s = server->streams; s; s = s->next) {
-        if (pthread_mutex_trylock(&s->lock)) continue; /* its writer is at work and will see stop */
+        if (pthread_mutex_trylock(&s->lock)) continue; /* busy: the caller comes again */
         mark_gone(s);
         wake(s);
         pthread_mutex_unlock(&s->lock);

@@ -120,17 +120,19 @@ static err_code load(const store *s, const store_name *name, arena *a, store_mod
 /* Replaces *part by the spelling that exists in `dir`, and appends it to the path. */
 static bool fix_case(arena *a, buf *dir, str *part) {
     DIR *d = opendir(buf_cstr(dir));
-    bool found = false;
+    str spelled = *part;
+    bool found = false, any = false;
     for (struct dirent *entry; d && !found && (entry = readdir(d));) {
         str name = str_from(entry->d_name);
-        if (!str_eq_nocase(name, *part)) continue;
-        found = true;
+        if (!str_eq_nocase(name, spelled)) continue;
+        found = str_eq(name, spelled); /* the very spelling wins over others */
         *part = str_dup(a, name);
+        any = true;
     }
     if (d) closedir(d);
     buf_put_char(dir, '/');
     buf_put_str(dir, *part);
-    return found;
+    return any;
 }
 
 /* The existing spelling of a name, part by part; parts that do not exist stay as given. */
