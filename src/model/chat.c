@@ -5,6 +5,7 @@
 #include "model/chat.h"
 #include "base/buf.h"
 #include "base/limits.h"
+#include "model/chat_mend.h"
 #include "model/jinja/jinja.h"
 #include <string.h>
 #include <time.h>
@@ -26,15 +27,6 @@ static value *trusted_str(arena *a, str text) {
     return v;
 }
 
-static str text_of(const value *map, const char *key) {
-    const value *v = value_get(map, str_from(key));
-    return v && v->kind == VALUE_STR ? v->as.text : (str){0};
-}
-
-static bool has_role(const value *message, const char *role) {
-    return str_eq(text_of(message, "role"), str_from(role));
-}
-
 /* ---- messages as templates expect them ---- */
 
 /* Roles are data, but templates build control tokens from them; a word of this list does no harm.
@@ -42,7 +34,7 @@ static bool has_role(const value *message, const char *role) {
 static value *safe_role(arena *a, const value *message) {
     static const char *const known[] = {"system", "user",     "assistant", "tool",    "developer",
                                         "model",  "function", "ipython",   "control", "context"};
-    str role = text_of(message, "role");
+    str role = chat_text_of(message, "role");
     value *v = value_str(a, role);
     for (size_t i = 0; i < COUNT_OF(known); i++)
         if (str_eq(role, str_from(known[i]))) v->trusted = true;
@@ -91,16 +83,16 @@ static value *prepare_message(arena *a, const value *m, call_ids *ids) {
             if (val->as.list.len == 0) continue;
             val = with_call_ids(a, val, ids);
         }
-        value_set(a, out, key, val);
+        value_add(a, out, key, val); /* keys differ already */
     }
     value *thinking = value_get(out, STR("thinking"));
     if (thinking && !value_get(out, STR("reasoning_content")))
         value_add(a, out, STR("reasoning_content"), thinking);
     value *tool_name = value_get(out, STR("tool_name"));
     if (tool_name && !value_get(out, STR("name"))) value_add(a, out, STR("name"), tool_name);
-    if (has_role(m, "tool") && !value_get(out, STR("tool_call_id")))
+    if (chat_has_role(m, "tool") && !value_get(out, STR("tool_call_id")))
         value_add(a, out, STR("tool_call_id"), call_id(a, ids->answered));
-    if (has_role(m, "tool")) ids->answered++;
+    if (chat_has_role(m, "tool")) ids->answered++;
     return out;
 }
 
@@ -118,62 +110,6 @@ static err_code prepare_messages(arena *a, const value *messages, value **ret, e
     }
     *ret = out;
     return ERR_OK;
-}
-
-/* ---- what a picky template accepts ---- */
-
-static value *concat(arena *a, str first, str second) {
-    buf b = {0};
-    buf_put_str(&b, first);
-    buf_put_str(&b, second);
-    value *v = value_str(a, buf_str(&b));
-    buf_finish(&b);
-    return v;
-}
-
-static value *copy_map(arena *a, const value *m) {
-    value *out = value_map(a);
-    for (size_t i = 0; i < m->as.map.len; i++)
-        value_add(a, out, m->as.map.pairs[i].key, m->as.map.pairs[i].val);
-    return out;
-}
-
-static bool can_join(const value *a, const value *b) {
-    const value *x = value_get(a, STR("content")), *y = value_get(b, STR("content"));
-    return str_eq(text_of(a, "role"), text_of(b, "role")) && !has_role(a, "tool") && x && y &&
-           x->kind == VALUE_STR && y->kind == VALUE_STR && !value_get(a, STR("tool_calls")) &&
-           !value_get(b, STR("tool_calls"));
-}
-
-static value *joined(arena *a, str first, str second) {
-    if (first.len == 0 || second.len == 0) return value_str(a, first.len ? first : second);
-    return concat(a, concat(a, first, STR("\n\n"))->as.text, second);
-}
-
-/* System messages become part of the user message behind them, neighbours of one role are joined.
- * NULL when that changes nothing. */
-static value *mend(arena *a, const value *messages) {
-    value *out = value_list(a);
-    bool changed = false;
-    for (size_t i = 0; i < messages->as.list.len; i++) {
-        value *m = messages->as.list.items[i];
-        if (has_role(m, "system")) {
-            m = copy_map(a, m);
-            value_set(a, m, STR("role"), trusted_str(a, STR("user")));
-            changed = true;
-        }
-        value *last = out->as.list.len ? out->as.list.items[out->as.list.len - 1] : NULL;
-        if (last && can_join(last, m)) {
-            last = copy_map(a, last);
-            value_set(a, last, STR("content"),
-                      joined(a, text_of(last, "content"), text_of(m, "content")));
-            out->as.list.items[out->as.list.len - 1] = last;
-            changed = true;
-        } else {
-            value_push(a, out, m);
-        }
-    }
-    return changed ? out : NULL;
 }
 
 /* ---- rendering ---- */
@@ -206,6 +142,7 @@ static value *variables(const chat_job *c, value *messages, bool prompt) {
         value *tools = value_list(a);
         *tools = *in->tools;
         value_add(a, vars, STR("tools"), tools);
+        value_add(a, vars, STR("xml_tools"), tools); /* SmolLM 3 */
     }
     value_add(a, vars, STR("add_generation_prompt"), value_bool(a, prompt));
     value_add(a, vars, STR("bos_token"), trusted_str(a, c->t->bos));
@@ -221,17 +158,27 @@ static value *variables(const chat_job *c, value *messages, bool prompt) {
 }
 
 static err_code render_once(chat_job *c, value *messages, bool prompt, err *e) {
-    return jinja_render(c->program, variables(c, messages, prompt), c->in->now_unix, c->a, &c->segs,
-                        &c->n_segs, e);
+    const jinja_input in = {variables(c, messages, prompt), c->in->now_unix};
+    return jinja_render(c->program, &in, c->a, &c->segs, &c->n_segs, e);
 }
 
-/* As it is, and if the template refuses that, mended. The first complaint is the one to report. */
+/* As it is, and if the template refuses that, mended step by step. The first complaint is the one
+ * to report. */
 static err_code render_mended(chat_job *c, value *messages, bool prompt, err *e) {
-    err_code code = render_once(c, messages, prompt, e);
-    if (code != ERR_INVALID) return code;
-    value *mended = mend(c->a, messages);
-    err again = {0};
-    return mended && render_once(c, mended, prompt, &again) == ERR_OK ? ERR_OK : code;
+    static value *(*const mends[])(arena *, const value *) = {chat_mend_arguments, chat_mend_calls,
+                                                              chat_mend_roles};
+    err_code code = render_once(c, messages, prompt, e), again = code;
+    for (size_t i = 0; i < COUNT_OF(mends); i++) {
+        if (again == ERR_OK) return ERR_OK;
+        if (again != ERR_INVALID && again != ERR_FORMAT) return code;
+        if (again == ERR_FORMAT && i > 0) return code; /* only arguments can be the wrong type */
+        value *mended = mends[i](c->a, messages);
+        if (!mended) continue;
+        err later = {0};
+        again = render_once(c, mended, prompt, &later);
+        messages = mended;
+    }
+    return again == ERR_OK ? ERR_OK : code;
 }
 
 /* The last one counts: a user may have typed the mark. */
@@ -262,11 +209,11 @@ static bool cut_at_mark(chat_job *c) {
 static err_code render_continued(chat_job *c, value *messages, err *e) {
     size_t n = messages->as.list.len;
     value *last = n ? messages->as.list.items[n - 1] : NULL;
-    if (!last || !has_role(last, "assistant"))
+    if (!last || !chat_has_role(last, "assistant"))
         FAIL(e, INVALID, "only an assistant's message can be continued");
-    str content = text_of(last, "content");
-    value *marked = copy_map(c->a, last);
-    value_set(c->a, marked, STR("content"), concat(c->a, content, STR(CUT_MARK)));
+    str content = chat_text_of(last, "content");
+    value *marked = chat_copy_map(c->a, last);
+    value_set(c->a, marked, STR("content"), chat_concat(c->a, content, STR(CUT_MARK)));
     messages->as.list.items[n - 1] = marked;
     if (content.len > 0) {
         TRY(render_mended(c, messages, false, e));
@@ -286,7 +233,7 @@ static void render_plain(chat_job *c, const value *messages) {
     size_t n = messages->as.list.len;
     tok_segment *segs = ARENA_ARRAY(c->a, tok_segment, 2 * n + 1);
     for (size_t i = 0; i < n; i++) {
-        str text = text_of(messages->as.list.items[i], "content");
+        str text = chat_text_of(messages->as.list.items[i], "content");
         if (text.len == 0) continue;
         if (c->n_segs > 0) segs[c->n_segs++] = (tok_segment){STR("\n"), true};
         segs[c->n_segs++] = (tok_segment){str_dup(c->a, text), false};
@@ -375,7 +322,7 @@ static bool mentions(const chat_template *t, str word) {
 
 bool chat_has_tools(const chat_template *t) {
     if (!t->program) return mentions(t, STR("tools"));
-    return jinja_uses(t->program, STR("tools"));
+    return jinja_uses(t->program, STR("tools")) || jinja_uses(t->program, STR("xml_tools"));
 }
 
 bool chat_has_thinking(const chat_template *t) {

@@ -84,7 +84,7 @@ static bool replay(json_t *root, json_t *c) {
     size_t n = 0;
     buf got = {0};
     err_code code = jinja_compile(source, &j, &e);
-    if (code == ERR_OK) code = jinja_render(j, vars, now, a, &segs, &n, &e);
+    if (code == ERR_OK) code = jinja_render(j, &(jinja_input){vars, now}, a, &segs, &n, &e);
     for (size_t i = 0; i < n; i++) buf_put_str(&got, segs[i].text);
     bool ok = (code == ERR_OK) == (out != NULL);
     if (ok && out)

@@ -70,7 +70,8 @@ static output render(const char *source, const value *vars) {
     output o = {0};
     jinja *j = NULL;
     o.code = jinja_compile(str_from(source), &j, &o.e);
-    if (o.code == ERR_OK) o.code = jinja_render(j, vars, 0, mem, &o.segs, &o.n, &o.e);
+    if (o.code == ERR_OK)
+        o.code = jinja_render(j, &(jinja_input){.vars = vars}, mem, &o.segs, &o.n, &o.e);
     jinja_destroy(&j);
     collect(&o);
     return o;
@@ -448,6 +449,18 @@ static void test_mending(void **state) {
            "<s><user>A\n\nB</><assistant>C</><user>D</>");
     expect(render_chat(STRICT, (chat_input){.messages = CHAT("system", "S"), .think = -1}),
            "<s><user>S</>");
+    /* many messages of one role are joined in one go, many keys are copied in one go */
+    value *many = value_list(mem);
+    for (size_t i = 0; i < 50000; i++)
+        value_push(mem, many, message("user", "0123456789012345678901234567890123456789"));
+    assert_int_equal(render_chat(STRICT, (chat_input){.messages = many, .think = -1}).all.len,
+                     3 + 6 + 50000 * 42 - 2 + 3);
+    value *wide = message("user", "U");
+    for (size_t i = 0; i < 100000; i++)
+        value_add(mem, wide, str_fmt(mem, "k%zu", i), wide->as.map.pairs[0].val);
+    many = value_list(mem);
+    value_push(mem, many, wide);
+    expect(render_chat(STRICT, (chat_input){.messages = many, .think = -1}), "<s><user>U</>");
     /* nothing to mend: the first complaint stays */
     expect_error(render_chat(STRICT, (chat_input){.messages = CHAT("assistant", "A")}), ERR_INVALID,
                  "must alternate");
@@ -537,6 +550,30 @@ static void test_tools_and_thinking(void **state) {
     assert_null(value_get(m->as.list.items[2], STR("tool_call_id")));
 }
 
+static void test_picky_about_calls(void **state) {
+    (void)state;
+    chat_input in = {.messages = tool_chat(), .think = -1};
+    /* one call at a time, as Llama 3 */
+    expect(render_chat("{% for m in messages %}{% if m.tool_calls %}"
+                       "{% if m.tool_calls | length != 1 %}{{ raise_exception('one') }}{% endif %}"
+                       "<{{ m.tool_calls[0].id }}>{% else %}[{{ m.role }}:{{ m.tool_call_id }}]"
+                       "{% endif %}{% endfor %}",
+                       in),
+           "[user:]<call00000>[tool:call00000]<call00001>[tool:call00001]");
+    /* arguments must be text, as DeepSeek */
+    output o = render_chat("{% for m in messages %}{% for c in m.tool_calls or [] %}"
+                           "{{ 'A' + c.function.arguments }}{% endfor %}{% endfor %}",
+                           in);
+    expect(o, "A{\"city\": \"Bern\"}A{\"city\": \"Bern\"}");
+    assert_string_equal(o.trusted.ptr, "AA");
+    /* both, and then nothing helps */
+    expect_error(render_chat("{% for m in messages %}{% for c in m.tool_calls or [] %}"
+                             "{{ 'A' + c.function }}{% endfor %}{% endfor %}",
+                             in),
+                 ERR_FORMAT, "str + dict");
+    expect_error(render_chat("{{ raise_exception('never') }}", in), ERR_INVALID, "never");
+}
+
 static void test_capabilities(void **state) {
     (void)state;
     static const struct {
@@ -601,6 +638,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_mending, setup, teardown),
         cmocka_unit_test_setup_teardown(test_continue, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tools_and_thinking, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_picky_about_calls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_capabilities, setup, teardown),
         cmocka_unit_test_setup_teardown(test_broken_and_override, setup, teardown),
     };

@@ -265,13 +265,14 @@ static tok_segment *segments(arena *a, const jbuf *b) {
     return segs;
 }
 
-err_code jinja_render(const jinja *j, const value *vars, int64_t now_unix, arena *a,
-                      const tok_segment **ret, size_t *ret_n, err *e) {
+err_code jinja_render(const jinja *j, const jinja_input *in, arena *a, const tok_segment **ret,
+                      size_t *ret_n, err *e) {
     jbuf out;
-    jinja_run r = {.j = j, .mem = arena_create(0), .e = e, .line = 1, .out = &out, .now = now_unix};
+    jinja_run r = {
+        .j = j, .mem = arena_create(0), .e = e, .line = 1, .out = &out, .now = in->now_unix};
     jbuf_init(&out, &r);
     r.scope = jinja_scope_push(&r, NULL);
-    set_vars(&r, vars);
+    set_vars(&r, in->vars);
     err_code code = jinja_exec(&r, j->root);
     if (code == ERR_OK) code = jinja_step(&r, 0);
     if (code == ERR_OK) {

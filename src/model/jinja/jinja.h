@@ -28,9 +28,13 @@ void jinja_destroy(jinja **j); /* NULL and *j == NULL allowed */
 /* True when the template reads a variable of this name anywhere. */
 bool jinja_uses(const jinja *j, str name);
 
-/* Renders with the variables of the map `vars` (NULL = none). now_unix: seconds since 1970, shifted
- * to the time zone whose date strftime_now should give. The segments and their text live in `a`.
+typedef struct jinja_input {
+    const value *vars; /* map of variables; NULL = none */
+    int64_t now_unix;  /* seconds since 1970, shifted to the time zone that strftime_now shows */
+} jinja_input;
+
+/* The segments and their text live in `a`.
  * INVALID: the template refused by raise_exception, the message is its own, after the line;
  * FORMAT: a mistake found while running, with its line; LIMIT: a limit was reached. */
-err_code jinja_render(const jinja *j, const value *vars, int64_t now_unix, arena *a,
-                      const tok_segment **ret, size_t *ret_n, err *e);
+err_code jinja_render(const jinja *j, const jinja_input *in, arena *a, const tok_segment **ret,
+                      size_t *ret_n, err *e);
