@@ -81,7 +81,8 @@ static bool host_allowed(http_request *r, str header) {
         host = str_sub(host, 1, end < 0 ? host.len : (size_t)end);
     } else {
         ptrdiff_t colon = str_rfind_char(host, ':');
-        if (colon >= 0) host = str_sub(host, 0, (size_t)colon);
+        bool one = colon >= 0 && colon == str_find_char(host, ':'); /* else a bare IPv6 literal */
+        if (one) host = str_sub(host, 0, (size_t)colon);
     }
     host = str_lower(r->arena, host);
     if (host.len == 0 || str_eq(host, STR("localhost"))) return true;
