@@ -1,0 +1,193 @@
+/* Several evaluations a step, no memory between steps: Heun (Karras et al. 2022), its three-point
+ * form, DPM-Solver-2 by geometric middles, and DPM-Solver (Lu et al. 2022) of orders 1 to 3 with
+ * fixed or adaptive steps. Notation: samplers.h; here h is a step in -ln sigma. */
+#include "diffusion/samplers.h"
+#include <math.h>
+
+static void slope(samplers_run *r, float *d, const float *x, const float *D, double s) {
+    MIX(r, d, {1 / s, x}, {-1 / s, D});
+}
+
+err_code samplers_heun(samplers_run *r) {
+    float *D = samplers_buffer(r), *d = samplers_buffer(r), *d2 = samplers_buffer(r);
+    float *x2 = samplers_buffer(r);
+    for (size_t i = 0; i < r->n_steps; i++) {
+        double s = r->sigma[i], t = r->sigma[i + 1];
+        TRY(samplers_call_step(r, i, D, NULL));
+        if (t == 0) {
+            MIX(r, r->x, {1, D});
+            continue;
+        }
+        slope(r, d, r->x, D, s);
+        MIX(r, x2, {1, r->x}, {t - s, d});
+        TRY(samplers_call(r, x2, t, D, NULL));
+        slope(r, d2, x2, D, t);
+        MIX(r, r->x, {1, r->x}, {0.5 * (t - s), d}, {0.5 * (t - s), d2});
+    }
+    return ERR_OK;
+}
+
+err_code samplers_heunpp2(samplers_run *r) {
+    float *D = samplers_buffer(r), *x2 = samplers_buffer(r);
+    float *d[3] = {samplers_buffer(r), samplers_buffer(r), samplers_buffer(r)};
+    double first = r->sigma[0];
+    for (size_t i = 0; i < r->n_steps; i++) {
+        double s = r->sigma[i], t = r->sigma[i + 1], w[3] = {1, 0, 0};
+        size_t n_points = r->n_steps - i < 3 ? r->n_steps - i : 3;
+        TRY(samplers_call_step(r, i, D, NULL));
+        slope(r, d[0], r->x, D, s);
+        const float *from = r->x;
+        for (size_t k = 1; k < n_points; k++) {
+            double at = r->sigma[i + k];
+            MIX(r, x2, {1, from}, {at - r->sigma[i + k - 1], d[k - 1]});
+            from = x2;
+            TRY(samplers_call(r, x2, at, D, NULL));
+            slope(r, d[k], x2, D, at);
+            w[k] = at / ((double)n_points * first);
+            w[0] -= w[k];
+        }
+        double dt = t - s;
+        MIX(r, r->x, {1, r->x}, {dt * w[0], d[0]}, {dt * w[1], d[1]}, {dt * w[2], d[2]});
+    }
+    return ERR_OK;
+}
+
+err_code samplers_dpm_2(samplers_run *r) {
+    bool ancestral = r->variant == 1;
+    float *D = samplers_buffer(r), *d = samplers_buffer(r), *x2 = samplers_buffer(r);
+    for (size_t i = 0; i < r->n_steps; i++) {
+        double s = r->sigma[i], t = r->sigma[i + 1];
+        samplers_split a = samplers_ancestral(s, t, ancestral ? 1 : 0);
+        samplers_flow_split f = {a.down, 1, a.up};
+        if (ancestral && r->model->is_flow) f = samplers_flow_ancestral(s, t);
+        TRY(samplers_call_step(r, i, D, NULL));
+        if (f.down == 0) {
+            MIX(r, r->x, {1, D});
+        } else {
+            double mid = sqrt(s * f.down);
+            slope(r, d, r->x, D, s);
+            MIX(r, x2, {1, r->x}, {mid - s, d});
+            TRY(samplers_call(r, x2, mid, D, NULL));
+            slope(r, d, x2, D, mid);
+            MIX(r, r->x, {1, r->x}, {f.down - s, d});
+        }
+        if (!ancestral || t == 0) continue;
+        TRY(samplers_noise(r, s, t, d));
+        MIX(r, r->x, {f.keep, r->x}, {f.up, d});
+    }
+    return ERR_OK;
+}
+
+/* A DPM-Solver step of order 1, 2 or 3 over h from sigma s. */
+typedef struct dpm_step {
+    double s, h;
+    float *D, *u;
+    float *eps, *eps1, *eps2; /* noise estimates; the first is already made */
+} dpm_step;
+
+/* eps at the point u (or x) and sigma. */
+static err_code noise_at(samplers_run *r, const dpm_step *p, const float *x, double sigma,
+                         float *eps) {
+    TRY(samplers_call(r, x, sigma, p->D, NULL));
+    slope(r, eps, x, p->D, sigma);
+    return ERR_OK;
+}
+
+/* out [n] = x after the step; middles at r1 h and (order 3) 2/3 h. eps1 is made unless `reuse`. */
+static err_code dpm_step_to(samplers_run *r, dpm_step *p, int order, double r1, float *out) {
+    double end = p->s * exp(-p->h), full = expm1(p->h);
+    if (order == 1) {
+        MIX(r, out, {1, r->x}, {-end * full, p->eps});
+        return ERR_OK;
+    }
+    double s1 = p->s * exp(-r1 * p->h);
+    MIX(r, p->u, {1, r->x}, {-s1 * expm1(r1 * p->h), p->eps});
+    TRY(noise_at(r, p, p->u, s1, p->eps1));
+    if (order == 2) {
+        double c = end / (2 * r1) * full;
+        MIX(r, out, {1, r->x}, {-end * full + c, p->eps}, {-c, p->eps1});
+        return ERR_OK;
+    }
+    double r2 = 2.0 / 3, h2 = r2 * p->h, s2 = p->s * exp(-h2);
+    double c2 = s2 * (r2 / r1) * (expm1(h2) / h2 - 1);
+    MIX(r, p->u, {1, r->x}, {-s2 * expm1(h2) + c2, p->eps}, {-c2, p->eps1});
+    TRY(noise_at(r, p, p->u, s2, p->eps2));
+    double c3 = end / r2 * (full / p->h - 1);
+    MIX(r, out, {1, r->x}, {-end * full + c3, p->eps}, {-c3, p->eps2});
+    return ERR_OK;
+}
+
+static dpm_step dpm_buffers(samplers_run *r) {
+    return (dpm_step){.D = samplers_buffer(r),
+                      .u = samplers_buffer(r),
+                      .eps = samplers_buffer(r),
+                      .eps1 = samplers_buffer(r),
+                      .eps2 = samplers_buffer(r)};
+}
+
+/* As many evaluations as steps, in uniform segments of -ln sigma down to the last positive sigma.
+ */
+err_code samplers_dpm_fast(samplers_run *r) {
+    int32_t n_calls = (int32_t)r->n_steps, m = n_calls / 3 + 1, rest = n_calls % 3;
+    double t0 = -log(r->noise_range[1]), t1 = -log(r->noise_range[0]);
+    if (!(t1 - t0 > 1e-5)) return samplers_euler(r); /* one positive sigma: nowhere to go */
+    dpm_step p = dpm_buffers(r);
+    for (int32_t i = 0; i < m; i++) {
+        int order = i < m - 1 ? 3 : rest;
+        if (rest == 0) order = i < m - 2 ? 3 : m - i;
+        p.s = exp(-(t0 + (t1 - t0) * i / m));
+        p.h = (t1 - t0) / m;
+        TRY(noise_at(r, &p, r->x, p.s, p.eps));
+        TRY(samplers_report(r, i, m, p.D));
+        TRY(dpm_step_to(r, &p, order, order == 3 ? 1.0 / 3 : 0.5, r->x));
+    }
+    return ERR_OK;
+}
+
+/* Root mean square of the difference of low and high in units of the tolerance. */
+static double adaptive_error(const samplers_run *r, const float *const x[3]) {
+    const double rtol = 0.05, atol = 0.0078;
+    double sum = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        double low = (double)x[0][i], high = (double)x[1][i], prev = (double)x[2][i];
+        double unit = fmax(atol, rtol * fmax(fabs(low), fabs(prev)));
+        sum += (low - high) / unit * ((low - high) / unit);
+    }
+    return sqrt(sum / (double)r->n);
+}
+
+/* Order 3 with the embedded order 2 at the same middle (r1 = 1/3). */
+err_code samplers_dpm_adaptive(samplers_run *r) {
+    enum { TRIES_MAX = 10000 };
+    double t = -log(r->noise_range[1]), end = -log(r->noise_range[0]), h = 0.05;
+    if (!(end - t > 1e-5)) return samplers_euler(r);
+    dpm_step p = dpm_buffers(r);
+    float *low = samplers_buffer(r), *high = samplers_buffer(r), *prev = samplers_buffer(r);
+    MIX(r, prev, {1, r->x});
+    bool fresh = true;
+    for (int32_t i = 0, tries = 0; t < end - 1e-5; tries++) {
+        if (tries >= TRIES_MAX || !(h > 1e-9))
+            FAIL(r->e, LIMIT, "dpm_adaptive: no acceptable step at sigma %g; try another sampler",
+                 exp(-t));
+        double next = fmin(end, t + h);
+        p.s = exp(-t);
+        p.h = next - t;
+        if (fresh) {
+            TRY(noise_at(r, &p, r->x, p.s, p.eps));
+            TRY(samplers_report(r, i, next >= end - 1e-5 ? i + 1 : i + 2, p.D));
+        }
+        TRY(dpm_step_to(r, &p, 3, 1.0 / 3, high));
+        double c = p.s * exp(-p.h) * 1.5 * expm1(p.h);
+        MIX(r, low, {1, r->x}, {-p.s * exp(-p.h) * expm1(p.h) + c, p.eps}, {-c, p.eps1});
+        double error = adaptive_error(r, (const float *const[3]){low, high, prev});
+        double factor = 1 + atan(pow(1 / (error + 1e-8), 1.0 / 3) - 1);
+        fresh = factor >= 0.81;
+        h *= factor;
+        if (!fresh) continue;
+        MIX(r, prev, {1, low});
+        MIX(r, r->x, {1, high});
+        t = next;
+        i++;
+    }
+    return ERR_OK;
+}
