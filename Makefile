@@ -12,7 +12,8 @@ ifeq ($(CC),)
 CC := cc
 endif
 BUILD ?= build
-PKGS := libmicrohttpd jansson sqlite3 libcurl libcrypto libsodium libutf8proc libpcre2-8 libedit
+PKGS := libmicrohttpd jansson sqlite3 libcurl libcrypto libsodium libutf8proc libpcre2-8 libedit \
+  libpng libjpeg libwebp libwebpdemux libwebpmux
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
   -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum \
@@ -72,8 +73,8 @@ run:
 	@tools/deps
 	@echo "run: building"
 	@$(MAKE) -s -j2 all
-	@echo "run: fetching the demo model (98 MB, once)"
-	@tools/demo smollm2
+	@echo "run: fetching the demo models (98 MB, once)"
+	@tools/demo smollm2 emoji-sd
 	@echo "run: serving; try: $(BUILD)/hob run smollm2:135m \"Why is the sky blue?\""
 	@exec $(BUILD)/hob serve
 
