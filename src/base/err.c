@@ -41,8 +41,9 @@ err_code err_wrap(err *e, const char *fmt, ...) {
     va_start(args, fmt);
     int n = vsnprintf(e->msg, sizeof e->msg, fmt, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof e->msg)
-        snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %s", inner);
+    if (n < 0 || (size_t)n >= sizeof e->msg) return e->code;
+    size_t room = sizeof e->msg - (size_t)n; // what does not fit is cut, which is meant
+    snprintf(e->msg + n, room, ": %.*s", (int)room - 1, inner);
     return e->code;
 }
 
