@@ -166,7 +166,7 @@ static bool has_inner_space(str s) {
 }
 
 static void copy_tokens(tok *t, const tok_vocab_spec *spec) {
-    double min_score = (double)FLT_MAX;
+    float min_score = FLT_MAX;
     t->n = spec->n_tokens;
     t->text = mem_dup(spec->tokens, t->n * sizeof(str));
     t->attr = mem_alloc(t->n);
@@ -179,10 +179,10 @@ static void copy_tokens(tok *t, const tok_vocab_spec *spec) {
         if (plain && t->spaces_start_words && has_inner_space(t->text[i]))
             t->spaces_start_words = false;
         if (t->kind != TOK_UGM || (t->attr[i] & TOK_ATTR_TYPE) != TOK_TYPE_NORMAL) continue;
-        double score = (double)tok_score(t, (int32_t)i);
+        float score = tok_score(t, (int32_t)i);
         if (score < min_score) min_score = score;
     }
-    t->unk_score = min_score - 10.0;
+    t->unk_score = min_score - 10;
     for (size_t i = 0; i < TOK_ROLE_COUNT; i++)
         t->role_id[i] = spec->role_id && spec->role_id[i] >= 0 ? spec->role_id[i] : -1;
 }

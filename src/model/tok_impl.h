@@ -54,7 +54,7 @@ struct tok {
     bool add_bos, add_eos, add_sep, add_space_prefix, remove_extra_spaces;
     bool spaces_start_words; /* SPM: no token has a U+2581 behind another character */
     size_t token_bytes_max;
-    double unk_score;  /* UGM: cost of an unknown character */
+    float unk_score;   /* UGM: cost of an unknown character */
     str charsmap_trie; /* UGM: u32 units, little-endian, unaligned */
     str charsmap_text; /* UGM: NUL-terminated replacements, ends with a NUL */
 };

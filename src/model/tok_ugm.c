@@ -78,17 +78,17 @@ static void normalize(tok_work *w, str text, bool starts) {
 }
 
 typedef struct ugm_node {
-    double score;   /* of the best path that ends here */
+    float score; /* of the best path that ends here; f32, so that ties fall as in SentencePiece */
     uint32_t start; /* where its last token starts */
     int32_t id;     /* -1 = an unknown character */
 } ugm_node;
 
-static void relax(ugm_node *to, double score, size_t start, int32_t id) {
+static void relax(ugm_node *to, float score, size_t start, int32_t id) {
     if (score > to->score) *to = (ugm_node){score, (uint32_t)start, id};
 }
 
 static void viterbi(const tok *t, str s, ugm_node *best) {
-    for (size_t i = 0; i <= s.len; i++) best[i] = (ugm_node){-DBL_MAX, 0, -1};
+    for (size_t i = 0; i <= s.len; i++) best[i] = (ugm_node){-FLT_MAX, 0, -1};
     best[0].score = 0;
     for (size_t i = 0; i < s.len;) {
         size_t next = i;
@@ -100,7 +100,7 @@ static void viterbi(const tok *t, str s, ugm_node *best) {
             int32_t id = tok_prefix_here(t, &t->plain, &c);
             if (id < 0) continue;
             bool user = (t->attr[id] & TOK_ATTR_TYPE) == TOK_TYPE_USER;
-            double score = user ? 0.0 : (double)tok_score(t, id);
+            float score = user ? 0 : tok_score(t, id);
             relax(&best[k + 1], best[i].score + score, i, id);
             has_char = has_char || k + 1 == next;
         }
