@@ -12,9 +12,8 @@ import struct
 import sys
 from pathlib import Path
 
-ALIGNMENT = 32
-U32, F32, BOOL, STR, ARRAY, I32 = 4, 6, 7, 8, 9, 5  # GGUF's value types
-TYPE_F32, TYPE_F16 = 0, 1
+import gguf_writer
+from gguf_writer import ARRAY, BOOL, F32, I32, STR, TYPE_F16, TYPE_F32, U32, key
 
 NAMES = {  # after "encoder.layer.N."
     "attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
@@ -63,23 +62,6 @@ def to_f16(raw):
     return struct.pack(f"<{n}e", *struct.unpack(f"<{n}f", raw))
 
 
-def text(s):
-    raw = s.encode()
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def key(name, kind, value):
-    plain = {U32: "<I", F32: "<f", BOOL: "<?"}
-    out = text(name) + struct.pack("<I", kind)
-    if kind in plain:
-        return out + struct.pack(plain[kind], value)
-    if kind == STR:
-        return out + text(value)
-    item, items = value
-    body = b"".join(text(v) for v in items) if item == STR else struct.pack(f"<{len(items)}i", *items)
-    return out + struct.pack("<IQ", item, len(items)) + body
-
-
 def keys_of(config, vocab):
     tokens = [v.removeprefix("##") if v.startswith("##") else v if v.startswith("[") and v.endswith("]")
               and v[1:-1].isupper() else "\u2581" + v for v in vocab]
@@ -120,10 +102,6 @@ def keys_of(config, vocab):
     ]
 
 
-def padding(n):
-    return b"\0" * (-n % ALIGNMENT)
-
-
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -132,22 +110,14 @@ def main():
     vocab = (source / "vocab.txt").read_text(encoding="utf-8").split("\n")
     vocab = vocab[:config["vocab_size"]]
     keys = keys_of(config, vocab)
-    infos, blobs, offset = [], [], 0
+    tensors = []
     for name, (shape, raw) in sorted(read_safetensors(source / "model.safetensors").items(),
                                      key=lambda item: gguf_name(item[0])):
         new = gguf_name(name)
         half = len(shape) == 2 and new not in ("position_embd.weight", "token_types.weight")
-        blob = to_f16(raw) if half else raw
-        infos.append(text(new) + struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
-                     + struct.pack("<IQ", TYPE_F16 if half else TYPE_F32, offset))
-        blobs.append(blob + padding(len(blob)))
-        offset += len(blobs[-1])
-    head = b"GGUF" + struct.pack("<IQQ", 3, len(infos), len(keys)) + b"".join(keys) + b"".join(infos)
+        tensors.append((new, shape, TYPE_F16 if half else TYPE_F32, to_f16(raw) if half else raw))
     partial = target.with_name(target.name + ".partial")
-    with open(partial, "wb") as f:
-        f.write(head + padding(len(head)))
-        for blob in blobs:
-            f.write(blob)
+    gguf_writer.write(partial, keys, tensors)
     partial.replace(target)
 
 
