@@ -49,3 +49,13 @@
 #define LIMIT_QUEUE_JOBS 65536         /* upper bound of max_queue */
 #define LIMIT_PARALLEL 256             /* upper bound of max_parallel */
 #define LIMIT_HTTP_IDLE_S 75 /* a request must make progress; answers have no time limit */
+
+/* Grammars of constrained output */
+#define LIMIT_GRAMMAR_NODES (1u << 20)
+#define LIMIT_GRAMMAR_RULES 4096
+#define LIMIT_GRAMMAR_DEPTH 1000   /* of expressions inside each other */
+#define LIMIT_GRAMMAR_STATES 4096  /* kept at once */
+#define LIMIT_GRAMMAR_CELLS 65536u /* of stacks, kept at once: how deep the output may nest */
+#define LIMIT_GRAMMAR_PLACES 32768 /* one state */
+#define LIMIT_GRAMMAR_REPEAT 100000
+#define LIMIT_SCHEMA_BYTES (4u << 20)

@@ -1,0 +1,327 @@
+/* Regular expressions, parsed by recursive descent.
+ *
+ * alternation := sequence ('|' sequence)*      sequence := (atom quantifier?)*
+ * atom := char | . | [class] | (group) | (?:group) | \escape
+ * Anchors are allowed at the two ends of the whole pattern only. */
+#include "base/limits.h"
+#include "llm/grammar/expr.h"
+
+typedef struct reader {
+    grammar_builder *b;
+    str text;
+    size_t at;
+    int32_t depth;
+    err *e;
+} reader;
+
+typedef VEC(grammar_range) ranges;
+
+static err_code parse_alt(reader *r, const grammar_expr **ret);
+
+static bool ends(const reader *r) {
+    return r->at >= r->text.len;
+}
+
+static char peek(const reader *r) {
+    return ends(r) ? '\0' : r->text.ptr[r->at];
+}
+
+static bool skip(reader *r, char c) {
+    if (ends(r) || r->text.ptr[r->at] != c) return false;
+    r->at++;
+    return true;
+}
+
+#define BAD(r, ...) FAIL((r)->e, INVALID, "regular expression: " __VA_ARGS__)
+
+/* ---- escapes and classes ---- */
+
+static const grammar_range DIGITS[] = {{'0', '9'}};
+static const grammar_range WORDS[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+static const grammar_range SPACES[] = {{'\t', '\r'}, {' ', ' '}};
+static const grammar_range LINE_ENDS[] = {{'\n', '\n'}, {'\r', '\r'}};
+
+/* \d and its kin; false when c is none of them. */
+static bool class_escape(arena *a, char c, grammar_set *ret) {
+    grammar_set s;
+    switch (c) {
+    case 'd':
+    case 'D':
+        s = (grammar_set){DIGITS, COUNT_OF(DIGITS)};
+        break;
+    case 'w':
+    case 'W':
+        s = (grammar_set){WORDS, COUNT_OF(WORDS)};
+        break;
+    case 's':
+    case 'S':
+        s = (grammar_set){SPACES, COUNT_OF(SPACES)};
+        break;
+    default:
+        return false;
+    }
+    *ret = grammar_set_normal(a, s, c < 'a');
+    return true;
+}
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+}
+
+static err_code hex_escape(reader *r, int n_digits, uint32_t *ret) {
+    uint32_t v = 0;
+    for (int i = 0; i < n_digits; i++) {
+        int d = hex_digit(peek(r));
+        if (d < 0) BAD(r, "a hexadecimal digit is missing at byte %zu", r->at);
+        v = v * 16 + (uint32_t)d;
+        r->at++;
+    }
+    *ret = v;
+    return ERR_OK;
+}
+
+/* The character behind a backslash that stands for one character. */
+static err_code char_escape(reader *r, uint32_t *ret) {
+    char c = peek(r);
+    if (ends(r)) BAD(r, "a backslash at the end");
+    r->at++;
+    switch (c) {
+    case 'n':
+        *ret = '\n';
+        return ERR_OK;
+    case 't':
+        *ret = '\t';
+        return ERR_OK;
+    case 'r':
+        *ret = '\r';
+        return ERR_OK;
+    case 'f':
+        *ret = '\f';
+        return ERR_OK;
+    case 'v':
+        *ret = '\v';
+        return ERR_OK;
+    case '0':
+        *ret = 0;
+        return ERR_OK;
+    case 'x':
+        return hex_escape(r, 2, ret);
+    case 'u':
+        return hex_escape(r, 4, ret);
+    default:
+        break;
+    }
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '1' && c <= '9'))
+        BAD(r, "\\%c is not supported (byte %zu)", c, r->at - 1);
+    r->at--;
+    *ret = str_utf8_next(r->text, &r->at);
+    return ERR_OK;
+}
+
+/* One end of a range in a class; a set when it is \d and the like. */
+static err_code class_item(reader *r, grammar_set *ret_set, uint32_t *ret_char) {
+    ret_set->n = 0;
+    if (!skip(r, '\\')) {
+        *ret_char = str_utf8_next(r->text, &r->at);
+        return ERR_OK;
+    }
+    if (class_escape(r->b->mem, peek(r), ret_set)) {
+        r->at++;
+        return ERR_OK;
+    }
+    if (skip(r, 'b')) {
+        *ret_char = '\b';
+        return ERR_OK;
+    }
+    return char_escape(r, ret_char);
+}
+
+static err_code class_ranges(reader *r, ranges *into) {
+    for (bool first = true; first || peek(r) != ']'; first = false) {
+        grammar_set set = {0}, end_set = {0};
+        uint32_t lo = 0, hi = 0;
+        if (ends(r)) BAD(r, "a [ without its ]");
+        if (first && peek(r) == ']') break; /* [] matches nothing, [^] anything */
+        TRY(class_item(r, &set, &lo));
+        for (size_t i = 0; i < set.n; i++) VEC_PUSH(*into, set.ranges[i]);
+        if (set.n > 0) continue;
+        hi = lo;
+        if (peek(r) == '-' && r->at + 1 < r->text.len && r->text.ptr[r->at + 1] != ']') {
+            r->at++;
+            TRY(class_item(r, &end_set, &hi));
+            if (end_set.n > 0 || hi < lo) BAD(r, "a range runs backwards at byte %zu", r->at);
+        }
+        VEC_PUSH(*into, (grammar_range){lo, hi});
+    }
+    r->at++;
+    return ERR_OK;
+}
+
+static err_code parse_class(reader *r, const grammar_expr **ret) {
+    ranges found = {0};
+    bool invert = skip(r, '^');
+    err_code code = class_ranges(r, &found);
+    if (code == ERR_OK) {
+        grammar_set s = {found.items, found.len};
+        *ret = grammar_chars(r->b, grammar_set_normal(r->b->mem, s, invert));
+    }
+    VEC_FINISH(found);
+    return code;
+}
+
+/* ---- atoms ---- */
+
+static const grammar_expr *one_char(reader *r, uint32_t c) {
+    grammar_range range = {c, c};
+    return grammar_chars(r->b, (grammar_set){&range, 1});
+}
+
+static err_code parse_group(reader *r, const grammar_expr **ret) {
+    if (skip(r, '?')) {
+        bool named = false;
+        if (skip(r, 'P')) named = peek(r) == '<';
+        if (peek(r) == '<' && r->at + 1 < r->text.len && r->text.ptr[r->at + 1] != '=' &&
+            r->text.ptr[r->at + 1] != '!')
+            named = true;
+        if (named)
+            while (!ends(r) && peek(r) != '>') r->at++;
+        if (!skip(r, named ? '>' : ':'))
+            BAD(r, "look-around and flags are not supported (byte %zu)", r->at);
+    }
+    TRY(parse_alt(r, ret));
+    if (!skip(r, ')')) BAD(r, "a ( without its )");
+    return ERR_OK;
+}
+
+static err_code parse_atom(reader *r, const grammar_expr **ret) {
+    grammar_set set;
+    uint32_t c;
+    if (skip(r, '(')) return parse_group(r, ret);
+    if (skip(r, '[')) return parse_class(r, ret);
+    if (skip(r, '.')) {
+        grammar_set s = {LINE_ENDS, COUNT_OF(LINE_ENDS)};
+        *ret = grammar_chars(r->b, grammar_set_normal(r->b->mem, s, true));
+        return ERR_OK;
+    }
+    if (skip(r, '\\')) {
+        if (class_escape(r->b->mem, peek(r), &set)) {
+            r->at++;
+            *ret = grammar_chars(r->b, set);
+            return ERR_OK;
+        }
+        TRY(char_escape(r, &c));
+        *ret = one_char(r, c);
+        return ERR_OK;
+    }
+    c = str_utf8_next(r->text, &r->at);
+    if (c == '^' || c == '$') BAD(r, "%c inside the pattern is not supported", (char)c);
+    if (c == '*' || c == '+' || c == '?' || c == '{')
+        BAD(r, "%c at byte %zu has nothing to repeat", (char)c, r->at - 1);
+    *ret = one_char(r, c);
+    return ERR_OK;
+}
+
+/* ---- quantifiers ---- */
+
+static err_code read_count(reader *r, int32_t *ret) {
+    int64_t v = 0;
+    if (peek(r) < '0' || peek(r) > '9') BAD(r, "a number is missing at byte %zu", r->at);
+    while (peek(r) >= '0' && peek(r) <= '9' && v <= LIMIT_GRAMMAR_REPEAT)
+        v = v * 10 + (r->text.ptr[r->at++] - '0');
+    if (v > LIMIT_GRAMMAR_REPEAT)
+        FAIL(r->e, LIMIT, "regular expression: at most %d repeats", LIMIT_GRAMMAR_REPEAT);
+    *ret = (int32_t)v;
+    return ERR_OK;
+}
+
+/* {n}, {n,} or {n,m}, behind the brace. */
+static err_code read_bounds(reader *r, int32_t *min, int32_t *max) {
+    TRY(read_count(r, min));
+    *max = *min;
+    if (skip(r, ',')) {
+        *max = -1;
+        if (peek(r) != '}') TRY(read_count(r, max));
+    }
+    if (!skip(r, '}')) BAD(r, "a { without its }");
+    if (*max >= 0 && *max < *min) BAD(r, "{%d,%d} runs backwards", *min, *max);
+    return ERR_OK;
+}
+
+static err_code parse_piece(reader *r, const grammar_expr **ret) {
+    const grammar_expr *x;
+    int32_t min = 1, max = 1;
+    TRY(parse_atom(r, &x));
+    if (skip(r, '*'))
+        min = 0, max = -1;
+    else if (skip(r, '+'))
+        max = -1;
+    else if (skip(r, '?'))
+        min = 0;
+    else if (skip(r, '{'))
+        TRY(read_bounds(r, &min, &max));
+    else {
+        *ret = x;
+        return ERR_OK;
+    }
+    if (peek(r) == '?') r->at++; /* lazy or greedy: the same language */
+    *ret = grammar_repeat(r->b, x, min, max);
+    return ERR_OK;
+}
+
+static err_code parse_alt(reader *r, const grammar_expr **ret) {
+    if (++r->depth > LIMIT_GRAMMAR_DEPTH / 4)
+        FAIL(r->e, LIMIT, "regular expression: groups nest too deep");
+    const grammar_expr *all = grammar_none(r->b);
+    do {
+        const grammar_expr *seq = grammar_empty(r->b), *x;
+        while (!ends(r) && peek(r) != '|' && peek(r) != ')') {
+            TRY(parse_piece(r, &x));
+            seq = grammar_seq(r->b, seq, x);
+        }
+        all = grammar_alt(r->b, all, seq);
+    } while (skip(r, '|'));
+    r->depth--;
+    *ret = all;
+    return ERR_OK;
+}
+
+/* True when the last $ of the pattern is an anchor and not escaped. */
+static bool ends_anchored(str p) {
+    if (p.len == 0 || p.ptr[p.len - 1] != '$') return false;
+    size_t n = 0;
+    while (n + 1 < p.len && p.ptr[p.len - 2 - n] == '\\') n++;
+    return n % 2 == 0;
+}
+
+err_code grammar_parse_regex(grammar_builder *b, str pattern, bool search, const grammar_expr **ret,
+                             err *e) {
+    if (!str_is_utf8(pattern)) FAIL(e, INVALID, "regular expression: it is not valid UTF-8");
+    bool from_start = str_starts(pattern, STR("^")), to_end = ends_anchored(pattern);
+    str inner = str_sub(pattern, from_start, pattern.len - (to_end ? 1 : 0));
+    reader r = {.b = b, .text = inner, .e = e};
+    const grammar_expr *x;
+    TRY(parse_alt(&r, &x));
+    if (!ends(&r)) BAD(&r, "a ) without its (");
+    grammar_range any = {0, 0x10FFFF};
+    const grammar_expr *rest = grammar_repeat(b, grammar_chars(b, (grammar_set){&any, 1}), 0, -1);
+    if (search && !from_start) x = grammar_seq(b, rest, x);
+    if (search && !to_end) x = grammar_seq(b, x, rest);
+    *ret = x;
+    return ERR_OK;
+}
+
+err_code grammar_from_regex(str pattern, grammar **ret, err *e) {
+    grammar_builder b = {.mem = arena_create(0)};
+    const grammar_expr *x;
+    err_code code = grammar_parse_regex(&b, pattern, false, &x, e);
+    if (code == ERR_OK) {
+        grammar_add_rule(&b, x);
+        code = grammar_finish(&b, ret, e);
+    }
+    VEC_FINISH(b.rules);
+    arena_destroy(&b.mem);
+    return code;
+}

@@ -1,0 +1,444 @@
+/* JSON Schema: what a schema as a whole means. */
+#include "llm/grammar/schema.h"
+#include "base/limits.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+void schema_fail(schema_reader *r, err_code code, const char *fmt, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    err_set(r->e, code, "schema " STR_FMT ": %s", STR_ARG(buf_str(&r->path)), text);
+}
+
+/* ---- JSON text ---- */
+
+static void put_string(buf *out, str s) {
+    buf_put_char(out, '"');
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        if (c == '"' || c == '\\') {
+            buf_put_char(out, '\\');
+            buf_put_char(out, (char)c);
+        } else if (c < 0x20) {
+            static const char SHORT[] = "b\bt\tn\nf\fr\r";
+            const char *p = memchr(SHORT, c, sizeof SHORT - 1);
+            if (p)
+                buf_putf(out, "\\%c", p[-1]);
+            else
+                buf_putf(out, "\\u%04x", c);
+        } else {
+            buf_put_char(out, (char)c);
+        }
+    }
+    buf_put_char(out, '"');
+}
+
+static void put_number(buf *out, double v) {
+    char text[40];
+    int n = snprintf(text, sizeof text, "%.15g", v);
+    double back;
+    if (!str_to_f64((str){text, (size_t)n}, &back) || back < v || back > v)
+        n = snprintf(text, sizeof text, "%.17g", v);
+    buf_put(out, text, (size_t)n);
+}
+
+static void put_json(buf *out, const value *v) {
+    switch (v->kind) {
+    case VALUE_NULL:
+        buf_put_str(out, STR("null"));
+        break;
+    case VALUE_BOOL:
+        buf_put_str(out, v->as.boolean ? STR("true") : STR("false"));
+        break;
+    case VALUE_INT:
+        buf_putf(out, "%lld", (long long)v->as.integer);
+        break;
+    case VALUE_FLOAT:
+        put_number(out, v->as.number);
+        break;
+    case VALUE_STR:
+        put_string(out, v->as.text);
+        break;
+    case VALUE_LIST:
+        buf_put_char(out, '[');
+        for (size_t i = 0; i < v->as.list.len; i++) {
+            if (i) buf_put_char(out, ',');
+            put_json(out, v->as.list.items[i]);
+        }
+        buf_put_char(out, ']');
+        break;
+    case VALUE_MAP:
+        buf_put_char(out, '{');
+        for (size_t i = 0; i < v->as.map.len; i++) {
+            if (i) buf_put_char(out, ',');
+            put_string(out, v->as.map.pairs[i].key);
+            buf_put_char(out, ':');
+            put_json(out, v->as.map.pairs[i].val);
+        }
+        buf_put_char(out, '}');
+        break;
+    }
+}
+
+const grammar_expr *schema_literal(schema_reader *r, const value *v) {
+    buf text = {0};
+    put_json(&text, v);
+    const grammar_expr *x = grammar_text(&r->b, buf_str(&text));
+    buf_finish(&text);
+    return x;
+}
+
+/* ---- shared shapes ---- */
+
+const grammar_expr *schema_quoted(schema_reader *r, const grammar_expr *inner) {
+    grammar_builder *b = &r->b;
+    const grammar_expr *q = grammar_text(b, STR("\""));
+    return grammar_seq(b, grammar_seq(b, q, inner), q);
+}
+
+const grammar_expr *schema_punct(schema_reader *r, const char *text) {
+    return grammar_seq(&r->b, grammar_text(&r->b, str_from(text)), r->space);
+}
+
+/* regex -> rule, for the fixed shapes of JSON; the patterns are ours and cannot fail */
+static const grammar_expr *shape(schema_reader *r, const char *pattern) {
+    const grammar_expr *x = NULL;
+    grammar_parse_regex(&r->b, str_from(pattern), false, &x, NULL);
+    return grammar_rule(&r->b, grammar_add_rule(&r->b, x));
+}
+
+/* One character of a string as JSON writes it, escapes of all kinds included. */
+static const grammar_expr *any_char(schema_reader *r) {
+    grammar_range any = {0, 0x10FFFF};
+    r->b.in_json = true;
+    const grammar_expr *plain = grammar_chars(&r->b, (grammar_set){&any, 1});
+    r->b.in_json = false;
+    const grammar_expr *escaped =
+        shape(r, "\\\\/|\\\\u[0-9a-cA-CefEF][0-9a-fA-F]{3}|\\\\u[dD][0-7][0-9a-fA-F]{2}");
+    return grammar_rule(&r->b, grammar_add_rule(&r->b, grammar_alt(&r->b, plain, escaped)));
+}
+
+const grammar_expr *schema_string_chars(schema_reader *r) {
+    return grammar_repeat(&r->b, r->string, 0, -1);
+}
+
+/* value := object | array | string | number | true | false | null */
+static void make_any(schema_reader *r, int32_t value_rule) {
+    grammar_builder *b = &r->b;
+    const grammar_expr *any = grammar_rule(b, value_rule), *comma = schema_punct(r, ",");
+    const grammar_expr *text = schema_quoted(r, schema_string_chars(r));
+    const grammar_expr *pair = grammar_seq(b, grammar_seq(b, text, schema_punct(r, ":")), any);
+    const grammar_expr *bodies[2] = {pair, any}, *made[2];
+    static const char *const MARKS[2][2] = {{"{", "}"}, {"[", "]"}};
+    for (int i = 0; i < 2; i++) {
+        const grammar_expr *more = grammar_repeat(b, grammar_seq(b, comma, bodies[i]), 0, -1);
+        const grammar_expr *items =
+            grammar_repeat(b, grammar_seq(b, grammar_seq(b, bodies[i], more), r->space), 0, 1);
+        made[i] = grammar_seq(b, grammar_seq(b, schema_punct(r, MARKS[i][0]), items),
+                              grammar_text(b, str_from(MARKS[i][1])));
+    }
+    const grammar_expr *x = grammar_alt(b, grammar_alt(b, made[0], made[1]), text);
+    x = grammar_alt(b, x, r->number);
+    x = grammar_alt(b, x, grammar_text(b, STR("true")));
+    x = grammar_alt(b, x, grammar_text(b, STR("false")));
+    b->rules.items[value_rule] = grammar_alt(b, x, grammar_text(b, STR("null")));
+    b->rules.items[value_rule + 1] = made[0];
+}
+
+enum { RULE_START, RULE_VALUE, RULE_OBJECT };
+
+static void init_reader(schema_reader *r, const value *root, err *e) {
+    *r = (schema_reader){.b = {.mem = arena_create(0)}, .root = root, .e = e};
+    for (int i = RULE_START; i <= RULE_OBJECT; i++) grammar_add_rule(&r->b, grammar_empty(&r->b));
+    buf_put_char(&r->path, '#');
+    r->any = grammar_rule(&r->b, RULE_VALUE);
+    r->space = shape(r, "( |\\n[ \\t]{0,20})?");
+    r->integer = shape(r, "-?(0|[1-9][0-9]{0,17})");
+    r->number = shape(r, "-?(0|[1-9][0-9]{0,17})(\\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?");
+    r->string = any_char(r);
+    make_any(r, RULE_VALUE);
+}
+
+static void finish_reader(schema_reader *r) {
+    VEC_FINISH(r->rules);
+    VEC_FINISH(r->b.rules);
+    buf_finish(&r->path);
+    arena_destroy(&r->b.mem);
+}
+
+/* ---- keywords ---- */
+
+/* Keywords that change what is valid and that we do not hold to. */
+static const char *const REFUSED[] = {"patternProperties",
+                                      "propertyNames",
+                                      "dependentRequired",
+                                      "dependentSchemas",
+                                      "dependencies",
+                                      "if",
+                                      "then",
+                                      "else",
+                                      "not",
+                                      "contains",
+                                      "minContains",
+                                      "maxContains",
+                                      "minProperties",
+                                      "maxProperties",
+                                      "multipleOf",
+                                      "$dynamicRef",
+                                      "$recursiveRef",
+                                      "unevaluatedItems"};
+
+static err_code check_keywords(schema_reader *r, const value *s) {
+    for (size_t i = 0; i < COUNT_OF(REFUSED); i++)
+        if (value_get(s, str_from(REFUSED[i])))
+            SCHEMA_FAIL(r, UNSUPPORTED,
+                        "the keyword \"%s\" is not supported; leave it out or say the same "
+                        "with properties, enum, anyOf or pattern",
+                        REFUSED[i]);
+    const value *unique = value_get(s, STR("uniqueItems"));
+    if (unique && !(unique->kind == VALUE_BOOL && !unique->as.boolean))
+        SCHEMA_FAIL(r, UNSUPPORTED, "the keyword \"uniqueItems\" is not supported; leave it out");
+    return ERR_OK;
+}
+
+err_code schema_count(schema_reader *r, const value *s, const char *key, int32_t fallback,
+                      int32_t *ret) {
+    const value *v = value_get(s, str_from(key));
+    *ret = fallback;
+    if (!v) return ERR_OK;
+    double d = v->kind == VALUE_INT     ? (double)v->as.integer
+               : v->kind == VALUE_FLOAT ? v->as.number
+                                        : -1.0;
+    if (d < 0 || d > floor(d)) SCHEMA_FAIL(r, INVALID, "%s must be a whole number from 0 on", key);
+    if (d > LIMIT_GRAMMAR_REPEAT)
+        SCHEMA_FAIL(r, LIMIT, "%s %.0f is more than %d", key, d, LIMIT_GRAMMAR_REPEAT);
+    *ret = (int32_t)d;
+    return ERR_OK;
+}
+
+/* ---- references ---- */
+
+/* One step of a JSON pointer; ~1 is a slash, ~0 a tilde, %XX a byte. */
+static const value *step_into(arena *a, const value *at, str part) {
+    buf name = {0};
+    for (size_t i = 0; i < part.len; i++) {
+        char c = part.ptr[i];
+        if (c == '~' && i + 1 < part.len) c = part.ptr[++i] == '1' ? '/' : '~';
+        buf_put_char(&name, c);
+    }
+    str key = str_dup(a, buf_str(&name));
+    buf_finish(&name);
+    int64_t index;
+    if (at->kind == VALUE_LIST)
+        return str_to_i64(key, &index) && index >= 0 && (size_t)index < at->as.list.len
+                   ? at->as.list.items[index]
+                   : NULL;
+    return value_get(at, key);
+}
+
+static err_code follow_ref(schema_reader *r, const value *ref, const value **ret) {
+    if (ref->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "$ref must be a string");
+    str path = ref->as.text;
+    const value *at = r->root;
+    if (!str_starts(path, STR("#")))
+        SCHEMA_FAIL(r, UNSUPPORTED, "$ref \"" STR_FMT "\": only places in the same schema (#/...)",
+                    STR_ARG(path));
+    path = str_sub(path, 1, path.len);
+    if (str_starts(path, STR("/"))) path = str_sub(path, 1, path.len);
+    while (path.len > 0 && at) at = step_into(r->b.mem, at, str_cut(&path, '/'));
+    if (!at) SCHEMA_FAIL(r, INVALID, "$ref \"" STR_FMT "\" leads nowhere", STR_ARG(ref->as.text));
+    *ret = at;
+    return ERR_OK;
+}
+
+/* ---- unions ---- */
+
+err_code schema_part(schema_reader *r, const value *part, str key, str name,
+                     const grammar_expr **ret) {
+    size_t len = r->path.len;
+    buf_putf(&r->path, "/" STR_FMT, STR_ARG(key));
+    if (name.len) buf_putf(&r->path, "/" STR_FMT, STR_ARG(name));
+    err_code code = schema_expr(r, part, ret);
+    r->path.len = len;
+    return code;
+}
+
+static err_code union_of(schema_reader *r, const value *list, str key, const grammar_expr **ret) {
+    if (list->kind != VALUE_LIST || list->as.list.len == 0)
+        SCHEMA_FAIL(r, INVALID, STR_FMT " must be a list of schemas", STR_ARG(key));
+    const grammar_expr *all = grammar_none(&r->b), *x;
+    for (size_t i = 0; i < list->as.list.len; i++) {
+        TRY(schema_part(r, list->as.list.items[i], key, str_fmt(r->b.mem, "%zu", i), &x));
+        all = grammar_alt(&r->b, all, x);
+    }
+    *ret = all;
+    return ERR_OK;
+}
+
+static err_code enum_of(schema_reader *r, const value *list, const grammar_expr **ret) {
+    if (list->kind != VALUE_LIST || list->as.list.len == 0)
+        SCHEMA_FAIL(r, INVALID, "enum must be a list with something in it");
+    const grammar_expr *all = grammar_none(&r->b);
+    for (size_t i = 0; i < list->as.list.len; i++)
+        all = grammar_alt(&r->b, all, schema_literal(r, list->as.list.items[i]));
+    *ret = all;
+    return ERR_OK;
+}
+
+/* Properties and required names of all parts in one object. */
+static err_code merge_all_of(schema_reader *r, const value *list, const value **ret) {
+    arena *a = r->b.mem;
+    value *out = value_map(a), *props = value_map(a), *required = value_list(a);
+    for (size_t i = 0; i < list->as.list.len; i++) {
+        const value *s = list->as.list.items[i], *ref = value_get(s, STR("$ref"));
+        if (ref) TRY(follow_ref(r, ref, &s));
+        const value *p = value_get(s, STR("properties")), *q = value_get(s, STR("required"));
+        if (!p || p->kind != VALUE_MAP)
+            SCHEMA_FAIL(r, UNSUPPORTED, "allOf is supported for objects with properties only");
+        TRY(check_keywords(r, s));
+        for (size_t k = 0; k < p->as.map.len; k++)
+            value_set(a, props, p->as.map.pairs[k].key, p->as.map.pairs[k].val);
+        for (size_t k = 0; q && q->kind == VALUE_LIST && k < q->as.list.len; k++)
+            value_push(a, required, q->as.list.items[k]);
+    }
+    value_set(a, out, STR("properties"), props);
+    value_set(a, out, STR("required"), required);
+    *ret = out;
+    return ERR_OK;
+}
+
+static err_code all_of(schema_reader *r, const value *list, const grammar_expr **ret) {
+    if (list->kind != VALUE_LIST || list->as.list.len == 0)
+        SCHEMA_FAIL(r, INVALID, "allOf must be a list of schemas");
+    if (list->as.list.len == 1)
+        return schema_part(r, list->as.list.items[0], STR("allOf"), STR("0"), ret);
+    const value *merged;
+    TRY(merge_all_of(r, list, &merged));
+    return schema_object(r, merged, ret);
+}
+
+/* ---- one schema ---- */
+
+static err_code of_type(schema_reader *r, const value *s, str type, const grammar_expr **ret) {
+    if (str_eq(type, STR("object"))) return schema_object(r, s, ret);
+    if (str_eq(type, STR("array"))) return schema_array(r, s, ret);
+    if (str_eq(type, STR("string"))) return schema_string(r, s, ret);
+    if (str_eq(type, STR("integer"))) return schema_number(r, s, true, ret);
+    if (str_eq(type, STR("number"))) return schema_number(r, s, false, ret);
+    *ret = grammar_text(&r->b, STR("null"));
+    if (str_eq(type, STR("null"))) return ERR_OK;
+    if (!str_eq(type, STR("boolean")))
+        SCHEMA_FAIL(r, INVALID, "there is no type \"" STR_FMT "\"", STR_ARG(type));
+    *ret = grammar_alt(&r->b, grammar_text(&r->b, STR("true")), grammar_text(&r->b, STR("false")));
+    return ERR_OK;
+}
+
+static err_code of_types(schema_reader *r, const value *s, const value *types,
+                         const grammar_expr **ret) {
+    if (types->kind == VALUE_STR) return of_type(r, s, types->as.text, ret);
+    if (types->kind != VALUE_LIST || types->as.list.len == 0)
+        SCHEMA_FAIL(r, INVALID, "type must be a name or a list of names");
+    const grammar_expr *all = grammar_none(&r->b), *x;
+    for (size_t i = 0; i < types->as.list.len; i++) {
+        const value *t = types->as.list.items[i];
+        if (t->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "type must be a list of names");
+        TRY(of_type(r, s, t->as.text, &x));
+        all = grammar_alt(&r->b, all, x);
+    }
+    *ret = all;
+    return ERR_OK;
+}
+
+/* The type that keywords imply when none is said. */
+static str implied_type(const value *s) {
+    static const char *const HINTS[][2] = {{"properties", "object"},
+                                           {"required", "object"},
+                                           {"additionalProperties", "object"},
+                                           {"items", "array"},
+                                           {"prefixItems", "array"},
+                                           {"minItems", "array"},
+                                           {"maxItems", "array"},
+                                           {"pattern", "string"},
+                                           {"format", "string"},
+                                           {"minLength", "string"},
+                                           {"maxLength", "string"},
+                                           {"minimum", "number"},
+                                           {"maximum", "number"},
+                                           {"exclusiveMinimum", "number"},
+                                           {"exclusiveMaximum", "number"}};
+    for (size_t i = 0; i < COUNT_OF(HINTS); i++)
+        if (value_get(s, str_from(HINTS[i][0]))) return str_from(HINTS[i][1]);
+    return (str){0};
+}
+
+static err_code schema_body(schema_reader *r, const value *s, const grammar_expr **ret) {
+    const value *v, *target;
+    if (s->kind == VALUE_BOOL) {
+        *ret = s->as.boolean ? r->any : grammar_none(&r->b);
+        return ERR_OK;
+    }
+    if (s->kind != VALUE_MAP) SCHEMA_FAIL(r, INVALID, "a schema must be an object");
+    TRY(check_keywords(r, s));
+    if ((v = value_get(s, STR("$ref")))) {
+        TRY(follow_ref(r, v, &target));
+        return schema_expr(r, target, ret);
+    }
+    if ((v = value_get(s, STR("const")))) {
+        *ret = schema_literal(r, v);
+        return ERR_OK;
+    }
+    if ((v = value_get(s, STR("enum")))) return enum_of(r, v, ret);
+    if ((v = value_get(s, STR("anyOf")))) return union_of(r, v, STR("anyOf"), ret);
+    if ((v = value_get(s, STR("oneOf")))) return union_of(r, v, STR("oneOf"), ret);
+    if ((v = value_get(s, STR("allOf")))) return all_of(r, v, ret);
+    if ((v = value_get(s, STR("type")))) return of_types(r, s, v, ret);
+    str type = implied_type(s);
+    if (type.len) return of_type(r, s, type, ret);
+    *ret = r->any;
+    return ERR_OK;
+}
+
+err_code schema_expr(schema_reader *r, const value *schema, const grammar_expr **ret) {
+    for (size_t i = 0; i < r->rules.len; i++)
+        if (r->rules.items[i].schema == schema) {
+            *ret = grammar_rule(&r->b, r->rules.items[i].rule);
+            return ERR_OK;
+        }
+    const grammar_expr *x;
+    int32_t rule = grammar_add_rule(&r->b, grammar_none(&r->b));
+    if (rule < 0) SCHEMA_FAIL(r, LIMIT, "the schema has more than %d parts", LIMIT_GRAMMAR_RULES);
+    VEC_PUSH(r->rules, (schema_seen){schema, rule});
+    if (++r->depth > LIMIT_GRAMMAR_DEPTH / 4) SCHEMA_FAIL(r, LIMIT, "schemas nest too deep");
+    TRY(schema_body(r, schema, &x));
+    r->depth--;
+    r->b.rules.items[rule] = x;
+    *ret = grammar_rule(&r->b, rule);
+    return ERR_OK;
+}
+
+err_code grammar_from_schema(const value *schema, grammar **ret, err *e) {
+    schema_reader r;
+    const grammar_expr *x;
+    init_reader(&r, schema, e);
+    err_code code = schema_expr(&r, schema, &x);
+    if (code == ERR_OK) {
+        r.b.rules.items[RULE_START] = x;
+        code = grammar_finish(&r.b, ret, e);
+    }
+    finish_reader(&r);
+    return code;
+}
+
+err_code grammar_from_json(grammar **ret, err *e) {
+    schema_reader r;
+    init_reader(&r, NULL, e);
+    r.b.rules.items[RULE_START] = grammar_rule(&r.b, RULE_OBJECT);
+    err_code code = grammar_finish(&r.b, ret, e);
+    finish_reader(&r);
+    return code;
+}

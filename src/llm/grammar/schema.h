@@ -1,0 +1,52 @@
+/* From JSON Schema to expressions; the parts of the front end. Only llm/grammar includes this.
+ *
+ * schema.c walks schemas (references, unions, enumerations), schema_object.c does objects and
+ * arrays, schema_text.c strings, schema_number.c numbers. Every schema becomes a rule of its own,
+ * once, so references and recursion cost nothing. */
+#pragma once
+#include "base/buf.h"
+#include "llm/grammar/expr.h"
+
+typedef struct schema_seen {
+    const value *schema;
+    int32_t rule;
+} schema_seen;
+
+typedef struct schema_reader {
+    grammar_builder b;
+    const value *root;
+    VEC(schema_seen) rules;
+    buf path; /* of the schema at hand, for messages: "#/properties/name" */
+    int32_t depth;
+    const grammar_expr *any, *string, *number, *integer, *space; /* shared rules */
+    err *e;
+} schema_reader;
+
+/* The expression of a schema (a call of its rule). */
+err_code schema_expr(schema_reader *r, const value *schema, const grammar_expr **ret);
+/* The same for a part of the schema at hand: `key`, and `name` below it unless empty. */
+err_code schema_part(schema_reader *r, const value *part, str key, str name,
+                     const grammar_expr **ret);
+
+err_code schema_object(schema_reader *r, const value *s, const grammar_expr **ret);
+err_code schema_array(schema_reader *r, const value *s, const grammar_expr **ret);
+err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret);
+err_code schema_number(schema_reader *r, const value *s, bool integer, const grammar_expr **ret);
+
+/* Shared shapes. A string without its quotes, any characters. */
+const grammar_expr *schema_string_chars(schema_reader *r);
+const grammar_expr *schema_quoted(schema_reader *r, const grammar_expr *inner);
+/* v as JSON text, exactly. */
+const grammar_expr *schema_literal(schema_reader *r, const value *v);
+/* `{`, `[`, `,` or `:` with the white space that may come behind it. */
+const grammar_expr *schema_punct(schema_reader *r, const char *text);
+
+/* Reads a bound such as minLength: an integer of 0 .. LIMIT_GRAMMAR_REPEAT; `fallback` when
+ * absent. */
+err_code schema_count(schema_reader *r, const value *s, const char *key, int32_t fallback,
+                      int32_t *ret);
+
+/* The error with the path in front. */
+void schema_fail(schema_reader *r, err_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+#define SCHEMA_FAIL(r, CODE, ...) return (schema_fail((r), ERR_##CODE, __VA_ARGS__), ERR_##CODE)

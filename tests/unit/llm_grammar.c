@@ -1,0 +1,411 @@
+/* llm/grammar: which texts a schema, an expression or a GBNF grammar lets through, and masks
+ * against the same question asked token by token. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/limits.h"
+#include "base/rng.h"
+#include "http/json.h"
+#include "llm/grammar/grammar.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { TEXTS_MAX = 16 };
+
+/* Whole texts that pass and that do not; NULL ends a list. */
+typedef struct grammar_case {
+    const char *grammar;
+    const char *good[TEXTS_MAX];
+    const char *bad[TEXTS_MAX];
+} grammar_case;
+
+static bool passes(grammar *g, const char *text) {
+    err e;
+    grammar_reset(g);
+    for (const char *p = text; *p; p++)
+        if (grammar_accept(g, (str){p, 1}, &e)) return false;
+    return grammar_may_end(g);
+}
+
+static void check_case(grammar *g, const grammar_case *c) {
+    for (int i = 0; c->good[i]; i++)
+        if (!passes(g, c->good[i])) fail_msg("%s refuses %s", c->grammar, c->good[i]);
+    for (int i = 0; c->bad[i]; i++)
+        if (passes(g, c->bad[i])) fail_msg("%s lets %s through", c->grammar, c->bad[i]);
+}
+
+static err_code from_schema_text(const char *text, grammar **ret, err *e) {
+    json_t *json = NULL;
+    arena *a = arena_create(0);
+    assert_int_equal(json_parse(str_from(text), &json, e), ERR_OK);
+    err_code code = grammar_from_schema(json_to_value(a, json), ret, e);
+    json_decref(json);
+    arena_destroy(&a);
+    return code;
+}
+
+static void check_schemas(const grammar_case *cases, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        grammar *g = NULL;
+        err e = {0};
+        if (from_schema_text(cases[i].grammar, &g, &e)) fail_msg("%s: %s", cases[i].grammar, e.msg);
+        check_case(g, &cases[i]);
+        grammar_destroy(&g);
+    }
+}
+
+static void test_json(void **state) {
+    (void)state;
+    static const grammar_case c = {
+        "json",
+        {"{}", "{ }", "{\"a\":1}", "{\"a\": [1, 2.5e-3, true, null, \"x\\n\\u00e9\"]}",
+         "{\"a\":{\"b\":{\"c\":[[[]]]}}}", "{\"\xC3\xA9\":\"\xE2\x82\xAC\xF0\x9F\x98\x80\"}",
+         "{\n  \"a\": -0.5,\n  \"b\": \"\\/\\\"\\\\\"\n}", NULL},
+        {"", "[]", "1", "{", "{\"a\"}", "{\"a\":01}", "{\"a\":1,}", "{a:1}", "{\"a\":\"\n\"}",
+         "{\"a\":\"\\x\"}", "{}x", "{\"a\":\"\xC3\"}", "{\"a\":\"\\ud83dx\"}", NULL}};
+    grammar *g;
+    err e;
+    assert_int_equal(grammar_from_json(&g, &e), ERR_OK);
+    check_case(g, &c);
+    assert_true(passes(g, "{\"a\":[]}"));
+    assert_true(grammar_must_end(g));
+    grammar_destroy(&g);
+}
+
+static void test_objects(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
+         "\"string\"},\"c\":{\"type\":\"boolean\"}},\"required\":[\"b\"]}",
+         {"{\"b\":\"\"}", "{\"a\":1,\"b\":\"x\"}", "{\"a\":1,\"b\":\"x\",\"c\":true}",
+          "{\"b\":\"x\", \"c\": false }", NULL},
+         {"{}", "{\"a\":1}", "{\"b\":1}", "{\"b\":\"x\",\"a\":1}", "{\"b\":\"x\",\"d\":1}",
+          "{\"a\":1,\"b\":\"x\",}", "{,\"b\":\"x\"}", NULL}},
+        {"{\"properties\":{\"a\":{},\"b\":{}},\"additionalProperties\":false}",
+         {"{}", "{\"a\":null}", "{\"b\":[1]}", "{\"a\":1,\"b\":2}", NULL},
+         {"{\"c\":1}", "{\"b\":1,\"a\":2}", NULL}},
+        {"{\"properties\":{\"ab\":{\"type\":\"null\"}},\"additionalProperties\":{\"type\":"
+         "\"integer\"}}",
+         {"{}", "{\"ab\":null}", "{\"a\":1,\"abc\":2}", "{\"ab\":null,\"x\":7}", "{\"\":3}", NULL},
+         {"{\"ab\":1}", "{\"x\":null}", "{\"ab\":null,\"ab\":1}", NULL}},
+        {"{\"type\":\"object\",\"required\":[\"q\"]}", {"{\"q\":[]}", NULL}, {"{}", NULL}},
+        {"{\"type\":\"object\",\"additionalProperties\":{\"type\":\"boolean\"}}",
+         {"{}", "{\"x\":true,\"y\":false}", NULL},
+         {"{\"x\":1}", NULL}},
+        {"{\"allOf\":[{\"properties\":{\"a\":{\"type\":\"integer\"}},\"required\":[\"a\"]},"
+         "{\"$ref\":\"#/$defs/b\"}],\"$defs\":{\"b\":{\"properties\":{\"b\":{\"const\":\"x\"}}}}}",
+         {"{\"a\":1}", "{\"a\":1,\"b\":\"x\"}", NULL},
+         {"{}", "{\"b\":\"x\"}", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+static void test_arrays(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"type\":\"array\",\"items\":{\"type\":\"integer\"},\"minItems\":1,\"maxItems\":3}",
+         {"[1]", "[1,2]", "[1, 2, 3]", NULL},
+         {"[]", "[1,2,3,4]", "[1,]", "[\"a\"]", NULL}},
+        {"{\"type\":\"array\"}", {"[]", "[1,\"a\",[null]]", NULL}, {"[1", "[,]", NULL}},
+        {"{\"items\":{\"enum\":[\"a\",\"b\"]},\"maxItems\":0}", {"[]", NULL}, {"[\"a\"]", NULL}},
+        {"{\"prefixItems\":[{\"type\":\"string\"},{\"type\":\"integer\"}],\"items\":false}",
+         {"[]", "[\"a\"]", "[\"a\",1]", NULL},
+         {"[1]", "[\"a\",1,2]", NULL}},
+        {"{\"prefixItems\":[{\"type\":\"string\"}],\"minItems\":2,\"items\":{\"type\":\"null\"}}",
+         {"[\"a\",null]", "[\"a\",null,null]", NULL},
+         {"[\"a\"]", "[]", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+static void test_unions(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"enum\":[\"red\",\"re\",1,null,{\"a\":[1]}]}",
+         {"\"red\"", "\"re\"", "1", "null", "{\"a\":[1]}", NULL},
+         {"\"r\"", "2", "red", NULL}},
+        {"{\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"null\"}]}",
+         {"12", "null", NULL},
+         {"\"a\"", NULL}},
+        {"{\"type\":[\"string\",\"null\"]}", {"\"x\"", "null", NULL}, {"1", NULL}},
+        {"{\"const\":\"a\\\"b\"}", {"\"a\\\"b\"", NULL}, {"\"a\"", NULL}},
+        {"{\"$ref\":\"#/$defs/node\",\"$defs\":{\"node\":{\"properties\":{\"v\":{\"type\":"
+         "\"integer\"},\"next\":{\"anyOf\":[{\"$ref\":\"#/$defs/node\"},{\"type\":\"null\"}]}},"
+         "\"required\":[\"v\",\"next\"]}}}",
+         {"{\"v\":1,\"next\":null}", "{\"v\":1,\"next\":{\"v\":2,\"next\":null}}", NULL},
+         {"{\"v\":1}", "{\"v\":1,\"next\":{}}", NULL}},
+        {"true", {"[{}]", "1", NULL}, {"x", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+static void test_strings(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"type\":\"string\",\"minLength\":2,\"maxLength\":3}",
+         {"\"ab\"", "\"a\\n\"", "\"\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC\"", NULL},
+         {"\"a\"", "\"abcd\"", NULL}},
+        {"{\"type\":\"string\",\"pattern\":\"^[A-Z]{2}-\\\\d+$\"}",
+         {"\"AB-1\"", "\"XY-0042\"", NULL},
+         {"\"A-1\"", "\"AB-\"", "\"xAB-1\"", NULL}},
+        {"{\"type\":\"string\",\"pattern\":\"b+\"}",
+         {"\"b\"", "\"abbc\"", NULL},
+         {"\"a\"", "\"\"", NULL}},
+        {"{\"type\":\"string\",\"pattern\":\"^\\\"\\\\\\\\$\"}",
+         {"\"\\\"\\\\\"", NULL},
+         {"\"x\"", NULL}},
+        {"{\"type\":\"string\",\"format\":\"date\"}",
+         {"\"2026-11-26\"", "\"2024-02-28\"", NULL},
+         {"\"2026-13-01\"", "\"2026-04-31\"", "\"26-1-1\"", NULL}},
+        {"{\"type\":\"string\",\"format\":\"date-time\"}",
+         {"\"2026-11-26T23:59:59Z\"", "\"2026-11-26T00:00:00.123+01:00\"", NULL},
+         {"\"2026-11-26\"", "\"2026-11-26T24:00:00Z\"", NULL}},
+        {"{\"type\":\"string\",\"format\":\"uuid\"}",
+         {"\"123e4567-e89b-12d3-a456-426614174000\"", NULL},
+         {"\"123e4567\"", NULL}},
+        {"{\"type\":\"string\",\"format\":\"ipv4\"}",
+         {"\"255.0.10.199\"", NULL},
+         {"\"256.0.0.1\"", "\"1.2.3\"", NULL}},
+        {"{\"type\":\"string\",\"format\":\"email\"}",
+         {"\"a.b+c@example.org\"", NULL},
+         {"\"a@b\"", "\"a b@c.de\"", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+/* Every value of a grid against the bounds, compared as numbers. */
+static void check_range(const char *schema, bool integer, double lo, double hi, bool open) {
+    grammar *g = NULL;
+    err e = {0};
+    char text[32];
+    if (from_schema_text(schema, &g, &e)) fail_msg("%s: %s", schema, e.msg);
+    for (int i = -3000; i <= 3000; i++) {
+        double v = integer ? i : i / 20.0;
+        snprintf(text, sizeof text, integer ? "%.0f" : i % 20 == 0 ? "%.0f" : "%.2f", v);
+        if (strcmp(text, "-0") == 0) continue;
+        bool want = open ? v > lo && v < hi : v >= lo && v <= hi;
+        if (passes(g, text) != want) fail_msg("%s: %s", schema, text);
+    }
+    grammar_destroy(&g);
+}
+
+static void test_numbers(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"type\":\"integer\"}", {"0", "-1", "123456789", NULL}, {"01", "1.0", "-", "+1", NULL}},
+        {"{\"type\":\"number\"}", {"0.5", "-1e9", "2E+3", NULL}, {".5", "1.", "0x1", NULL}},
+        {"{\"type\":\"number\",\"minimum\":0.25}",
+         {"0.25", "0.250", "0.3", "1", "77.125", NULL},
+         {"0.24", "0", "-1", "0.2", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+    check_range("{\"type\":\"integer\",\"minimum\":-17,\"maximum\":1204}", true, -17, 1204, false);
+    check_range("{\"type\":\"integer\",\"minimum\":5}", true, 5, 1e9, false);
+    check_range("{\"type\":\"integer\",\"maximum\":-5}", true, -1e9, -5, false);
+    check_range("{\"type\":\"integer\",\"exclusiveMinimum\":9,\"exclusiveMaximum\":100}", true, 9,
+                100, true);
+    check_range("{\"type\":\"integer\",\"minimum\":0,\"maximum\":0}", true, 0, 0, false);
+    check_range("{\"type\":\"number\",\"minimum\":-2.55,\"maximum\":31.4}", false, -2.55, 31.4,
+                false);
+    check_range("{\"type\":\"number\",\"minimum\":1.2,\"maximum\":1.75}", false, 1.2, 1.75, false);
+    check_range("{\"type\":\"number\",\"exclusiveMinimum\":1.2,\"exclusiveMaximum\":4}", false, 1.2,
+                4, true);
+    check_range("{\"type\":\"number\",\"exclusiveMinimum\":0,\"exclusiveMaximum\":1}", false, 0, 1,
+                true);
+    check_range("{\"type\":\"number\",\"maximum\":-0.5}", false, -1e9, -0.5, false);
+}
+
+static void test_refused_schemas(void **state) {
+    (void)state;
+    static const struct {
+        const char *schema;
+        err_code code;
+        const char *says;
+    } cases[] = {
+        {"{\"type\":\"object\",\"patternProperties\":{}}", ERR_UNSUPPORTED, "patternProperties"},
+        {"{\"properties\":{\"x\":{\"not\":{}}}}", ERR_UNSUPPORTED, "#/properties/x"},
+        {"{\"type\":\"array\",\"uniqueItems\":true}", ERR_UNSUPPORTED, "uniqueItems"},
+        {"{\"type\":\"number\",\"multipleOf\":3}", ERR_UNSUPPORTED, "multipleOf"},
+        {"{\"type\":\"wat\"}", ERR_INVALID, "wat"},
+        {"{\"$ref\":\"#/nowhere\"}", ERR_INVALID, "#/nowhere"},
+        {"{\"$ref\":\"http://x/y\"}", ERR_UNSUPPORTED, "http://x/y"},
+        {"{\"$ref\":\"#\"}", ERR_INVALID, "left recursion"},
+        {"{\"type\":\"string\",\"format\":\"iban\"}", ERR_UNSUPPORTED, "iban"},
+        {"{\"type\":\"string\",\"pattern\":\"(?=a)\"}", ERR_UNSUPPORTED, "look-around"},
+        {"{\"type\":\"string\",\"minLength\":-1}", ERR_INVALID, "minLength"},
+        {"{\"type\":\"string\",\"maxLength\":999999999}", ERR_LIMIT, "maxLength"},
+        {"{\"type\":\"integer\",\"minimum\":5,\"maximum\":4}", ERR_INVALID, "bounds"},
+        {"{\"enum\":[]}", ERR_INVALID, "enum"},
+        {"{\"type\":\"array\",\"items\":{\"type\":\"array\",\"items\":{\"type\":\"string\","
+         "\"pattern\":\"(((a{1000}){1000}){1000})\"}}}",
+         ERR_LIMIT, "too large"},
+        {"3", ERR_INVALID, "object"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        grammar *g = NULL;
+        err e = {0};
+        assert_int_equal(from_schema_text(cases[i].schema, &g, &e), cases[i].code);
+        if (!strstr(e.msg, cases[i].says)) fail_msg("%s: %s", cases[i].schema, e.msg);
+        assert_null(g);
+    }
+}
+
+static void test_regex(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"a|bc*", {"a", "b", "bcc", NULL}, {"", "ab", "c", NULL}},
+        {"(ab){2,3}x?", {"abab", "abababx", NULL}, {"ab", "abababab", NULL}},
+        {"[^a-c\\d]+", {"xyz", "\xC3\xA4", NULL}, {"a", "x1", NULL}},
+        {"\\w+@\\w+\\.(com|org)", {"me@x.org", NULL}, {"me@x.net", NULL}},
+        {"[\\]\\-x]", {"]", "-", "x", NULL}, {"\\", NULL}},
+        {"^x$", {"x", NULL}, {"^x$", NULL}},
+        {"(?:a|(?<n>b))\\x41\\u00e4", {"aA\xC3\xA4", "bA\xC3\xA4", NULL}, {"aA", NULL}},
+        {"", {"", NULL}, {"a", NULL}},
+        {".", {"x", "\xF0\x9F\x98\x80", NULL}, {"\n", "xy", "\xF0\x9F", "\xC0\x80", NULL}},
+    };
+    static const char *const BROKEN[] = {"(",  ")",   "a)",  "[a",    "*a",    "a{2",      "a{3,1}",
+                                         "\\", "\\k", "a^b", "(?!a)", "[z-a]", "a{100001}"};
+    grammar *g = NULL;
+    err e;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        if (grammar_from_regex(str_from(cases[i].grammar), &g, &e))
+            fail_msg("%s: %s", cases[i].grammar, e.msg);
+        check_case(g, &cases[i]);
+        grammar_destroy(&g);
+    }
+    for (size_t i = 0; i < COUNT_OF(BROKEN); i++)
+        if (!grammar_from_regex(str_from(BROKEN[i]), &g, &e)) fail_msg("%s", BROKEN[i]);
+}
+
+static void test_gbnf(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"root ::= \"a\" item* # comment\nitem ::= [x-z]{2} | \"(\" root \")\"",
+         {"a", "axy", "a(axz)zz", NULL},
+         {"", "ax", "a(a", NULL}},
+        {"root ::= (yes | \"no\\n\")+\nyes ::=\n  \"yes\"", {"yesno\n", NULL}, {"yesn", NULL}},
+    };
+    static const char *const BROKEN[] = {"root ::= x",
+                                         "root ::= (\"a\"",
+                                         "root ::= \"a",
+                                         "root ::= root \"a\"",
+                                         "root ::= a\na ::= b root\nb ::= \"x\"?",
+                                         "root = \"a\"",
+                                         "root ::= \"a\"\nroot ::= \"b\"",
+                                         "x ::= \"a\""};
+    grammar *g = NULL;
+    err e;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        if (grammar_from_gbnf(str_from(cases[i].grammar), &g, &e))
+            fail_msg("%s: %s", cases[i].grammar, e.msg);
+        check_case(g, &cases[i]);
+        grammar_destroy(&g);
+    }
+    for (size_t i = 0; i < COUNT_OF(BROKEN); i++)
+        if (!grammar_from_gbnf(str_from(BROKEN[i]), &g, &e)) fail_msg("%s", BROKEN[i]);
+}
+
+/* ---- masks ---- */
+
+enum { VOCAB = 3000 };
+
+/* Tokens of JSON's bytes and some others, many with common beginnings, some twice. */
+static void make_pieces(str *pieces, char *text) {
+    static const char ALPHABET[] = "{}[]\":,0123456789 abcdeln\\u\n\xC3\xA4\xE2\x82\xAC";
+    rng r;
+    rng_init(&r, 7);
+    size_t at = 0;
+    for (int i = 0; i < VOCAB; i++) {
+        size_t len = rng_u64(&r) % 6;
+        pieces[i] = (str){text + at, len};
+        for (size_t k = 0; k < len; k++) text[at++] = ALPHABET[rng_u64(&r) % (sizeof ALPHABET - 1)];
+    }
+}
+
+/* Follows random allowed tokens; at every step the mask must agree with each token's own answer. */
+static void check_masks(const char *schema, uint64_t seed) {
+    static str pieces[VOCAB];
+    static char text[VOCAB * 6];
+    make_pieces(pieces, text);
+    grammar *g = NULL;
+    err e = {0};
+    if (from_schema_text(schema, &g, &e)) fail_msg("%s: %s", schema, e.msg);
+    grammar_vocab *v = grammar_vocab_create(pieces, VOCAB);
+    rng r;
+    rng_init(&r, seed);
+    for (int step = 0; step < 60 && !grammar_must_end(g); step++) {
+        const uint64_t *mask = grammar_mask(g, v);
+        int32_t allowed[VOCAB], n = 0;
+        for (int32_t i = 0; i < VOCAB; i++) {
+            bool bit = mask[i / 64] >> i % 64 & 1;
+            assert_int_equal(bit, pieces[i].len > 0 && grammar_allows(g, pieces[i]));
+            if (bit) allowed[n++] = i;
+        }
+        if (n == 0) break;
+        assert_int_equal(grammar_accept(g, pieces[allowed[rng_u64(&r) % (uint64_t)n]], &e), ERR_OK);
+    }
+    grammar_vocab_destroy(&v);
+    grammar_destroy(&g);
+}
+
+static void test_masks(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        check_masks("{}", seed);
+        check_masks("{\"type\":\"string\"}", seed);
+        check_masks("{\"type\":\"string\",\"maxLength\":300}", seed);
+        check_masks("{\"properties\":{\"a\":{\"type\":\"number\",\"minimum\":3},\"b\":{\"type\":"
+                    "\"array\",\"items\":{\"enum\":[\"ab\",\"abc\",12]}}},\"required\":[\"a\"]}",
+                    seed);
+    }
+}
+
+/* A very deep text ends with an error, not with the memory; afterwards the grammar still works. */
+static void test_depth(void **state) {
+    (void)state;
+    grammar *g;
+    err e = {0};
+    assert_int_equal(grammar_from_json(&g, &e), ERR_OK);
+    err_code code = grammar_accept(g, STR("{\"a\":"), &e);
+    for (uint32_t i = 0; i <= LIMIT_GRAMMAR_CELLS && code == ERR_OK; i++)
+        code = grammar_accept(g, STR("["), &e);
+    assert_int_equal(code, ERR_LIMIT);
+    assert_true(passes(g, "{\"a\":[1]}"));
+    grammar_destroy(&g);
+}
+
+/* More states than are kept at once: the walk goes on. */
+static void test_many_states(void **state) {
+    (void)state;
+    grammar *g = NULL;
+    err e = {0};
+    assert_int_equal(from_schema_text("{\"type\":\"string\",\"maxLength\":20000}", &g, &e), ERR_OK);
+    assert_int_equal(grammar_accept(g, STR("\""), &e), ERR_OK);
+    for (int i = 0; i < 20000; i++) assert_int_equal(grammar_accept(g, STR("x"), &e), ERR_OK);
+    assert_int_equal(grammar_accept(g, STR("x"), &e), ERR_INVALID);
+    assert_int_equal(grammar_accept(g, STR("\""), &e), ERR_OK);
+    assert_true(grammar_must_end(g));
+    grammar_destroy(&g);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_unions),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_refused_schemas),
+        cmocka_unit_test(test_regex),
+        cmocka_unit_test(test_gbnf),
+        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_many_states),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
