@@ -124,7 +124,7 @@ static void start_load(api *a, http_request *r, generation *g, engine_job_spec *
 }
 
 /* What both routes read: stream, keep_alive, think, logprobs, truncate, shift, format. */
-static err_code common_fields(const json_t *body, const api_model *m, generation *g,
+static err_code common_fields(const json_t *body, const api_model *m, arena *mem, generation *g,
                               engine_job_spec *job, err *e) {
     TRY(request_logprobs(body, job, e));
     TRY(field_bool(body, "stream", &g->stream, e));
@@ -134,7 +134,7 @@ static err_code common_fields(const json_t *body, const api_model *m, generation
     TRY(field_keep_alive(body, &job->keep_alive_set, &job->keep_alive_ns, e));
     TRY(request_think(body, m, &job->prompt, e));
     if (job->render_only) g->stream = false;
-    return request_format(body, e);
+    return request_format(body, mem, &job->format, e);
 }
 
 /* Ollama answers 500 to an option of the wrong type. */
@@ -212,7 +212,8 @@ void ollama_generate(http_request *r, void *ctx) {
     if (!request_model(a, r, g.model, "generate", &m)) return;
     if (request_job(&m, options_object, mem, &job, &e))
         reply_options_error(r, &e);
-    else if (common_fields(body, &m, &g, &job, &e) || generate_fields(body, &m, mem, &g, &job, &e))
+    else if (common_fields(body, &m, mem, &g, &job, &e) ||
+             generate_fields(body, &m, mem, &g, &job, &e))
         api_reply_err(r, &e);
     else if (prompt.len == 0)
         start_load(a, r, &g, &job);
@@ -260,7 +261,7 @@ void ollama_chat(http_request *r, void *ctx) {
     if (!request_model(a, r, g.model, "chat", &m)) return;
     if (request_job(&m, options_object, mem, &job, &e))
         reply_options_error(r, &e);
-    else if (common_fields(body, &m, &g, &job, &e) || chat_fields(body, &m, mem, &job, &e))
+    else if (common_fields(body, &m, mem, &g, &job, &e) || chat_fields(body, &m, mem, &job, &e))
         api_reply_err(r, &e);
     else if (json_array_size(messages) == 0)
         start_load(a, r, &g, &job);

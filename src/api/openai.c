@@ -277,15 +277,27 @@ static err_code read_reasoning(const json_t *body, const api_model *m, engine_pr
          STR_ARG(effort));
 }
 
-static err_code read_response_format(const json_t *body, err *e) {
-    const json_t *format = NULL;
+/* {type: "text" | "json_object" | "json_schema"}; `regex` and `grammar` as extras of the body. */
+static err_code read_response_format(const json_t *body, arena *mem, engine_format *ret, err *e) {
+    const json_t *format = NULL, *named = NULL, *schema = NULL;
     str type = {0};
     TRY(field_object(body, "response_format", &format, e));
     if (format) TRY(field_str(format, "type", &type, e));
-    if (type.len == 0 || str_eq(type, STR("text"))) return ERR_OK;
-    FAIL(e, UNSUPPORTED,
-         "response_format: this version cannot constrain the output; leave it out and ask for JSON "
-         "in the prompt");
+    if (str_eq(type, STR("json_object"))) {
+        ret->kind = ENGINE_FORMAT_JSON;
+    } else if (str_eq(type, STR("json_schema"))) {
+        TRY(field_object(format, "json_schema", &named, e));
+        if (named) TRY(field_object(named, "schema", &schema, e));
+        if (!schema) FAIL(e, INVALID, "response_format: json_schema.schema is missing");
+        ret->kind = ENGINE_FORMAT_SCHEMA;
+        ret->schema = json_to_value(mem, schema);
+    } else if (type.len && !str_eq(type, STR("text"))) {
+        FAIL(e, INVALID,
+             "response_format: type \"" STR_FMT
+             "\" is unknown; expected \"text\", \"json_object\" or \"json_schema\"",
+             STR_ARG(type));
+    }
+    return request_grammar(body, ret, e);
 }
 
 static err_code read_chat(const json_t *body, api_model *m, arena *mem, generation *g,
@@ -300,7 +312,7 @@ static err_code read_chat(const json_t *body, api_model *m, arena *mem, generati
     if (stream_options) TRY(field_bool(stream_options, "include_usage", &g->include_usage, e));
     TRY(field_keep_alive(body, &job->keep_alive_set, &job->keep_alive_ns, e));
     TRY(read_reasoning(body, m, &job->prompt, e));
-    TRY(read_response_format(body, e));
+    TRY(read_response_format(body, mem, &job->format, e));
     return read_messages(body, m, mem, &job->prompt, e);
 }
 

@@ -102,18 +102,21 @@ err_code request_images(const json_t *object, const api_model *m, err *e) {
     return ERR_OK;
 }
 
-err_code request_format(const json_t *body, err *e) {
-    const json_t *v = field_get(body, "format");
-    if (!v || (json_is_string(v) && json_string_length(v) == 0)) return ERR_OK;
-    bool known = json_is_object(v) ||
-                 (json_is_string(v) && str_eq(str_from(json_string_value(v)), STR("json")));
-    if (known)
-        FAIL(e, UNSUPPORTED,
-             "format: this version cannot constrain the output to JSON; leave `format` "
-             "out and ask for JSON in the prompt");
-    buf text = {0};
+err_code request_grammar(const json_t *body, engine_format *ret, err *e) {
+    str regex = {0}, gbnf = {0};
+    TRY(field_str(body, "regex", &regex, e));
+    TRY(field_str(body, "grammar", &gbnf, e));
+    if ((ret->kind != ENGINE_FORMAT_FREE) + (regex.len > 0) + (gbnf.len > 0) > 1)
+        FAIL(e, INVALID, "only one of a format, \"regex\" and \"grammar\" is possible");
+    if (regex.len) *ret = (engine_format){.kind = ENGINE_FORMAT_REGEX, .text = regex};
+    if (gbnf.len) *ret = (engine_format){.kind = ENGINE_FORMAT_GBNF, .text = gbnf};
+    return ERR_OK;
+}
+
+/* Ollama's words, and its status 500. */
+static err_code bad_format(const json_t *v, err *e) {
+    buf text = {0}, quoted = {0};
     json_write(&text, v);
-    buf quoted = {0};
     json_t *as_text = json_stringn(text.ptr, text.len);
     json_write(&quoted, as_text);
     err_set(e, ERR_INTERNAL,
@@ -122,7 +125,21 @@ err_code request_format(const json_t *body, err *e) {
     json_decref(as_text);
     buf_finish(&text);
     buf_finish(&quoted);
-    return ERR_INTERNAL; /* Ollama answers 500 here */
+    return ERR_INTERNAL;
+}
+
+err_code request_format(const json_t *body, arena *mem, engine_format *ret, err *e) {
+    const json_t *v = field_get(body, "format");
+    *ret = (engine_format){.kind = ENGINE_FORMAT_FREE};
+    if (json_is_object(v)) {
+        ret->kind = ENGINE_FORMAT_SCHEMA;
+        ret->schema = json_to_value(mem, v);
+    } else if (json_is_string(v) && str_eq(str_from(json_string_value(v)), STR("json"))) {
+        ret->kind = ENGINE_FORMAT_JSON;
+    } else if (v && !(json_is_string(v) && json_string_length(v) == 0)) {
+        return bad_format(v, e);
+    }
+    return request_grammar(body, ret, e);
 }
 
 /* One message of a request, as the template will see it. */

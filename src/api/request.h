@@ -26,8 +26,11 @@ err_code request_messages(const api_model *m, const json_t *messages, arena *mem
 /* images: base64 is checked, then refused for models without vision. */
 err_code request_images(const json_t *object, const api_model *m, err *e);
 
-/* format: NULL and "" are none; "json" and schemas are for models of constrained output. */
-err_code request_format(const json_t *body, err *e);
+/* format: NULL and "" are none, else "json" or a JSON Schema. As extras beside it: `regex` and
+ * `grammar` (GBNF), strings. At most one of the three. */
+err_code request_format(const json_t *body, arena *mem, engine_format *ret, err *e);
+/* Only the extras; *ret stays as it is when there are none. */
+err_code request_grammar(const json_t *body, engine_format *ret, err *e);
 
 /* One message map of plain text. */
 value *request_message(arena *mem, str role, str content);

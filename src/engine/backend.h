@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "dev/dev.h"
 #include "engine/engine.h"
+#include "llm/constrain.h"
 #include "model/tok.h"
 
 typedef struct engine_facts {
@@ -72,6 +73,8 @@ typedef struct engine_backend {
     err_code (*encode)(void *model, engine_segments segs, bool add_special, tok_ids *ret, err *e);
     str (*piece)(void *model, int32_t id); /* borrowed from the model */
     bool (*is_stop)(void *model, int32_t id);
+    /* Holds a generation to a grammar, which is taken over. */
+    llm_constraint *(*constrain)(void *model, grammar **g);
     int32_t (*first_id)(void *model); /* what an empty prompt starts with, or -1 */
 } engine_backend;
 

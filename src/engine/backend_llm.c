@@ -10,6 +10,7 @@
 #include "model/chat.h"
 #include "os/file.h"
 #include "os/mem.h"
+#include <pthread.h>
 
 typedef struct llm_backend {
     dev *d;
@@ -19,6 +20,8 @@ typedef struct resident {
     llm_backend *owner;
     llm_model *m;
     llm_kv *kv; /* NULL until kv_open, and for embedding models */
+    pthread_mutex_t mu;
+    grammar_vocab *vocab; /* made when a format is first asked for; under mu */
 } resident;
 
 static void backend_destroy(void *ctx) {
@@ -44,6 +47,7 @@ static err_code backend_load(void *ctx, str path, void **ret_model, err *e) {
     llm_backend *b = ctx;
     resident *r = NEW(resident);
     r->owner = b;
+    pthread_mutex_init(&r->mu, NULL);
     arena *a = arena_create(512);
     err_code code = llm_model_load(b->d, str_cstr(a, path), &r->m, e);
     arena_destroy(&a);
@@ -58,7 +62,9 @@ static err_code backend_load(void *ctx, str path, void **ret_model, err *e) {
 static void backend_unload(void *model) {
     resident *r = model;
     llm_kv_destroy(&r->kv);
+    grammar_vocab_destroy(&r->vocab);
     llm_model_destroy(&r->m);
+    pthread_mutex_destroy(&r->mu);
     mem_free(r);
 }
 
@@ -188,6 +194,15 @@ static err_code backend_encode(void *model, engine_segments segs, bool add_speci
 static str backend_piece(void *model, int32_t id) {
     return tok_piece(llm_model_tok(((resident *)model)->m), id, false);
 }
+static llm_constraint *backend_constrain(void *model, grammar **g) {
+    resident *r = model;
+    const tok *t = llm_model_tok(r->m);
+    pthread_mutex_lock(&r->mu);
+    if (!r->vocab) r->vocab = llm_constraint_vocab(t);
+    pthread_mutex_unlock(&r->mu);
+    return llm_constraint_create(g, r->vocab, t);
+}
+
 static bool backend_is_stop(void *model, int32_t id) {
     return tok_is_stop(llm_model_tok(((resident *)model)->m), id);
 }
@@ -227,6 +242,7 @@ err_code engine_backend_llm(int32_t n_threads, engine_backend *ret, err *e) {
         .encode = backend_encode,
         .piece = backend_piece,
         .is_stop = backend_is_stop,
+        .constrain = backend_constrain,
         .first_id = backend_first_id,
     };
     return ERR_OK;

@@ -331,7 +331,10 @@ static void submit_unload(engine *eng, const engine_job_spec *spec, engine_strea
 static err_code submit_job(engine *eng, const engine_job_spec *spec, uint64_t model_bytes,
                            engine_stream *s, err *e) {
     int64_t now = clock_mono_ns();
+    grammar *g;
+    TRY(job_compile_format(&spec->format, &g, e));
     engine_job *j = job_create(eng, spec, now);
+    j->grammar = g;
     sched_job_spec ss = {.cls = spec->background                 ? SCHED_BACKGROUND
                                 : spec->kind == ENGINE_JOB_EMBED ? SCHED_EMBED
                                                                  : SCHED_CHAT,

@@ -63,6 +63,20 @@ typedef struct engine_prompt {
     int32_t n_keep;
 } engine_prompt;
 
+/* What form the output of a GENERATE job must have; anything else is never sampled. */
+typedef enum engine_format_kind {
+    ENGINE_FORMAT_FREE,
+    ENGINE_FORMAT_JSON,   /* any JSON object */
+    ENGINE_FORMAT_SCHEMA, /* `schema`, a JSON Schema (llm/grammar/grammar.h says which) */
+    ENGINE_FORMAT_REGEX,  /* `text` */
+    ENGINE_FORMAT_GBNF    /* `text` */
+} engine_format_kind;
+typedef struct engine_format {
+    engine_format_kind kind;
+    const value *schema; /* read during engine_submit only */
+    str text;
+} engine_format;
+
 typedef struct engine_job_spec {
     engine_job_kind kind;
     engine_model model;
@@ -75,6 +89,7 @@ typedef struct engine_job_spec {
     /* GENERATE */
     engine_prompt prompt;
     llm_sample_params sample;
+    engine_format format;
     int32_t n_predict; /* < 0: until the end or 10 * n_ctx; 0 counts as unset (see ollama) */
     const str *stop;
     size_t n_stop;
@@ -136,8 +151,9 @@ typedef struct engine_event {
 } engine_event;
 
 /* Queues a job. ERR_BUSY when the queue is full (nothing is queued then), ERR_INVALID for a spec
- * that can never run. `notify` may be NULL; it is called with the stream locked, so it must not
- * call engine_stream_* itself. Everything else that goes wrong comes as an ERROR event. */
+ * that can never run (a schema that cannot be kept among them). `notify` may be NULL; it is called
+ * with the stream locked, so it must not call engine_stream_* itself. Everything else that goes
+ * wrong comes as an ERROR event. */
 err_code engine_submit(engine *eng, const engine_job_spec *spec, void (*notify)(void *arg),
                        void *arg, engine_stream **ret, err *e);
 

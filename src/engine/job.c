@@ -34,6 +34,7 @@ engine_job *job_create(engine *eng, const engine_job_spec *spec, int64_t now) {
     j->spec.user = dup(a, spec->user);
     j->spec.prompt = copy_prompt(a, &spec->prompt);
     j->spec.stop = dup_strings(a, spec->stop, spec->n_stop);
+    j->spec.format = (engine_format){.kind = spec->format.kind}; /* compiled by then */
     j->spec.inputs = dup_strings(a, spec->inputs, spec->n_inputs);
     return j;
 }
@@ -47,6 +48,7 @@ void job_begin(engine_job *j, int64_t now) {
         j->seq = b->seq_create(j->m->backend_model, j->ids.items, (int32_t)j->ids.len, &j->n_fed);
     j->n_cached = j->n_fed;
     j->sampler = llm_sampler_create(&j->spec.sample, j->m->facts.n_vocab);
+    if (j->constraint) llm_sampler_constrain(j->sampler, j->constraint);
     for (size_t i = 0; i < j->ids.len; i++) {
         llm_sampler_accept(j->sampler, j->ids.items[i]);
         VEC_PUSH(j->history, j->ids.items[i]);
@@ -90,7 +92,13 @@ static bool take_token(engine_job *j, int32_t id) {
         return true;
     }
     VEC_PUSH(j->history, id);
-    bool stopped = llm_text_put(j->text, b->piece(j->m->backend_model, id));
+    err e;
+    if (j->constraint && llm_constraint_accept(j->constraint, id, &e)) {
+        stream_put_error(j->stream, &e);
+        return true;
+    }
+    bool whole = j->constraint && llm_constraint_is_over(j->constraint);
+    bool stopped = llm_text_put(j->text, b->piece(j->m->backend_model, id)) || whole;
     bool full = (int32_t)j->ids.len >= j->n_ctx && !j->spec.prompt.shift;
     bool over = stopped || full || j->n_eval >= j->n_predict;
     say_text(j, over);
@@ -154,6 +162,8 @@ void job_end(engine_job *j) {
         break;
     }
     llm_sampler_destroy(&j->sampler);
+    llm_constraint_destroy(&j->constraint);
+    grammar_destroy(&j->grammar);
     llm_text_destroy(&j->text);
     VEC_FINISH(j->ids);
     VEC_FINISH(j->history);

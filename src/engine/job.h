@@ -2,11 +2,12 @@
  *
  * Files: engine.c (submit, the engine thread's loop), worker.c (slow things off that thread:
  * loading, prompts), prompt.c (a spec to token ids), step.c (one step over a batch), job.c (a job's
- * life), files.c (facts of model files). */
+ * life), format.c (what form the output has), files.c (facts of model files). */
 #pragma once
 #include "base/clock.h"
 #include "engine/backend.h"
 #include "engine/stream.h"
+#include "llm/constrain.h"
 #include "llm/stop.h"
 #include "llm/text.h"
 #include "sched/sched.h"
@@ -54,6 +55,8 @@ typedef struct engine_job {
     bool past_prompt;  /* the first token was sampled */
     void *seq;
     llm_sampler *sampler;
+    grammar *grammar; /* until the worker made a constraint of it */
+    llm_constraint *constraint;
     llm_text *text;
     str rendered;                 /* render_only */
     VEC(engine_logprob) logprobs; /* of tokens whose text is held back */
@@ -101,6 +104,11 @@ void job_finish_done(engine_job *j, engine_done_reason reason);
 void job_end(engine_job *j);
 /* Says DONE on the stream. */
 void job_say_done(engine_job *j, engine_done_reason reason);
+
+/* ---- format.c ---- */
+
+/* *ret is NULL when the output is free. */
+err_code job_compile_format(const engine_format *f, grammar **ret, err *e);
 
 /* ---- prompt.c: on the worker ---- */
 

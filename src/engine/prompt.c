@@ -132,6 +132,7 @@ static err_code prepare_generate(engine_job *j, err *e) {
         size_t keep = n_keep(j), want = keep + ((size_t)j->n_ctx - keep) / 2;
         cut_middle(&j->ids, keep, j->ids.len - want);
     }
+    if (j->grammar) j->constraint = j->eng->b.constrain(j->m->backend_model, &j->grammar);
     j->n_prompt = (int32_t)j->ids.len;
     int64_t most = j->spec.n_predict > 0 ? j->spec.n_predict : (int64_t)10 * j->n_ctx;
     j->n_predict = most < INT32_MAX ? (int32_t)most : INT32_MAX;

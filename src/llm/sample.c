@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "llm/constrain.h"
 #include "llm/select.h"
 #include <assert.h>
 #include <math.h>
@@ -22,6 +23,7 @@ struct llm_sampler {
     int32_t *counts; /* [V] how often a token is in the window */
     int32_t *window; /* the last repeat_last_n tokens: a ring, or all of them when that is -1 */
     size_t window_len, window_cap, window_at;
+    llm_constraint *constraint; /* borrowed, or NULL */
 };
 
 static bool penalties_on(const llm_sample_params *p) {
@@ -50,6 +52,10 @@ void llm_sampler_destroy(llm_sampler **sp) {
     mem_free(s->window);
     mem_free(s);
     *sp = NULL;
+}
+
+void llm_sampler_constrain(llm_sampler *s, llm_constraint *c) {
+    s->constraint = c;
 }
 
 void llm_sampler_accept(llm_sampler *s, int32_t id) {
@@ -196,6 +202,20 @@ static err_code check_row(const float *logits, int32_t n, float *ret_max, err *e
     return ERR_OK;
 }
 
+static int32_t choose(llm_sampler *s, const float *logits, float max) {
+    return s->p.temperature > 0 ? draw(s, logits) : llm_select_find(logits, s->n_vocab, max);
+}
+
+/* A token that may come next. */
+static err_code choose_allowed(llm_sampler *s, float *logits, float max, int32_t *ret, err *e) {
+    *ret = choose(s, logits, max);
+    if (!s->constraint || llm_constraint_allows(s->constraint, *ret)) return ERR_OK;
+    llm_constraint_mask(s->constraint, logits, s->n_vocab);
+    TRY(check_row(logits, s->n_vocab, &max, e));
+    *ret = choose(s, logits, max);
+    return ERR_OK;
+}
+
 err_code llm_sampler_draw(llm_sampler *s, float *logits, int n_top, llm_sampled *ret, err *e) {
     assert(n_top <= LIMIT_TOP_LOGPROBS);
     int32_t n = s->n_vocab;
@@ -210,14 +230,15 @@ err_code llm_sampler_draw(llm_sampler *s, float *logits, int n_top, llm_sampled 
     if (s->counts && s->window_len > 0) {
         if (n_top >= 0) raw = mem_dup(logits, (size_t)n * sizeof(float));
         apply_penalties(s, logits);
-        err_code code = check_row(logits, n, &max, e);
-        if (code) {
+        err_code bad = check_row(logits, n, &max, e);
+        if (bad) {
             mem_free(raw);
-            return code;
+            return bad;
         }
     }
-    ret->id = s->p.temperature > 0 ? draw(s, logits) : llm_select_find(logits, n, max);
-    if (n_top >= 0) ret->logprob = (float)((double)(raw ? raw : logits)[ret->id] - log_sum);
+    err_code code = choose_allowed(s, logits, max, &ret->id, e);
+    if (code == ERR_OK && n_top >= 0)
+        ret->logprob = (float)((double)(raw ? raw : logits)[ret->id] - log_sum);
     mem_free(raw);
-    return ERR_OK;
+    return code;
 }

@@ -2,8 +2,10 @@
  *
  * Order (as Ollama's runner applies it): penalties over the last repeat_last_n tokens, top-k,
  * typical, top-p, min-p, temperature, draw. Temperature 0 is greedy: the largest logit, lowest id
- * on ties. With a seed the draws are reproducible. Never sorts the whole vocabulary: a bounded
- * selection first. Owner: one sampler per request. Threads: one. */
+ * on ties. Under a constraint a token is drawn first and asked for afterwards; only when it may not
+ * come, all others that may not are struck out and it is drawn again. With a seed the draws are
+ * reproducible. Never sorts the whole vocabulary: a bounded selection first. Owner: one sampler per
+ * request. Threads: one. */
 #pragma once
 #include "base/err.h"
 #include "base/limits.h"
@@ -24,6 +26,7 @@ typedef struct llm_sample_params {
 } llm_sample_params;
 
 typedef struct llm_sampler llm_sampler;
+struct llm_constraint; /* llm/constrain.h */
 
 typedef struct llm_logprob {
     int32_t id;
@@ -34,6 +37,9 @@ llm_sampler *llm_sampler_create(const llm_sample_params *p, int32_t n_vocab);
 void llm_sampler_destroy(llm_sampler **s);
 void llm_sampler_accept(llm_sampler *s,
                         int32_t id); /* prompt and generated tokens, for penalties */
+
+/* From now on only tokens that c allows are drawn; c outlives the sampler. */
+void llm_sampler_constrain(llm_sampler *s, struct llm_constraint *c);
 
 typedef struct llm_sampled {
     int32_t id;

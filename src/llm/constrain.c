@@ -1,0 +1,67 @@
+/* Tokens under a grammar. */
+#include "llm/constrain.h"
+#include <math.h>
+
+struct llm_constraint {
+    grammar *g;
+    const grammar_vocab *v;
+    const tok *t;
+    int32_t n_vocab;
+    VEC(int32_t) stops; /* ids that end a generation */
+};
+
+grammar_vocab *llm_constraint_vocab(const tok *t) {
+    size_t n = tok_vocab_count(t);
+    str *pieces = NEW_ARRAY(str, n);
+    for (size_t i = 0; i < n; i++) pieces[i] = tok_piece(t, (int32_t)i, false);
+    grammar_vocab *v = grammar_vocab_create(pieces, (int32_t)n);
+    mem_free(pieces);
+    return v;
+}
+
+llm_constraint *llm_constraint_create(grammar **g, const grammar_vocab *v, const tok *t) {
+    llm_constraint *c = NEW(llm_constraint);
+    c->g = TAKE(*g);
+    c->v = v;
+    c->t = t;
+    c->n_vocab = (int32_t)tok_vocab_count(t);
+    for (int32_t i = 0; i < c->n_vocab; i++)
+        if (tok_is_stop(t, i)) VEC_PUSH(c->stops, i);
+    return c;
+}
+
+void llm_constraint_destroy(llm_constraint **cp) {
+    llm_constraint *c = cp ? *cp : NULL;
+    if (!c) return;
+    grammar_destroy(&c->g);
+    VEC_FINISH(c->stops);
+    mem_free(c);
+    *cp = NULL;
+}
+
+bool llm_constraint_allows(llm_constraint *c, int32_t id) {
+    if (tok_is_stop(c->t, id)) return grammar_may_end(c->g);
+    str piece = tok_piece(c->t, id, false);
+    return piece.len > 0 && grammar_allows(c->g, piece);
+}
+
+void llm_constraint_mask(llm_constraint *c, float *logits, int32_t n) {
+    const uint64_t *bits = grammar_mask(c->g, c->v);
+    VEC(float) kept = {0};
+    for (size_t i = 0; i < c->stops.len; i++) VEC_PUSH(kept, logits[c->stops.items[i]]);
+    for (int32_t i = 0; i < n; i++)
+        if (i >= c->n_vocab || !(bits[i / 64] >> i % 64 & 1)) logits[i] = -INFINITY;
+    bool may_end = grammar_may_end(c->g);
+    for (size_t i = 0; i < c->stops.len; i++)
+        logits[c->stops.items[i]] = may_end ? kept.items[i] : -INFINITY;
+    VEC_FINISH(kept);
+}
+
+err_code llm_constraint_accept(llm_constraint *c, int32_t id, err *e) {
+    if (tok_is_stop(c->t, id)) return ERR_OK;
+    return grammar_accept(c->g, tok_piece(c->t, id, false), e);
+}
+
+bool llm_constraint_is_over(llm_constraint *c) {
+    return grammar_must_end(c->g);
+}
