@@ -17,7 +17,6 @@ LATER = ("/api/pull", "/api/push", "/api/me", "/v1/completions", "/v1/responses"
          "/v1/images", "/v1/audio")
 
 # name of the request -> (what differs: a path into the answer, "status" or "all", reason)
-CONSTRAINED = ("all", "constrained output comes with the structured-output work")
 GO_TEMPLATE = ("all", "Go templates come with the registry; the file's own Jinja template is run")
 DETECTED = ("fields", "no Go template is guessed for the file, so there are no stop parameters of one")
 RUNNER_TEXT = ("error", "an error text of the program that Ollama runs; ours names the model and the way out")
@@ -37,14 +36,9 @@ DIFFERENCES = {
     "generate: template": GO_TEMPLATE,
     "generate: repeat_last_n -1": ("status", "-1 means the whole context, as documented; the recorded runner refused it"),
     "generate: long prompt no truncate": RUNNER_TEXT,
-    "chat: format schema": CONSTRAINED,
     "generate: images on a text model": RUNNER_TEXT,
     "chat: images on text model": RUNNER_TEXT,
     "embed: chat model": RUNNER_TEXT,
-    "generate: format json": CONSTRAINED,
-    "generate: format schema": CONSTRAINED,
-    "openai chat: json mode": CONSTRAINED,
-    "openai chat: json schema": CONSTRAINED,
     "blob POST": ("status", "the server that was recorded had the blob already"),
     "create: source missing": ("status", "nothing is pulled: the missing model is an error at once"),
     "create: bad file digest": ("error", "no path of the server in a message"),
