@@ -39,6 +39,7 @@ all: $(BUILD)/hob
 
 # Kernels are compiled for their own instruction set and chosen at run time.
 $(BUILD)/obj/kern/x86/%_avx2.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -O3
+$(BUILD)/obj/kern/x86/%_avxvnni.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavxvnni -O3
 $(BUILD)/obj/kern/x86/%_avx512.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \
   -mavx512vl -mavx512dq -mavx512vnni -O3 -mprefer-vector-width=512
 $(BUILD)/obj/kern/x86/%_bf16.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \

@@ -5,7 +5,7 @@
  * the mistake. The order of nodes is the order of calls; plan.c cuts it into phases. */
 #include "base/checked.h"
 #include "graph/graph_impl.h"
-#include "kern/dtype.h"
+#include "kern/kern_mat.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -85,20 +85,11 @@ static int64_t fixed_elems(graph_t t) { /* of one index of the last dimension */
     return n;
 }
 
-/* To be taken from kern/kern.h: until then weights are decoded to f32 and x stays f32. */
-static uint64_t act8_row_bytes(int64_t n) {
-    return (uint64_t)n * sizeof(float);
-}
-static bool takes_act8(dtype t) {
-    (void)t;
-    return false;
-}
-
 static void set_dense_strides(dev_tensor *t) {
     t->stride[0] = 0;
     uint64_t bytes = 0;
     if (t->type == DTYPE_ACT8)
-        bytes = act8_row_bytes(t->ne[0]);
+        bytes = kern_act8_row_bytes(t->ne[0]);
     else if (!dtype_row_bytes(t->type, t->ne[0], &bytes))
         assert(!"a whole number of blocks");
     for (int d = 1; d < 4; d++) {
@@ -225,7 +216,7 @@ graph_t graph_take_rows(graph *g, graph_t x, graph_t rows) {
 
 /* What a matmul with this weight reads: x itself, or its 8-bit copy (made at the first call). */
 static graph_t matmul_input(graph *g, graph_t w, graph_t x) {
-    if (!takes_act8(w->type) || x->type == DTYPE_ACT8) return x;
+    if (!kern_mat_takes_act8(w->type) || x->type == DTYPE_ACT8) return x;
     graph_tensor *mut = g->bad; /* x is const for users; its cached copy is ours to set */
     for (size_t i = g->tensors.len; i-- > 0;)
         if (&g->tensors.items[i]->t == x) mut = g->tensors.items[i];

@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <pthread.h>
 
-enum { KERN_LEVEL_COUNT = 3 };
 static kern_vec tables[KERN_LEVEL_COUNT];
 
 static void fill_tables(void) {
@@ -13,7 +12,7 @@ static void fill_tables(void) {
     }
 }
 
-const kern_vec *kern_vec_get(int level) {
+const kern_vec *kern_vec_get(kern_level level) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, fill_tables);
     assert((unsigned)level < KERN_LEVEL_COUNT);

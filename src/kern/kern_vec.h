@@ -7,6 +7,7 @@
  * Pointers need no alignment; n may be any count >= 0; out may be the same as an input of the same
  * kernel, but not overlap it otherwise. Threads: the tables are constant after the first call. */
 #pragma once
+#include "kern/kern.h"
 #include <stdint.h>
 
 /* Activation functions; dev_act has the same order. */
@@ -77,5 +78,5 @@ typedef struct kern_vec {
 #undef KERN_VEC_FIELD
 } kern_vec;
 
-/* The table for a level of kern.h (above the CPU's own is the caller's mistake). Never NULL. */
-const kern_vec *kern_vec_get(int level);
+/* The table of a usable level. Never NULL. */
+const kern_vec *kern_vec_get(kern_level level);

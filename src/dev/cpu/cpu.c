@@ -28,8 +28,8 @@ static void cpu_get_info(const dev *base, dev_info *ret) {
                       .capacity_bytes = d->capacity_bytes,
                       .given_bytes = atomic_load(&((cpu_dev *)(uintptr_t)d)->given_bytes),
                       .n_threads = d->n_threads};
-    snprintf(ret->description, sizeof ret->description, "CPU, %d thread%s", d->n_threads,
-             d->n_threads == 1 ? "" : "s");
+    snprintf(ret->description, sizeof ret->description, "CPU, %s, %d thread%s",
+             kern_level_name(d->level), d->n_threads, d->n_threads == 1 ? "" : "s");
 }
 
 static void *map_zeroed(uint64_t n_bytes) {
@@ -198,8 +198,9 @@ err_code dev_cpu_create(const dev_cpu_params *params, dev **ret, err *e) {
     if (n_threads > POOL_THREADS_MAX) n_threads = POOL_THREADS_MAX;
     cpu_dev *d = NEW(cpu_dev);
     d->base.table = &cpu_table;
-    d->level = 0;
+    d->level = kern_level_best();
     d->vec = kern_vec_get(d->level);
+    d->mat = kern_mat_get(d->level);
     d->pool = pool_create((int32_t)n_threads, SPIN_NS);
     d->n_threads = pool_n_threads(d->pool);
     d->capacity_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);

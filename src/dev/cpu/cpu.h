@@ -1,6 +1,7 @@
 /* The CPU device's inside: programs, runs and operations. Only dev/cpu includes this. */
 #pragma once
 #include "dev/dev_impl.h"
+#include "kern/kern_mat.h"
 #include "kern/kern_vec.h"
 #include "os/pool.h"
 #include <stdatomic.h>
@@ -73,7 +74,8 @@ struct cpu_dev {
     dev base;
     pool *pool;
     const kern_vec *vec;
-    int level;
+    const kern_mat *mat;
+    kern_level level;
     int32_t n_threads;
     uint64_t capacity_bytes;
     _Atomic uint64_t given_bytes;

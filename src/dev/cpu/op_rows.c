@@ -56,7 +56,7 @@ static float *out_row(const rows_job *j, int64_t row) {
 static void row_done(const rows_job *j, int64_t row) {
     const dev_tensor *t = j->n->n.out;
     if (t->type != DTYPE_ACT8) return;
-    memcpy(cpu_row(t, j->out, row), j->scratch, (size_t)t->ne[0] * sizeof(float));
+    j->r->p->d->mat->act8(cpu_row(t, j->out, row), j->scratch, t->ne[0]);
 }
 
 #define ROWS(name, ...)                                                                            \
@@ -81,7 +81,6 @@ ROWS(softcap_run, j.vec->softcap(out, in_row(&j, 0, row), ne0, n->n.params.f.sca
 ROWS(act_run, j.vec->act(out, in_row(&j, 0, row), ne0, (kern_act)n->n.params.act.act))
 ROWS(softmax_run, j.vec->softmax(out, in_row(&j, 0, row), ne0))
 ROWS(l2_norm_run, j.vec->l2_norm(out, in_row(&j, 0, row), ne0))
-ROWS(quantize_run, memcpy(out, in_row(&j, 0, row), (size_t)ne0 * sizeof *out))
 
 static void glu_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
     rows_job j = rows_open(r, n, chunk, thread);
@@ -92,6 +91,12 @@ static void glu_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread
         j.vec->glu(out_row(&j, row), gate, up, ne0, (kern_act)n->n.params.act.act);
         row_done(&j, row);
     }
+}
+
+static void quantize_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
+    rows_job j = rows_open(r, n, chunk, thread);
+    for (int64_t row = j.from; row < j.to; row++)
+        r->p->d->mat->act8(cpu_row(n->n.out, j.out, row), in_row(&j, 0, row), n->n.out->ne[0]);
 }
 
 static void rope_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {

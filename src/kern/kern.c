@@ -1,0 +1,60 @@
+/* What the processor can do. */
+#include "kern/kern.h"
+#include <stdatomic.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+static const char *const NAMES[KERN_LEVEL_COUNT] = {
+    [KERN_LEVEL_REF] = "plain C",
+    [KERN_LEVEL_AVX2] = "AVX2",
+    [KERN_LEVEL_AVXVNNI] = "AVX-VNNI",
+    [KERN_LEVEL_AVX512] = "AVX-512 VNNI",
+};
+
+static _Atomic int highest_level = KERN_LEVEL_COUNT - 1;
+
+const char *kern_level_name(kern_level level) {
+    return NAMES[level];
+}
+
+#if defined(__x86_64__)
+static bool has_avxvnni(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+
+bool kern_level_usable(kern_level level) { /* __builtin_cpu_supports asks the system as well */
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+    switch (level) {
+    case KERN_LEVEL_REF:
+        return true;
+    case KERN_LEVEL_AVX2:
+        return avx2;
+    case KERN_LEVEL_AVXVNNI:
+        return avx2 && has_avxvnni();
+    case KERN_LEVEL_AVX512:
+        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vnni");
+    case KERN_LEVEL_COUNT:
+        break;
+    }
+    return false;
+}
+#else
+bool kern_level_usable(kern_level level) {
+    return level == KERN_LEVEL_REF;
+}
+#endif
+
+kern_level kern_level_best(void) {
+    int level = atomic_load(&highest_level);
+    while (level > KERN_LEVEL_REF && !kern_level_usable((kern_level)level)) level--;
+    return (kern_level)level;
+}
+
+void kern_level_limit(kern_level highest) {
+    atomic_store(&highest_level, (int)highest);
+}
