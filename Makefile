@@ -24,7 +24,7 @@ HARDEN ?= -fstack-protector-strong -fPIE
 CFLAGS := -std=c11 -D_GNU_SOURCE -Isrc -g -fvisibility=hidden -fno-omit-frame-pointer \
   $(OPT) $(HARDEN) $(SAN) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDFLAGS := -pie -Wl,-z,relro,-z,now $(SAN)
-LDLIBS = $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+LDLIBS = $(shell pkg-config --libs $(PKGS)) -lwslay -lm -lpthread
 
 SRC := $(sort $(shell find src -name '*.c'))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)

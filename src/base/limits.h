@@ -7,6 +7,14 @@
 #define LIMIT_HTTP_HEADER_BYTES (64u << 10)
 #define LIMIT_HTTP_CONNECTIONS 1024
 #define LIMIT_JSON_DEPTH 128
+#define LIMIT_FORM_PARTS 64
+#define LIMIT_FORM_HEAD_BYTES (16u << 10)  /* the headers of one part */
+#define LIMIT_FORM_TEXT_BYTES (1u << 20)   /* one field that is no file */
+#define LIMIT_UPLOAD_BYTES (100u << 20)    /* one form, as clients are told */
+#define LIMIT_WS_MESSAGE_BYTES (1u << 20)  /* from a client */
+#define LIMIT_WS_BACKLOG_BYTES (64u << 20) /* to a client that reads slowly */
+#define LIMIT_WS_STALL_S 60                /* nothing moved for so long: closed */
+#define LIMIT_WS_PING_S 30
 
 /* Files */
 #define LIMIT_GGUF_KEYS (1u << 20)

@@ -100,17 +100,46 @@ static void reply_preflight(http_request *r, str wanted) {
     http_reply(r, 204, NULL, (str){0});
 }
 
-bool http_guard(http_request *r) {
-    if (r->server->loopback && !host_allowed(r, http_request_header(r, "Host"))) {
-        http_reply(r, 403, NULL, (str){0});
-        return false;
+static bool refuse(http_request *r) {
+    http_reply(r, 403, NULL, (str){0});
+    return false;
+}
+
+/* host:port of an Origin; false for "null" and other opaque ones. */
+static bool origin_host(str origin, str *ret_host) {
+    ptrdiff_t at = str_find(origin, STR("://"));
+    if (at < 0) return false;
+    str rest = str_sub(origin, (size_t)at + 3, origin.len);
+    *ret_host = str_cut(&rest, '/');
+    return true;
+}
+
+static bool guard_sites(http_request *r) {
+    const char *cors = r->server->config.origins;
+    str host = http_request_header(r, "Host"), origin = http_request_header(r, "Origin"), from;
+    if (cors && *cors) {
+        http_reply_header(r, "Access-Control-Allow-Origin", cors);
+        http_reply_header(r, "Access-Control-Allow-Methods",
+                          "POST, GET, DELETE, PUT, OPTIONS, PATCH");
+        http_reply_header(r, "Access-Control-Allow-Headers", "Content-Type, Authorization");
+        http_reply_header(r, "Access-Control-Allow-Credentials", "true");
+    } else if (str_eq(http_request_header(r, "Sec-Fetch-Site"), STR("cross-site"))) {
+        return refuse(r);
+    } else if (origin.len && r->server->loopback &&
+               (!origin_host(origin, &from) || !str_eq_nocase(from, host))) {
+        return refuse(r);
     }
+    if (!str_eq(r->method, STR("OPTIONS"))) return true;
+    http_reply(r, 200, NULL, (str){0});
+    return false;
+}
+
+bool http_guard(http_request *r) {
+    if (r->server->loopback && !host_allowed(r, http_request_header(r, "Host"))) return refuse(r);
+    if (r->server->config.guard == HTTP_GUARD_SITES) return guard_sites(r);
     str origin = http_request_header(r, "Origin");
     if (origin.len) {
-        if (!origin_allowed(r->server, origin)) {
-            http_reply(r, 403, NULL, (str){0});
-            return false;
-        }
+        if (!origin_allowed(r->server, origin)) return refuse(r);
         http_reply_header(r, "Access-Control-Allow-Origin", str_cstr(r->arena, origin));
         http_reply_header(r, "Vary", "Origin");
     }

@@ -48,12 +48,24 @@ typedef struct http_route {
     const http_sink *sink; /* NULL: the body is collected */
 } http_route;
 
+/* Who is kept out beside unknown hosts on a loopback address. */
+typedef enum http_guard_kind {
+    HTTP_GUARD_ORIGINS, /* every Origin that is neither local nor listed in `origins` */
+    HTTP_GUARD_SITES    /* cross-site fetches, and on loopback an Origin that is not the Host;
+                         * nobody when `origins`, the one origin to echo or "*", is given */
+} http_guard_kind;
+
 typedef struct http_config {
     http_addr addr;           /* port 0 = any free one */
     const http_route *routes; /* [n_routes], borrowed */
     size_t n_routes;
     void *ctx;           /* for the handlers */
-    const char *origins; /* OLLAMA_ORIGINS: more allowed origins, comma list, '*' wildcards */
+    const char *origins; /* more allowed origins, comma list, '*' wildcards */
+    http_guard_kind guard;
+    const char *also_prefix;   /* "/api": every route answers below it too, but /internal/ */
+    bool head_gets;            /* HEAD is answered by GET's handler where it has none */
+    const char *upload_dir;    /* for http/form.h; NULL = no uploads */
+    uint64_t upload_bytes_max; /* of one form */
 } http_config;
 
 err_code http_server_create(const http_config *c, http_server **ret, err *e);
@@ -65,7 +77,7 @@ int http_server_port(const http_server *s);
 str http_request_method(const http_request *r);
 str http_request_path(const http_request *r);
 str http_request_param(const http_request *r, const char *name); /* of the pattern; decoded */
-str http_request_query(const http_request *r, const char *name); /* empty when absent */
+str http_request_query(http_request *r, const char *name);       /* decoded; ptr NULL when absent */
 str http_request_header(const http_request *r, const char *name);
 str http_request_body(const http_request *r);
 void *http_request_sink(const http_request *r); /* what http_sink.begin returned */
@@ -75,4 +87,8 @@ arena *http_request_arena(http_request *r);
 void http_reply(http_request *r, int status, const char *content_type, str body);
 void http_reply_text(http_request *r, int status, const char *text);
 void http_reply_json(http_request *r, int status, const json_t *body);
-void http_reply_header(http_request *r, const char *name, const char *text); /* before replying */
+/* A file's bytes, whole or the one range that was asked for (206, 416), with Last-Modified and
+ * If-Modified-Since. False, nothing answered, when it is no readable regular file. */
+bool http_reply_file(http_request *r, const char *path, const char *content_type);
+void http_reply_header(http_request *r, const char *name,
+                       const char *text); /* before replying; borrowed */

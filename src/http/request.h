@@ -36,7 +36,10 @@ struct http_request {
     bool replied;
     enum MHD_Result queued; /* what MHD said to the answer */
     http_stream *stream;    /* or NULL; referenced */
+    struct http_ws *ws;     /* accepted, not upgraded yet; or NULL */
 };
+
+typedef struct http_sockets http_sockets;
 
 struct http_server {
     http_config config;
@@ -49,9 +52,12 @@ struct http_server {
     pthread_t watcher;
     pthread_mutex_t streams_lock;
     http_stream *streams; /* list of live ones */
+    http_sockets *sockets;
 };
 
 /* router.c */
+/* %XX decoded, and + when it stands for a space; a malformed escape stays as it is. */
+str http_decode(arena *a, str s, bool plus);
 const http_route *http_route_find(const http_server *s, http_request *r);
 void http_route_reply_missing(http_request *r); /* 404, or 405 with Allow */
 
@@ -64,6 +70,13 @@ void http_stream_detach(http_request *r);           /* the connection is over */
 void http_stream_cancel_all(http_server *s);
 err_code http_watch_start(http_server *s, err *e);
 void http_watch_stop(http_server *s);
+
+/* ws.c: the thread of WebSockets. stop closes all and takes no more; destroy when no request is
+ * left. http_ws_drop ends one whose client left before the upgrade. */
+http_sockets *http_sockets_create(void);
+void http_sockets_stop(http_sockets *s);
+void http_sockets_destroy(http_sockets **s);
+void http_ws_drop(http_request *r);
 
 /* server.c */
 void http_queue(http_request *r, int status, struct MHD_Response *response);

@@ -2,8 +2,7 @@
 #include "http/request.h"
 #include <string.h>
 
-/* Decodes %XX in place into the arena; a malformed escape stays as it is. */
-static str decode(arena *a, str s) {
+str http_decode(arena *a, str s, bool plus) {
     char *out = str_cstr(a, s);
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
@@ -17,7 +16,7 @@ static str decode(arena *a, str s) {
             out[n++] = (char)(hi << 4 | lo);
             i += 2;
         } else {
-            out[n++] = s.ptr[i];
+            out[n++] = plus && s.ptr[i] == '+' ? ' ' : s.ptr[i];
         }
     }
     out[n] = '\0';
@@ -34,8 +33,8 @@ static bool match(const char *pattern, http_request *r) {
             ptrdiff_t slash = p.ptr[0] == '*' ? -1 : str_find_char(path, '/');
             size_t n = slash < 0 ? path.len : (size_t)slash;
             if (n == 0 || r->n_params == HTTP_PARAMS_MAX) return false;
-            r->params[r->n_params++] =
-                (http_param){p.ptr + 1, name_len - 1, decode(r->arena, str_sub(path, 0, n))};
+            r->params[r->n_params++] = (http_param){
+                p.ptr + 1, name_len - 1, http_decode(r->arena, str_sub(path, 0, n), false)};
             p = str_sub(p, name_len, p.len);
             path = str_sub(path, n, path.len);
         } else if (p.ptr[0] == path.ptr[0]) {
@@ -48,18 +47,45 @@ static bool match(const char *pattern, http_request *r) {
     return p.len == 0 && path.len == 0;
 }
 
-const http_route *http_route_find(const http_server *s, http_request *r) {
+static const http_route *find(const http_server *s, http_request *r, str method) {
     for (size_t i = 0; i < s->config.n_routes; i++) {
         const http_route *route = &s->config.routes[i];
-        if (str_eq(str_from(route->method), r->method) && match(route->pattern, r)) return route;
+        if (str_eq(str_from(route->method), method) && match(route->pattern, r)) return route;
     }
     return NULL;
+}
+
+/* The path without the second prefix; false when it has none, or may not be without it. */
+static bool without_prefix(const http_server *s, str path, str *ret_path) {
+    str prefix = str_from(s->config.also_prefix);
+    if (prefix.len == 0 || !str_starts(path, prefix)) return false;
+    *ret_path = str_sub(path, prefix.len, path.len);
+    return str_starts(*ret_path, STR("/")) && !str_starts(*ret_path, STR("/internal/"));
+}
+
+static const http_route *find_prefixed(const http_server *s, http_request *r, str method) {
+    str path = r->path, shorter;
+    const http_route *route = find(s, r, method);
+    if (!route && without_prefix(s, path, &shorter)) {
+        r->path = shorter;
+        route = find(s, r, method);
+        if (!route) r->path = path;
+    }
+    return route;
+}
+
+const http_route *http_route_find(const http_server *s, http_request *r) {
+    const http_route *route = find_prefixed(s, r, r->method);
+    if (!route && s->config.head_gets && str_eq(r->method, STR("HEAD")))
+        route = find_prefixed(s, r, STR("GET"));
+    return route;
 }
 
 void http_route_reply_missing(http_request *r) {
     const http_config *c = &r->server->config;
     buf allow = {0};
-    str path = r->path;
+    str path = r->path, shorter;
+    if (without_prefix(r->server, path, &shorter)) r->path = shorter;
     for (size_t i = 0; i < c->n_routes; i++)
         if (match(c->routes[i].pattern, r))
             buf_putf(&allow, "%s%s", allow.len ? ", " : "", c->routes[i].method);

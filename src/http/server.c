@@ -69,8 +69,9 @@ str http_request_header(const http_request *r, const char *name) {
     return str_from(MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name));
 }
 
-str http_request_query(const http_request *r, const char *name) {
-    return str_from(MHD_lookup_connection_value(r->conn, MHD_GET_ARGUMENT_KIND, name));
+str http_request_query(http_request *r, const char *name) {
+    const char *text = MHD_lookup_connection_value(r->conn, MHD_GET_ARGUMENT_KIND, name);
+    return text ? http_decode(r->arena, str_from(text), true) : (str){0};
 }
 
 str http_request_param(const http_request *r, const char *name) {
@@ -157,6 +158,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **con_cls,
     http_request *r = *con_cls;
     if (!r) return;
     if (r->stream) http_stream_detach(r);
+    if (r->ws) http_ws_drop(r);
     if (r->sink && r->route->sink->abandon) r->route->sink->abandon(r->sink);
     atomic_fetch_sub(&r->server->n_active, 1);
     buf_finish(&r->body);
@@ -215,16 +217,20 @@ err_code http_server_create(const http_config *c, http_server **ret, err *e) {
         mem_free(s);
         return e->code;
     }
+    s->sockets = http_sockets_create();
     s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        on_access, s, MHD_OPTION_EXTERNAL_LOGGER, be_silent, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_THREAD_POOL_SIZE,
-        (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT, (unsigned)LIMIT_HTTP_CONNECTIONS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIMIT_HTTP_HEADER_BYTES,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)LIMIT_HTTP_IDLE_S, MHD_OPTION_UNESCAPE_CALLBACK,
-        keep_escapes, NULL, MHD_OPTION_END);
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
+            MHD_USE_ERROR_LOG,
+        0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, be_silent, NULL,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)HTTP_THREADS, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)LIMIT_HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)LIMIT_HTTP_HEADER_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)LIMIT_HTTP_IDLE_S,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_END);
     if (!s->daemon) {
         http_watch_stop(s);
+        http_sockets_stop(s->sockets);
+        http_sockets_destroy(&s->sockets);
         close(fd);
         mem_free(s);
         FAIL(e, IO, "the HTTP server on %s port %d did not start", c->addr.host, c->addr.port);
@@ -238,11 +244,13 @@ void http_server_destroy(http_server **ps) {
     http_server *s = *ps;
     MHD_socket fd = MHD_quiesce_daemon(s->daemon);
     http_stream_cancel_all(s);
+    http_sockets_stop(s->sockets);
     for (int i = 0; i < 500 && atomic_load(&s->n_active) > 0; i++) {
         usleep(10000);
         http_stream_cancel_all(s); /* those that were busy, and those just made */
     }
     MHD_stop_daemon(s->daemon);
+    http_sockets_destroy(&s->sockets);
     if (fd != MHD_INVALID_SOCKET) close(fd);
     http_watch_stop(s);
     pthread_mutex_destroy(&s->streams_lock);
