@@ -451,6 +451,7 @@ static void test_sink(void **state) {
     rig_send_text(fd, head);
     rig_send_text(fd, "\r\n");
     rig_send(fd, body.ptr, body.len / 2);
+    usleep(100000); /* a reset right behind data can hide in the same edge of the library's epoll */
     struct linger now = {.l_onoff = 1}; /* a reset; a plain end is noticed by the idle timeout */
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     close(fd);
