@@ -38,6 +38,14 @@
 #define LIMIT_EXPERTS 4096
 #define LIMIT_STEP_TOKENS 8192 /* one step of a model: embedding models take whole texts */
 
+/* Pictures */
+#define LIMIT_IMAGE_SIDE 16384        /* pixels; also what workflows may ask for */
+#define LIMIT_IMAGE_PIXELS (1u << 26) /* of all frames of a file: 1 GiB as floats */
+#define LIMIT_IMAGE_FRAMES 4096
+#define LIMIT_PNG_CHUNKS 1000             /* beside the pixels */
+#define LIMIT_PNG_CHUNK_BYTES (16u << 20) /* unpacked */
+#define LIMIT_JPEG_SCANS 500              /* of a progressive file: each costs a pass */
+
 /* Templates: a chat template is a program from a stranger */
 #define LIMIT_TEMPLATE_BYTES (1u << 20)
 #define LIMIT_TEMPLATE_DEPTH 128
