@@ -231,6 +231,9 @@ static inline int32_t vi_sum(vi a) {
     s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
 }
+static inline vf vf_round(vf a) {
+    return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 /* x 2^n for integral n in [-252, 254]: in two steps, so that subnormal results are right. */
 static inline vf vf_scale_2(vf x, vf n) {
     vi i = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(i, 1);

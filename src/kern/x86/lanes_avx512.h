@@ -204,6 +204,9 @@ static inline float vf_largest(vf a) {
 static inline int32_t vi_sum(vi a) {
     return _mm512_reduce_add_epi32(a);
 }
+static inline vf vf_round(vf a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
 /* x 2^n for integral n. */
 static inline vf vf_scale_2(vf x, vf n) {
     return _mm512_scalef_ps(x, n);
