@@ -18,6 +18,15 @@ static err_code apply_params(api_model *m, arena *mem, err *e) {
     return code;
 }
 
+/* A template of the store's own says what the model can do. */
+static void take_template(api_model *m) {
+    engine_template_info own;
+    if (m->template_text.len == 0 || engine_template_inspect(m->template_text, &own, NULL)) return;
+    m->file.has_tools = own.has_tools;
+    m->file.has_thinking = own.has_thinking;
+    m->file.has_insert = own.has_insert;
+}
+
 err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     api_model m = {.options = options_default()};
     TRY(store_find(a->store, name, mem, &m.stored, e));
@@ -33,6 +42,7 @@ err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     TRY(layer_text(a, mem, &m.stored, STORE_LAYER_TEMPLATE, &m.template_text, e));
     TRY(layer_text(a, mem, &m.stored, STORE_LAYER_MESSAGES, &m.messages_text, e));
     TRY(apply_params(&m, mem, e));
+    take_template(&m);
     *ret = m;
     return ERR_OK;
 }
@@ -76,32 +86,4 @@ json_t *api_model_details(const api_model *m, bool with_lengths) {
     if (ctx) json_object_set_new(d, "context_length", json_integer(ctx));
     if (embd) json_object_set_new(d, "embedding_length", json_integer(embd));
     return d;
-}
-
-/* {{ .X }}, {{- if .X }}, {{ range ... }}, {{ end }}: none of it is Jinja. */
-bool api_template_is_go(str t) {
-    static const char *const WORDS[] = {"range ",  "if ",       "end",    "else",  "with ",
-                                        "define ", "template ", "block ", "json ", "$"};
-    for (ptrdiff_t at; (at = str_find(t, STR("{{"))) >= 0;) {
-        t = str_sub(t, (size_t)at + 2, t.len);
-        str action = str_trim(str_starts(t, STR("-")) ? str_sub(t, 1, t.len) : t);
-        if (action.len && action.ptr[0] == '.') return true;
-        for (size_t i = 0; i < COUNT_OF(WORDS); i++)
-            if (str_starts(action, str_from(WORDS[i]))) return true;
-    }
-    return false;
-}
-
-err_code api_template_check(str t, err *e) {
-    size_t line = 1;
-    while (t.len > 0) {
-        ptrdiff_t open = str_find(t, STR("{{"));
-        if (open < 0) return ERR_OK;
-        for (ptrdiff_t i = 0; i < open; i++) line += t.ptr[i] == '\n';
-        t = str_sub(t, (size_t)open + 2, t.len);
-        ptrdiff_t close = str_find(t, STR("}}"));
-        if (close < 0) FAIL(e, INVALID, "template error: template: :%zu: unclosed action", line);
-        t = str_sub(t, (size_t)close + 2, t.len);
-    }
-    return ERR_OK;
 }

@@ -26,9 +26,3 @@ bool api_model_can(const api_model *m, const char *capability);
 /* tags, ps and show's `details`; with_lengths adds context_length and embedding_length;
  * parent_model is left empty. */
 json_t *api_model_details(const api_model *m, bool with_lengths);
-
-/* Go templates (as Ollama's registry has them) are kept and shown, but not run by this version:
- * such models use the chat template inside their file. Jinja is run. */
-bool api_template_is_go(str text);
-/* A template of a request: INVALID when an action is not closed. */
-err_code api_template_check(str text, err *e);

@@ -128,7 +128,8 @@ static err_code read_request(creating *k, err *e) {
     TRY(field_array(k->body, "messages", &c->messages, e));
     TRY(read_licenses(k, e));
     TRY(read_files(k, e));
-    return api_template_check(c->template_text, e);
+    engine_template_info info;
+    return engine_template_inspect(c->template_text, &info, e);
 }
 
 void ollama_create(http_request *r, void *ctx) {

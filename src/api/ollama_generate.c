@@ -174,16 +174,18 @@ static err_code generate_fields(const json_t *body, api_model *m, arena *mem, ge
     if (raw && (system.len || template_text.len || job->prompt.n_context))
         FAIL(e, INVALID, "raw mode does not support template, system, or context");
     TRY(request_images(body, m, e));
-    if (suffix.len)
-        FAIL(e, INVALID, STR_FMT " does not support insert",
-             STR_ARG(store_name_full(mem, &m->stored.name)));
     g->embeds_context = !raw;
     job->prompt.text = prompt;
     job->prompt.kind = raw ? ENGINE_PROMPT_RAW : ENGINE_PROMPT_MESSAGES;
-    TRY(api_template_check(template_text, e));
-    if (api_template_is_go(template_text))
-        FAIL(e, UNSUPPORTED, "template: this version runs Jinja templates, not Go templates");
-    if (template_text.len) job->prompt.template_text = template_text;
+    engine_template_info info = {.has_insert = m->file.has_insert};
+    if (template_text.len) {
+        TRY(engine_template_inspect(template_text, &info, e));
+        job->prompt.template_text = template_text;
+    }
+    if (suffix.len && !raw && !info.has_insert)
+        FAIL(e, INVALID, STR_FMT " does not support insert",
+             STR_ARG(store_name_full(mem, &m->stored.name)));
+    job->prompt.suffix = suffix;
     if (system.len) m->system = system;
     if (job->prompt.n_context) m->messages_text = STR("");
     value *messages;

@@ -33,7 +33,7 @@ err_code request_job(const api_model *m, const json_t *object, arena *mem, engin
     TRY(options_apply(&o, object, mem, e));
     *ret = (engine_job_spec){.kind = ENGINE_JOB_GENERATE, .model = m->engine};
     ret->prompt.truncate = ret->prompt.shift = true;
-    if (!api_template_is_go(m->template_text)) ret->prompt.template_text = m->template_text;
+    ret->prompt.template_text = m->template_text;
     request_set_options(ret, &o);
     return ERR_OK;
 }

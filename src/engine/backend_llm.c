@@ -174,6 +174,7 @@ static err_code backend_render(void *model, const engine_prompt *p, const value 
                      .think = THINK[p->think],
                      .think_level = p->think_level,
                      .override_template = p->template_text,
+                     .suffix = p->suffix,
                      .now_unix = clock_wall_ns() / NS_PER_S};
     return chat_render(llm_model_chat(((resident *)model)->m), &in, a, &ret->items, &ret->n, e);
 }

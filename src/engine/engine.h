@@ -58,6 +58,7 @@ typedef struct engine_prompt {
     bool continue_last;     /* the last message is an assistant's: continue it */
     const int32_t *context; /* tokens put in front of everything (/api/generate's context) */
     size_t n_context;
+    str suffix;    /* text behind the place to fill; the template must know it */
     bool truncate; /* drop oldest messages, or cut raw text, until it fits; else error */
     bool shift;    /* keep generating when the context is full by dropping old tokens */
     int32_t n_keep;
@@ -218,6 +219,13 @@ typedef enum engine_file_detail {
 /* Everything in *ret lives in `a`. */
 err_code engine_file_read(engine *eng, str path, engine_file_detail detail, arena *a,
                           engine_file_info *ret, err *e);
+
+/* What a template text is and can do. INVALID, in the words of its language, when it is broken. */
+typedef struct engine_template_info {
+    bool is_go; /* else Jinja, or plain text */
+    bool has_tools, has_thinking, has_insert;
+} engine_template_info;
+err_code engine_template_inspect(str text, engine_template_info *ret, err *e);
 
 /* Called from the calling thread after each tensor; false cancels. Bytes of the input's tensors. */
 typedef struct engine_progress {

@@ -18,6 +18,7 @@ static engine_prompt copy_prompt(arena *a, const engine_prompt *p) {
     to.messages = p->messages ? value_copy(a, p->messages) : NULL;
     to.tools = p->tools ? value_copy(a, p->tools) : NULL;
     to.template_text = dup(a, p->template_text);
+    to.suffix = dup(a, p->suffix);
     to.think_level = dup(a, p->think_level);
     to.context = p->n_context ? arena_dup(a, p->context, p->n_context * sizeof(int32_t)) : NULL;
     return to;

@@ -5,6 +5,7 @@
 #include "model/chat.h"
 #include "base/buf.h"
 #include "base/limits.h"
+#include "model/chat_go.h"
 #include "model/chat_mend.h"
 #include "model/jinja/jinja.h"
 #include <string.h>
@@ -256,6 +257,8 @@ err_code chat_render(const chat_template *t, const chat_input *in, arena *a,
                      const tok_segment **ret, size_t *ret_n, err *e) {
     chat_job c = {.t = t, .program = t->program, .in = in, .a = a};
     jinja *own = NULL;
+    if (chat_go_is(in->override_template))
+        return chat_go_render(in->override_template, in, a, ret, ret_n, e);
     if (in->override_template.len > 0) {
         TRY(jinja_compile(in->override_template, &own, e));
         c.program = own;
@@ -314,6 +317,10 @@ void chat_destroy(chat_template **t) {
     arena_destroy(&(*t)->mem);
     mem_free(*t);
     *t = NULL;
+}
+
+err_code chat_check(const chat_template *t, err *e) {
+    return t->broken.code ? err_set(e, t->broken.code, "%s", t->broken.msg) : ERR_OK;
 }
 
 static bool mentions(const chat_template *t, str word) {

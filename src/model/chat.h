@@ -22,7 +22,8 @@ typedef struct chat_input {
     bool continue_last;         /* the text ends inside the last message, an assistant's */
     int think;                  /* -1 unset, 0 off, 1 on */
     str think_level;            /* "low", "medium", "high" or empty */
-    str override_template;      /* Jinja that replaces the model's own when not empty */
+    str override_template;      /* Jinja or Go; replaces the model's own when not empty */
+    str suffix;                 /* text behind the place to fill; Go templates only */
     int64_t now_unix;           /* local time as seconds since 1970; 0 = unknown */
 } chat_input;
 
@@ -32,6 +33,8 @@ typedef struct chat_input {
 err_code chat_create(str source, str bos_text, str eos_text, chat_template **ret, err *e);
 void chat_destroy(chat_template **t); /* NULL and *t == NULL allowed */
 
+/* The mistake of a broken template. */
+err_code chat_check(const chat_template *t, err *e);
 bool chat_has_tools(const chat_template *t);
 bool chat_has_thinking(const chat_template *t);
 bool chat_has_system(const chat_template *t);  /* a system message reaches the text by itself */

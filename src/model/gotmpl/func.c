@@ -254,12 +254,22 @@ static err_code call_slice(go_env *env, str name, const value *const *args, size
 }
 
 /* One verb of printf; %d of text and the like print the value as it is. */
-static void put_verb(const go_env *env, buf *out, char verb, const value *v, bool *trusted) {
+static void put_verb(const go_env *env, buf *out, str verb_text, const value *v, bool *trusted) {
+    char verb = verb_text.ptr[verb_text.len - 1];
+    ptrdiff_t point = str_find_char(verb_text, '.');
+    int64_t places = 6; /* of %f */
     str text = go_text(env->a, v, trusted);
     if (verb == 'q')
         put_json_string(out, text);
     else if (verb == 'f' && is_number(v))
-        buf_putf(out, "%f", number(v));
+        buf_putf(
+            out, "%.*f",
+            point >= 0 &&
+                    str_to_i64(str_sub(verb_text, (size_t)point + 1, verb_text.len - 1), &places) &&
+                    places >= 0 && places < 100
+                ? (int)places
+                : 6,
+            number(v));
     else if (verb == 'x' && v && v->kind == VALUE_INT)
         buf_putf(out, "%llx", (unsigned long long)v->as.integer);
     else
@@ -279,13 +289,14 @@ static err_code call_printf(go_env *env, str name, const value *const *args, siz
             buf_put_char(&out, f.ptr[i]);
             continue;
         }
-        while (i + 1 < f.len && strchr("0123456789.+-# ", f.ptr[i + 1])) i++;
+        size_t from = i;
+        while (i + 1 < f.len && f.ptr[i + 1] && strchr("0123456789.+-# ", f.ptr[i + 1])) i++;
         if (i + 1 >= f.len) break;
         char verb = f.ptr[++i];
         if (verb == '%')
             buf_put_char(&out, '%');
         else if (arg < n)
-            put_verb(env, &out, verb, args[arg++], &trusted);
+            put_verb(env, &out, str_sub(f, from, i + 1), args[arg++], &trusted);
         else
             buf_putf(&out, "%%!%c(MISSING)", verb);
     }
@@ -311,25 +322,44 @@ static err_code call_print(go_env *env, str name, const value *const *args, size
     return ERR_OK;
 }
 
+static void put_html(buf *out, unsigned char c) {
+    if (c == '<' || c == '>' || c == '&')
+        buf_put_str(out, c == '<' ? STR("&lt;") : c == '>' ? STR("&gt;") : STR("&amp;"));
+    else if (c == '"' || c == '\'')
+        buf_putf(out, "&#%d;", c);
+    else
+        buf_put_char(out, (char)c);
+}
+
+static void put_js(buf *out, unsigned char c) {
+    if (c == '"' || c == '\'' || c == '\\')
+        buf_putf(out, "\\%c", c);
+    else if (c < 0x20 || c == '<' || c == '>' || c == '&' || c == '=')
+        buf_putf(out, "\\u%04X", c);
+    else
+        buf_put_char(out, (char)c);
+}
+
+static void put_url(buf *out, unsigned char c) {
+    bool word =
+        (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("-_.~", c));
+    if (word || c == ' ')
+        buf_put_char(out, c == ' ' ? '+' : (char)c);
+    else
+        buf_putf(out, "%%%02X", c);
+}
+
 /* html, js and urlquery: characters that mean something there are written another way. */
 static err_code call_escape(go_env *env, str name, const value *const *args, size_t n,
                             const value **ret) {
     const value *joined;
     TRY(call_print(env, STR("print"), args, n, &joined));
-    str s = joined->as.text;
+    void (*put)(buf *, unsigned char) = str_eq(name, STR("html")) ? put_html
+                                        : str_eq(name, STR("js")) ? put_js
+                                                                  : put_url;
     buf out = {0};
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        bool word = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
-        if (str_eq(name, STR("urlquery")))
-            word || strchr("-_.~", c) ? buf_put_char(&out, (char)c) : buf_putf(&out, "%%%02X", c);
-        else if (!strchr("<>&'\"", c) || c == 0)
-            buf_put_char(&out, (char)c);
-        else if (str_eq(name, STR("html")))
-            buf_putf(&out, "&#%d;", c);
-        else
-            buf_putf(&out, "\\u%04X", c);
-    }
+    for (size_t i = 0; i < joined->as.text.len; i++)
+        put(&out, (unsigned char)joined->as.text.ptr[i]);
     *ret = text_value(env, buf_str(&out), joined->trusted);
     buf_finish(&out);
     return ERR_OK;
