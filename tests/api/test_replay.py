@@ -17,7 +17,6 @@ LATER = ("/api/pull", "/api/push", "/api/me", "/v1/completions", "/v1/responses"
          "/v1/images", "/v1/audio")
 
 # name of the request -> (what differs: a path into the answer, "status" or "all", reason)
-GO_TEMPLATE = ("all", "Go templates come with the registry; the file's own Jinja template is run")
 DETECTED = ("fields", "no Go template is guessed for the file, so there are no stop parameters of one")
 RUNNER_TEXT = ("error", "an error text of the program that Ollama runs; ours names the model and the way out")
 GO_TEXT = ("error", "Go's decoder text; ours names the field and both types")
@@ -33,7 +32,6 @@ DIFFERENCES = {
     "show: system override": DETECTED,
     "show: created with messages": DETECTED,
     "show: verbose": ("fields", "an embedding model has no template"),
-    "generate: template": GO_TEMPLATE,
     "generate: repeat_last_n -1": ("status", "-1 means the whole context, as documented; the recorded runner refused it"),
     "generate: long prompt no truncate": RUNNER_TEXT,
     "generate: images on a text model": RUNNER_TEXT,

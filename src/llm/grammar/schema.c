@@ -158,8 +158,8 @@ static void init_reader(schema_reader *r, const value *root, err *e) {
     buf_put_char(&r->path, '#');
     r->any = grammar_rule(&r->b, RULE_VALUE);
     r->space = shape(r, "( |\\n[ \\t]{0,20})?");
-    r->integer = shape(r, "-?(0|[1-9][0-9]{0,17})");
-    r->number = shape(r, "-?(0|[1-9][0-9]{0,17})(\\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?");
+    r->integer = shape(r, "-?(0|[1-9][0-9]{0,14})");
+    r->number = shape(r, "-?(0|[1-9][0-9]{0,14})(\\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?");
     r->string = any_char(r);
     make_any(r, RULE_VALUE);
 }
