@@ -112,8 +112,14 @@ typedef enum engine_event_kind {
     ENGINE_EVENT_PROMPT,  /* prompt tokens done and total */
     ENGINE_EVENT_TEXT, /* generated text, whole UTF-8 characters, stop strings already held back */
     ENGINE_EVENT_EMBEDDING, /* one vector, in input order */
-    ENGINE_EVENT_DONE,      /* last event of a job that succeeded */
-    ENGINE_EVENT_ERROR      /* last event of a job that failed */
+    /* of workflows (engine/flow_job.h) */
+    ENGINE_EVENT_NODES_CACHED,  /* ids [n_ids] are not run again */
+    ENGINE_EVENT_NODE_START,    /* node */
+    ENGINE_EVENT_NODE_PROGRESS, /* node, n_done, n_total */
+    ENGINE_EVENT_NODE_PREVIEW,  /* node, picture, mime */
+    ENGINE_EVENT_NODE_OUTPUT,   /* node, ui; also of cached output nodes */
+    ENGINE_EVENT_DONE,          /* last event of a job that succeeded */
+    ENGINE_EVENT_ERROR          /* last event of a job that failed */
 } engine_event_kind;
 
 typedef enum engine_done_reason {
@@ -149,6 +155,14 @@ typedef struct engine_event {
     size_t n_context;
     /* ERROR */
     err error;
+    /* workflows; of ERROR node is where it failed, or empty */
+    str node, class_type;
+    const str *ids; /* NODES_CACHED; ERROR: nodes that are done */
+    size_t n_ids;
+    str picture; /* encoded */
+    const char *mime;
+    const value *ui;     /* NODE_OUTPUT: a map of lists */
+    const value *inputs; /* ERROR: of the node */
 } engine_event;
 
 /* Queues a job. ERR_BUSY when the queue is full (nothing is queued then), ERR_INVALID for a spec
