@@ -64,47 +64,23 @@ static inline vi vi_add_bits(vi q, vi bits, int quad, int8_t bit) {
     return _mm256_add_epi8(q, _mm256_and_si256(set, _mm256_set1_epi8(bit)));
 }
 
+/* Sixteen bytes of the rows i and i + 4. */
+static inline vi vi_rows_of(const uint8_t *p, int64_t stride, int i) {
+    p += i * stride;
+    vi a = _mm256_castsi128_si256(_mm_loadu_si128((const void *)p));
+    return _mm256_inserti128_si256(a, _mm_loadu_si128((const void *)(p + 4 * stride)), 1);
+}
+
 /* Sixteen bytes of each row p + r * stride, turned: out[i] lane r = dword i of row r. */
 static inline void vi_rows4(const uint8_t *p, int64_t stride, vi out[4]) {
-    vi a[4];
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *row = p + i * stride;
-        a[i] = _mm256_castsi128_si256(_mm_loadu_si128((const void *)row));
-        a[i] = _mm256_inserti128_si256(a[i], _mm_loadu_si128((const void *)(row + 4 * stride)), 1);
-    }
-    vi l0 = _mm256_unpacklo_epi32(a[0], a[1]), h0 = _mm256_unpackhi_epi32(a[0], a[1]);
-    vi l1 = _mm256_unpacklo_epi32(a[2], a[3]), h1 = _mm256_unpackhi_epi32(a[2], a[3]);
+    vi a = vi_rows_of(p, stride, 0), b = vi_rows_of(p, stride, 1);
+    vi c = vi_rows_of(p, stride, 2), d = vi_rows_of(p, stride, 3);
+    vi l0 = _mm256_unpacklo_epi32(a, b), h0 = _mm256_unpackhi_epi32(a, b);
+    vi l1 = _mm256_unpacklo_epi32(c, d), h1 = _mm256_unpackhi_epi32(c, d);
     out[0] = _mm256_unpacklo_epi64(l0, l1);
     out[1] = _mm256_unpackhi_epi64(l0, l1);
     out[2] = _mm256_unpacklo_epi64(h0, h1);
     out[3] = _mm256_unpackhi_epi64(h0, h1);
-}
-
-static inline uint64_t load_u16(const uint8_t *p) {
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline uint64_t load_u32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline int64_t four_u16(const uint8_t *p, int64_t stride) {
-    return (int64_t)(load_u16(p) | load_u16(p + stride) << 16 | load_u16(p + 2 * stride) << 32 |
-                     load_u16(p + 3 * stride) << 48);
-}
-static inline __m128i four_u32(const uint8_t *p, int64_t stride) {
-    return _mm_set_epi64x((int64_t)(load_u32(p + 2 * stride) | load_u32(p + 3 * stride) << 32),
-                          (int64_t)(load_u32(p) | load_u32(p + stride) << 32));
-}
-
-/* Lane r: the f16 at p + r * stride, the u32 there. */
-static inline vf vf_rows_f16(const uint8_t *p, int64_t stride) {
-    return _mm256_cvtph_ps(_mm_set_epi64x(four_u16(p + 4 * stride, stride), four_u16(p, stride)));
-}
-static inline vi vi_rows_u32(const uint8_t *p, int64_t stride) {
-    return _mm256_set_m128i(four_u32(p + 4 * stride, stride), four_u32(p, stride));
 }
 
 /* ---- products of bytes w and signed bytes x (x: eight bytes, the same in all lanes) ---- */

@@ -59,56 +59,25 @@ static inline vi vi_add_bits(vi q, vi bits, int quad, int8_t bit) {
     return _mm512_mask_add_epi8(q, set, q, _mm512_set1_epi8(bit));
 }
 
+/* Sixteen bytes of the rows i, i + 4, i + 8 and i + 12. Masked broadcasts need no shuffle. */
+static inline vi vi_rows_of(const uint8_t *p, int64_t stride, int i) {
+    p += i * stride;
+    vi a = _mm512_castsi128_si512(_mm_loadu_si128((const void *)p));
+    a = _mm512_mask_broadcast_i32x4(a, 0x00f0, _mm_loadu_si128((const void *)(p + 4 * stride)));
+    a = _mm512_mask_broadcast_i32x4(a, 0x0f00, _mm_loadu_si128((const void *)(p + 8 * stride)));
+    return _mm512_mask_broadcast_i32x4(a, 0xf000, _mm_loadu_si128((const void *)(p + 12 * stride)));
+}
+
 /* Sixteen bytes of each row p + r * stride, turned: out[i] lane r = dword i of row r. */
 static inline void vi_rows4(const uint8_t *p, int64_t stride, vi out[4]) {
-    vi a[4];
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *row = p + i * stride;
-        a[i] = _mm512_castsi128_si512(_mm_loadu_si128((const void *)row));
-        a[i] = _mm512_inserti32x4(a[i], _mm_loadu_si128((const void *)(row + 4 * stride)), 1);
-        a[i] = _mm512_inserti32x4(a[i], _mm_loadu_si128((const void *)(row + 8 * stride)), 2);
-        a[i] = _mm512_inserti32x4(a[i], _mm_loadu_si128((const void *)(row + 12 * stride)), 3);
-    }
-    vi l0 = _mm512_unpacklo_epi32(a[0], a[1]), h0 = _mm512_unpackhi_epi32(a[0], a[1]);
-    vi l1 = _mm512_unpacklo_epi32(a[2], a[3]), h1 = _mm512_unpackhi_epi32(a[2], a[3]);
+    vi a = vi_rows_of(p, stride, 0), b = vi_rows_of(p, stride, 1);
+    vi c = vi_rows_of(p, stride, 2), d = vi_rows_of(p, stride, 3);
+    vi l0 = _mm512_unpacklo_epi32(a, b), h0 = _mm512_unpackhi_epi32(a, b);
+    vi l1 = _mm512_unpacklo_epi32(c, d), h1 = _mm512_unpackhi_epi32(c, d);
     out[0] = _mm512_unpacklo_epi64(l0, l1);
     out[1] = _mm512_unpackhi_epi64(l0, l1);
     out[2] = _mm512_unpacklo_epi64(h0, h1);
     out[3] = _mm512_unpackhi_epi64(h0, h1);
-}
-
-static inline uint64_t load_u16(const uint8_t *p) {
-    uint16_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline uint64_t load_u32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-static inline int64_t four_u16(const uint8_t *p, int64_t stride) {
-    return (int64_t)(load_u16(p) | load_u16(p + stride) << 16 | load_u16(p + 2 * stride) << 32 |
-                     load_u16(p + 3 * stride) << 48);
-}
-static inline __m128i eight_u16(const uint8_t *p, int64_t stride) {
-    return _mm_set_epi64x(four_u16(p + 4 * stride, stride), four_u16(p, stride));
-}
-static inline __m128i four_u32(const uint8_t *p, int64_t stride) {
-    return _mm_set_epi64x((int64_t)(load_u32(p + 2 * stride) | load_u32(p + 3 * stride) << 32),
-                          (int64_t)(load_u32(p) | load_u32(p + stride) << 32));
-}
-
-/* Lane r: the f16 at p + r * stride, the u32 there. */
-static inline vf vf_rows_f16(const uint8_t *p, int64_t stride) {
-    return _mm512_cvtph_ps(
-        _mm256_set_m128i(eight_u16(p + 8 * stride, stride), eight_u16(p, stride)));
-}
-static inline vi vi_rows_u32(const uint8_t *p, int64_t stride) {
-    __m256i lo = _mm256_set_m128i(four_u32(p + 4 * stride, stride), four_u32(p, stride));
-    p += 8 * stride;
-    __m256i hi = _mm256_set_m128i(four_u32(p + 4 * stride, stride), four_u32(p, stride));
-    return _mm512_inserti64x4(_mm512_castsi256_si512(lo), hi, 1);
 }
 
 /* ---- products of unsigned bytes w and signed bytes x (x: four bytes, the same in all lanes) ----
