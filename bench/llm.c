@@ -1,8 +1,10 @@
 /* Prompt, decode and batch speed of the engine's forward pass, without HTTP.
  *
  * usage: llm MODEL THREADS REPEATS [PROMPT_TOKENS DECODE_TOKENS]      prints one JSON object
- * The work llama-bench does: a prompt of random tokens in one go (logits of the last one only), then
- * tokens one by one; medians over REPEATS after one warm-up. bench/run compares it with the peers. */
+ * The work llama-bench does: a prompt of random tokens in one go (logits of the last one only),
+ * then tokens one by one; medians over REPEATS after one warm-up, then each once more with the
+ * device's profile on: shares of the threads' time by operation. bench/run compares it with the
+ * peers. */
 #include "base/clock.h"
 #include "base/rng.h"
 #include "llm/kv.h"
@@ -35,7 +37,9 @@ static void step(bench *b, llm_kv_seq *seq, int32_t from, int32_t n) {
         .n_tokens = n,
         .n_out_rows = 1,
         .n_seqs = 1,
-        .inputs = {[DEV_INPUT_TOKENS] = b->ids + from, [DEV_INPUT_POS] = pos, [DEV_INPUT_OUT_ROWS] = &last},
+        .inputs = {[DEV_INPUT_TOKENS] = b->ids + from,
+                   [DEV_INPUT_POS] = pos,
+                   [DEV_INPUT_OUT_ROWS] = &last},
         .outputs = {[DEV_OUTPUT_LOGITS] = b->logits},
         .seqs = &ds,
         .kv_shape = llm_kv_get_shape(b->kv),
@@ -68,6 +72,26 @@ static double time_tokens(bench *b, int32_t n, int32_t chunk, int repeats) {
     return times[repeats / 2];
 }
 
+/* "name": {"op": share of all threads' time, ..} of computing n tokens; what is left is `other`. */
+static void print_profile(bench *b, dev *d, const char *name, int32_t n, int32_t chunk) {
+    dev_info info;
+    dev_profile p;
+    dev_get_info(d, &info);
+    dev_profile_enable(d, true);
+    time_tokens(b, n, chunk, 1);
+    dev_profile_get(d, &p);
+    dev_profile_enable(d, false);
+    double all = (double)p.run_ns * info.n_threads, left = 1;
+    printf(", \"%s\": {", name);
+    for (int op = 0; op < DEV_OP_COUNT; op++) {
+        double share = (double)p.op_ns[op] / all;
+        left -= share;
+        if (share >= 0.002) printf("\"%s\": %.3f, ", dev_op_name((dev_op)op), share);
+    }
+    printf("\"other\": %.3f, \"parallel_phases\": %lld, \"serial_phases\": %lld}", left,
+           (long long)p.n_parallel, (long long)p.n_serial);
+}
+
 int main(int argc, char **argv) {
     if (argc < 4) {
         fprintf(stderr, "usage: llm MODEL THREADS REPEATS [PROMPT_TOKENS DECODE_TOKENS]\n");
@@ -89,8 +113,11 @@ int main(int argc, char **argv) {
     double pp = (double)n_prompt / time_tokens(&b, n_prompt, n_prompt, repeats);
     double tg = (double)n_decode / time_tokens(&b, n_decode, 1, repeats);
     printf("{\"load_s\": %.4f, \"prompt_tokens_per_s\": %.2f, \"decode_tokens_per_s\": %.2f, "
-           "\"weight_bytes\": %llu}\n",
+           "\"weight_bytes\": %llu",
            load_s, pp, tg, (unsigned long long)info->weight_bytes);
+    print_profile(&b, d, "prompt_profile", n_prompt, n_prompt);
+    print_profile(&b, d, "decode_profile", n_decode, 1);
+    printf("}\n");
     free(b.logits);
     llm_kv_destroy(&b.kv);
     llm_model_destroy(&b.model);
