@@ -28,6 +28,11 @@ static const char *const op_names[DEV_OP_COUNT] = {
     [DEV_OP_MOE_SUM] = "moe_sum",
     [DEV_OP_POOL] = "pool",
     [DEV_OP_L2_NORM] = "l2_norm",
+    [DEV_OP_CONV2D] = "conv2d",
+    [DEV_OP_GROUP_NORM] = "group_norm",
+    [DEV_OP_UPSAMPLE2X] = "upsample2x",
+    [DEV_OP_CONCAT] = "concat",
+    [DEV_OP_SDPA] = "sdpa",
 };
 
 const char *dev_op_name(dev_op op) {
@@ -130,6 +135,9 @@ err_code dev_run(dev_program *p, const dev_step *step, int32_t phase_from, int32
              step->n_tokens, step->n_out_rows, step->n_seqs, p->max_tokens, p->max_out_rows,
              p->max_seqs);
     for (int slot = 0; slot < DEV_INPUT_COUNT; slot++) TRY(check_ids(p, step, slot, e));
+    for (int slot = 0; slot < DEV_DATA_COUNT; slot++)
+        if (p->uses_data[slot] && !step->data[slot])
+            FAIL(e, INVALID, "step without its data %d", slot);
     TRY(check_seqs(p, step, e));
     if (p->uses_kv && step->n_tokens > 0 &&
         (!kv_shape_is_sane(step->kv_shape) || !step->kv_pool || step->n_seqs == 0))

@@ -28,5 +28,6 @@ struct dev_program {
     int32_t max_tokens, max_out_rows, max_seqs;
     int32_t id_limit[DEV_INPUT_COUNT]; /* ids of this input must be below; INT32_MAX = any */
     bool uses_input[DEV_INPUT_COUNT];
+    bool uses_data[DEV_DATA_COUNT];
     bool uses_kv;
 };

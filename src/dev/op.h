@@ -49,6 +49,17 @@ typedef enum dev_op {
     DEV_OP_MOE_SUM,        /* out[d,t] = sum_u x[d,u,t] * wts[u,t]      in: x [D,U,T], wts [U,T] */
     DEV_OP_POOL,           /* per sequence: mean, first or last row     in: x [D,T] -> [D, n_seq] */
     DEV_OP_L2_NORM,        /* x / |x| per row                                   in: x */
+    /* Pictures: activations [C, X, Y, B], all lengths fixed. */
+    DEV_OP_CONV2D,     /* out[o,x,y,b] = sum w[c,i,j,o] in[c, x sx + i - left, y sy + j - top, b]
+                          (+ bias[o]) (+ emb[o,b]) (+ residual)   in: x [C,X,Y,B],
+                          w [C,KX,KY,O] f32, f16 or bf16, bias or none, emb [O,B] or none,
+                          residual [O,X',Y',B] or none. Outside the picture x is 0 */
+    DEV_OP_GROUP_NORM, /* over a group's channels and all pixels, then * w + b, then SiLU if
+                          params.conv.silu                        in: x [C,X,Y,B], w [C], b [C] */
+    DEV_OP_UPSAMPLE2X, /* every pixel four times                  in: x -> [C,2X,2Y,B] */
+    DEV_OP_CONCAT,     /* a's channels, then b's                  in: a [A,..], b [B,..] */
+    DEV_OP_SDPA,       /* softmax(scale q k^T) v per head and picture, causal if asked
+                          in: q [K,H,T,B], k [K,H,S,B], v [K,H,S,B] -> [K*H,T,B] */
     DEV_OP_COUNT
 } dev_op;
 
@@ -63,6 +74,14 @@ typedef enum dev_act {
     DEV_ACT_COUNT
 } dev_act;
 
+/* CONV2D and GROUP_NORM. */
+typedef struct dev_conv {
+    int32_t stride_x, stride_y, left, right, top, bottom;
+    int32_t n_groups; /* GROUP_NORM */
+    float eps;
+    bool silu;
+} dev_conv;
+
 typedef enum dev_pool { DEV_POOL_NONE, DEV_POOL_MEAN, DEV_POOL_FIRST, DEV_POOL_LAST } dev_pool;
 
 /* Where a tensor's bytes are. */
@@ -71,6 +90,7 @@ typedef enum dev_place {
     DEV_PLACE_WEIGHT, /* `data`: read-only model memory, uploaded or imported by the device */
     DEV_PLACE_ARENA,  /* `offset` in the step's arena */
     DEV_PLACE_INPUT,  /* run-time input number `slot` (DEV_INPUT_*) */
+    DEV_PLACE_DATA,   /* run-time input of floats number `slot` (DEV_DATA_*) */
     DEV_PLACE_OUTPUT  /* run-time output number `slot`: host memory given at run time */
 } dev_place;
 
@@ -142,6 +162,11 @@ typedef struct dev_node {
             float scale;
         } moe;
         dev_rope rope;
+        dev_conv conv;
+        struct {
+            float scale;
+            bool causal;
+        } sdpa;
         dev_attention attn; /* ATTENTION, ATTENTION_FULL, KV_STORE */
     } params;
 } dev_node;
@@ -158,7 +183,15 @@ typedef struct dev_program_spec {
 
 /* Run-time inputs of a language model step. */
 enum { DEV_INPUT_TOKENS, DEV_INPUT_POS, DEV_INPUT_OUT_ROWS, DEV_INPUT_TYPES, DEV_INPUT_COUNT };
-enum { DEV_OUTPUT_LOGITS, DEV_OUTPUT_EMBED, DEV_OUTPUT_COUNT };
+enum {
+    DEV_OUTPUT_LOGITS,
+    DEV_OUTPUT_EMBED,
+    DEV_OUTPUT_RESULT,
+    DEV_OUTPUT_SECOND,
+    DEV_OUTPUT_COUNT
+};
+/* Run-time inputs of floats, of picture programs. */
+enum { DEV_DATA_X, DEV_DATA_TIME, DEV_DATA_CONTEXT, DEV_DATA_EXTRA, DEV_DATA_COUNT };
 
 /* The paged KV cache as attention sees it. One page holds page_tokens tokens of every layer, as
  * `type` (F16): [layer] { k [kv head][head_dim_k][page_tokens], v [kv
@@ -193,6 +226,7 @@ typedef struct dev_step {
     int32_t n_tokens, n_out_rows, n_seqs;
     const int32_t *inputs[DEV_INPUT_COUNT]; /* token ids [n_tokens], positions [n_tokens], rows
                                                [n_out_rows], token types [n_tokens] or NULL */
+    const float *data[DEV_DATA_COUNT];      /* dense, as planned; NULL where not used */
     float *outputs[DEV_OUTPUT_COUNT];       /* host memory: logits [n_out_rows, V], embeddings */
     const dev_seq *seqs; /* [n_seqs], ordered by first_tok, covering all tokens */
     const dev_kv_shape *kv_shape;

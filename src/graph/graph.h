@@ -45,7 +45,8 @@ graph_t graph_glu(graph *g, graph_t gate, graph_t up, dev_act act); /* up NULL: 
 graph_t graph_softmax(graph *g, graph_t a);
 graph_t graph_l2_norm(graph *g, graph_t a);
 
-/* Views share memory. [A,T] -> [A/H... as given]; product of fixed dimensions must agree. */
+/* Views share memory. [A,T] -> [A/H... as given]; product of fixed dimensions must agree. A dense
+ * tensor of fixed lengths takes any shape of as many elements. */
 graph_t graph_reshape(graph *g, graph_t x, int n_dims, const int64_t ne[4]);
 /* Rows' elements [from, from + n) of ne[0] as a strided view: cuts fused qkv or gate-up apart. */
 graph_t graph_slice(graph *g, graph_t x, int64_t from, int64_t n);
@@ -60,6 +61,29 @@ graph_t graph_top_k(graph *g, graph_t probs, int32_t k);
 graph_t graph_moe_weights(graph *g, graph_t probs, graph_t ids, bool renorm, float scale);
 graph_t graph_moe_sum(graph *g, graph_t x, graph_t weights);
 graph_t graph_pool(graph *g, graph_t x, dev_pool pool); /* [D,T] -> [D, sequences] */
+
+/* ---- pictures (graph/build_image.c): activations [C, X, Y, B] of fixed lengths ---- */
+
+/* Floats given at run time, DEV_DATA_*: dense in this shape. */
+graph_t graph_data(graph *g, int slot, int n_dims, const int64_t ne[4]);
+
+/* w [C,KX,KY,O]; everything optional may be NULL. Strides default to 1. */
+typedef struct graph_conv {
+    graph_t w, bias, emb, residual; /* emb [O,B] is added to every pixel of a picture */
+    dev_conv p;
+} graph_conv;
+graph_t graph_conv2d(graph *g, graph_t x, const graph_conv *c);
+/* The same for rows: w [C,O], x [C, T.. up to 3 more] -> [O, T..]; residual of that shape. */
+graph_t graph_linear(graph *g, graph_t x, graph_t w, graph_t bias, graph_t residual);
+graph_t graph_group_norm(graph *g, graph_t x, graph_t w, graph_t b, const dev_conv *p);
+graph_t graph_upsample2x(graph *g, graph_t x);
+graph_t graph_concat(graph *g, graph_t a, graph_t b);
+/* q [K,H,T,B], k and v [K,H,S,B] -> [K*H,T,B]. */
+typedef struct graph_sdpa_params {
+    float scale;
+    bool causal;
+} graph_sdpa_params;
+graph_t graph_sdpa(graph *g, graph_t q, graph_t k, graph_t v, const graph_sdpa_params *p);
 
 /* Marks x as the program's output number slot (DEV_OUTPUT_*), written to host memory given at run
  * time; x must not be used by later nodes. */

@@ -39,3 +39,17 @@ struct graph {
     graph_tensor *bad; /* what builder functions return after the first mistake */
     err first;         /* the first mistake */
 };
+
+/* ---- what the builders share (build.c) ---- */
+
+bool graph_is_failed(const graph *g);
+/* Keeps the first mistake: which node, its inputs' shapes, and what is wrong. Returns g->bad. */
+graph_t graph_mistake(graph *g, dev_op op, const char *what, graph_t a, graph_t b, graph_t c);
+/* A tensor without memory, and one on a new buffer; a live last dimension gets its maximum. */
+graph_tensor *graph_tensor_create(graph *g, dtype type, int n_dims, const int64_t *ne);
+graph_tensor *graph_tensor_new(graph *g, dtype type, int n_dims, const int64_t *ne, dev_live live);
+dev_node *graph_node_add(graph *g, dev_op op, graph_tensor *out, int n_in, graph_t const *in);
+
+#define NODE(g, op, out, ...)                                                                      \
+    graph_node_add((g), (op), (out), (int)COUNT_OF(((graph_t[]){__VA_ARGS__})),                    \
+                   (graph_t[]){__VA_ARGS__})

@@ -108,6 +108,8 @@ static int in_place_input(const dev_node *n) {
     switch ((int)n->op) {
     case DEV_OP_MATMUL:
         return n->in[3] ? 3 : -1; /* the residual */
+    case DEV_OP_CONV2D:
+        return n->in[4] ? 4 : -1; /* the residual */
     case DEV_OP_GLU:
         return n->in[1] ? 0 : -1;
     case DEV_OP_RMS_NORM:
@@ -120,6 +122,7 @@ static int in_place_input(const dev_node *n) {
     case DEV_OP_ROPE:
     case DEV_OP_SOFTMAX:
     case DEV_OP_L2_NORM:
+    case DEV_OP_GROUP_NORM:
         return 0;
     default:
         return -1;

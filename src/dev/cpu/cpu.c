@@ -134,6 +134,7 @@ static void note_inputs(cpu_program *p) {
         if (n->op == DEV_OP_ATTENTION || n->op == DEV_OP_KV_STORE) p->base.uses_kv = true;
         for (int k = 0; k < DEV_NODE_INPUTS; k++) {
             const dev_tensor *t = n->in[k];
+            if (t && t->place == DEV_PLACE_DATA) p->base.uses_data[t->slot] = true;
             if (!t || t->place != DEV_PLACE_INPUT) continue;
             p->base.uses_input[t->slot] = true;
             if (n->op == DEV_OP_GET_ROWS && n->in[0]->ne[1] < p->base.id_limit[t->slot])

@@ -89,7 +89,18 @@ extern const cpu_op cpu_ops[DEV_OP_COUNT];
 #define CPU_OPS_OWN(X)                                                                             \
     X(matmul)                                                                                      \
     X(matmul_id)                                                                                   \
-    X(kv_store) X(attention) X(attention_full) X(top_k) X(moe_weights) X(moe_sum) X(pool)
+    X(kv_store)                                                                                    \
+    X(attention)                                                                                   \
+    X(attention_full)                                                                              \
+    X(top_k)                                                                                       \
+    X(moe_weights)                                                                                 \
+    X(moe_sum)                                                                                     \
+    X(pool)                                                                                        \
+    X(conv2d)                                                                                      \
+    X(group_norm)                                                                                  \
+    X(upsample2x)                                                                                  \
+    X(concat)                                                                                      \
+    X(sdpa)
 #define CPU_OP_DECLARE(name)                                                                       \
     int32_t cpu_##name##_n_chunks(const cpu_run *r, const cpu_node *n);                            \
     void cpu_##name##_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread);           \
@@ -140,6 +151,8 @@ static inline char *cpu_base(const cpu_run *r, const dev_tensor *t) {
         return (char *)r->p->arena.ptr + t->offset;
     case DEV_PLACE_INPUT:
         return (char *)(uintptr_t)r->step->inputs[t->slot];
+    case DEV_PLACE_DATA:
+        return (char *)(uintptr_t)r->step->data[t->slot];
     case DEV_PLACE_OUTPUT:
         return (char *)r->step->outputs[t->slot];
     case DEV_PLACE_NONE:

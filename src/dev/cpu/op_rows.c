@@ -162,4 +162,9 @@ const cpu_op cpu_ops[DEV_OP_COUNT] = {
     [DEV_OP_MOE_WEIGHTS] = CPU_OP_OWN(moe_weights),
     [DEV_OP_MOE_SUM] = CPU_OP_OWN(moe_sum),
     [DEV_OP_POOL] = CPU_OP_OWN(pool),
+    [DEV_OP_CONV2D] = CPU_OP_OWN(conv2d),
+    [DEV_OP_GROUP_NORM] = CPU_OP_OWN(group_norm),
+    [DEV_OP_UPSAMPLE2X] = CPU_OP_OWN(upsample2x),
+    [DEV_OP_CONCAT] = CPU_OP_OWN(concat),
+    [DEV_OP_SDPA] = CPU_OP_OWN(sdpa),
 };

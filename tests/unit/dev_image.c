@@ -1,0 +1,215 @@
+/* Picture operations of the CPU device against plain loops in double precision. */
+#include "unit/dev_rig.h"
+
+typedef struct shape {
+    int64_t c, x, y, b;
+} shape;
+
+static int64_t elems(shape s) {
+    return s.c * s.x * s.y * s.b;
+}
+
+/* A rig whose data inputs are random pictures. */
+typedef struct pictures {
+    rig g;
+    float *data[DEV_DATA_COUNT];
+} pictures;
+
+static graph_t picture(pictures *p, int slot, shape s) {
+    p->data[slot] = rig_floats(&p->g, elems(s), 1.0f);
+    return graph_data(p->g.g, slot, 4, (int64_t[4]){s.c, s.x, s.y, s.b});
+}
+
+static float *run(pictures *p, graph_t x, int64_t n) {
+    err e = {0};
+    rig *g = &p->g;
+    dev_program_spec spec;
+    dev_program *prog = NULL;
+    graph_output(g->g, x, DEV_OUTPUT_RESULT);
+    if (graph_plan(g->g, &spec, &e) || dev_compile(g->d, &spec, &prog, &e)) fail_msg("%s", e.msg);
+    float *out = rig_floats(g, n, 0);
+    dev_step s = {.outputs = {NULL, NULL, out, NULL}};
+    for (int i = 0; i < DEV_DATA_COUNT; i++) s.data[i] = p->data[i];
+    if (dev_run(prog, &s, 0, spec.n_phases, NULL, &e)) fail_msg("%s", e.msg);
+    dev_program_destroy(&prog);
+    return out;
+}
+
+static double *doubles(rig *g, int64_t n) {
+    return arena_calloc(g->mem, (size_t)n, sizeof(double));
+}
+
+static void check_conv(shape s, int64_t o, int64_t k, dev_conv c, bool extras) {
+    pictures p = {0};
+    rig *g = &p.g;
+    rig_open(g, 1, 2, (uint64_t)(s.c * 31 + o));
+    graph_t x = picture(&p, DEV_DATA_X, s);
+    float *w = rig_floats(g, s.c * k * k * o, 0.3f), *bias = rig_floats(g, o, 1);
+    int64_t sx = c.stride_x ? c.stride_x : 1, sy = c.stride_y ? c.stride_y : 1;
+    shape out = {o, (s.x + c.left + c.right - k) / sx + 1, (s.y + c.top + c.bottom - k) / sy + 1,
+                 s.b};
+    graph_conv gc = {.w = graph_weight(g->g, DTYPE_F32, 4, (int64_t[4]){s.c, k, k, o}, w), .p = c};
+    if (extras) {
+        gc.bias = rig_vector(g, bias, o);
+        gc.emb = graph_reshape(g->g, picture(&p, DEV_DATA_TIME, (shape){o, s.b, 1, 1}), 2,
+                               (int64_t[4]){o, s.b, 1, 1});
+        gc.residual = picture(&p, DEV_DATA_EXTRA, out);
+    }
+    float *got = run(&p, graph_conv2d(g->g, x, &gc), elems(out));
+    double *want = doubles(g, elems(out));
+    for (int64_t i = 0; i < elems(out); i++) {
+        int64_t oc = i % o, ox = i / o % out.x, oy = i / o / out.x % out.y,
+                b = i / o / out.x / out.y;
+        double sum = extras ? (double)bias[oc] + (double)p.data[DEV_DATA_TIME][b * o + oc] +
+                                  (double)p.data[DEV_DATA_EXTRA][i]
+                            : 0;
+        for (int64_t j = 0; j < k * k; j++) {
+            int64_t ix = ox * sx + j % k - c.left, iy = oy * sy + j / k - c.top;
+            if (ix < 0 || iy < 0 || ix >= s.x || iy >= s.y) continue;
+            const float *px = p.data[DEV_DATA_X] + ((b * s.y + iy) * s.x + ix) * s.c;
+            const float *wr = w + (oc * k * k + j) * s.c;
+            for (int64_t ch = 0; ch < s.c; ch++) sum += (double)px[ch] * (double)wr[ch];
+        }
+        want[i] = sum;
+    }
+    RIG_CLOSE_TO(got, want, elems(out), 1e-11);
+    rig_close(g);
+}
+
+static void test_conv(void **state) {
+    (void)state;
+    const dev_conv same = {.left = 1, .right = 1, .top = 1, .bottom = 1};
+    const dev_conv down = {.stride_x = 2, .stride_y = 2, .right = 1, .bottom = 1};
+    check_conv((shape){3, 7, 5, 1}, 5, 3, same, false);
+    check_conv((shape){33, 17, 9, 2}, 70, 3, same, true);
+    check_conv((shape){4, 1, 1, 1}, 1, 3, same, true);
+    check_conv((shape){32, 12, 10, 2}, 17, 3, down, true);
+    check_conv((shape){64, 13, 11, 1}, 48, 1, (dev_conv){0}, true);
+    check_conv((shape){8, 9, 9, 1}, 16, 4, (dev_conv){.stride_x = 4, .stride_y = 2}, false);
+    check_conv((shape){320, 4, 4, 1}, 320, 3, same, true);
+}
+
+static void test_group_norm(void **state) {
+    (void)state;
+    static const shape shapes[] = {{32, 5, 3, 2}, {320, 4, 6, 1}, {64, 1, 1, 1}, {1280, 2, 3, 2}};
+    for (size_t t = 0; t < COUNT_OF(shapes); t++) {
+        shape s = shapes[t];
+        pictures p = {0};
+        rig *g = &p.g;
+        rig_open(g, 1, 2, 9 + t);
+        graph_t x = picture(&p, DEV_DATA_X, s);
+        float *w = rig_floats(g, s.c, 1), *b = rig_floats(g, s.c, 1);
+        dev_conv c = {.n_groups = 32, .eps = 1e-5f, .silu = t % 2 == 0};
+        float *got =
+            run(&p, graph_group_norm(g->g, x, rig_vector(g, w, s.c), rig_vector(g, b, s.c), &c),
+                elems(s));
+        double *want = doubles(g, elems(s));
+        int64_t per = s.c / 32, n_px = s.x * s.y;
+        for (int64_t k = 0; k < s.b * 32; k++) {
+            const float *px = p.data[DEV_DATA_X] + k / 32 * n_px * s.c + k % 32 * per;
+            double mean = 0, var = 0;
+            for (int64_t i = 0; i < n_px * per; i++)
+                mean += (double)px[i / per * s.c + i % per] / (double)(n_px * per);
+            for (int64_t i = 0; i < n_px * per; i++)
+                var += pow((double)px[i / per * s.c + i % per] - mean, 2) / (double)(n_px * per);
+            for (int64_t i = 0; i < n_px * per; i++) {
+                int64_t ch = k % 32 * per + i % per;
+                double v = ((double)px[i / per * s.c + i % per] - mean) / sqrt(var + 1e-5);
+                v = v * (double)w[ch] + (double)b[ch];
+                want[k / 32 * n_px * s.c + i / per * s.c + ch] = c.silu ? v / (1 + exp(-v)) : v;
+            }
+        }
+        RIG_CLOSE_TO(got, want, elems(s), 1e-10);
+        rig_close(g);
+    }
+}
+
+static void test_upsample_and_concat(void **state) {
+    (void)state;
+    pictures p = {0};
+    rig *g = &p.g;
+    rig_open(g, 1, 2, 3);
+    shape s = {5, 3, 2, 2}, wide = {7, 6, 4, 2};
+    graph_t x = picture(&p, DEV_DATA_X, s), y = picture(&p, DEV_DATA_EXTRA, wide);
+    float *got = run(&p, graph_concat(g->g, graph_upsample2x(g->g, x), y), 12 * 6 * 4 * 2);
+    for (int64_t i = 0; i < 12 * 6 * 4 * 2; i++) {
+        int64_t c = i % 12, ox = i / 12 % 6, oy = i / 72 % 4, b = i / 288;
+        float want = c < 5 ? p.data[DEV_DATA_X][((b * 2 + oy / 2) * 3 + ox / 2) * 5 + c]
+                           : p.data[DEV_DATA_EXTRA][((b * 4 + oy) * 6 + ox) * 7 + c - 5];
+        assert_true(got[i] >= want && got[i] <= want);
+    }
+    rig_close(g);
+}
+
+static void check_sdpa(int64_t K, int64_t H, int64_t T, int64_t S, bool causal) {
+    enum { B = 2 };
+    pictures p = {0};
+    rig *g = &p.g;
+    rig_open(g, 1, 2, (uint64_t)(K * T));
+    graph_t q = picture(&p, DEV_DATA_X, (shape){K, H, T, B});
+    graph_t k = picture(&p, DEV_DATA_CONTEXT, (shape){K, H, S, B});
+    graph_t v = picture(&p, DEV_DATA_EXTRA, (shape){K, H, S, B});
+    float scale = 1 / sqrtf((float)K);
+    graph_t y = graph_sdpa(g->g, q, k, v, &(graph_sdpa_params){scale, causal});
+    float *got = run(&p, y, K * H * T * B);
+    double *want = doubles(g, K * H * T * B), *e = doubles(g, S);
+    for (int64_t i = 0; i < H * T * B; i++) {
+        int64_t h = i % H, t = i / H % T, b = i / H / T;
+        const float *qr = p.data[DEV_DATA_X] + i * K;
+        double sum = 0;
+        for (int64_t s = 0; s < S; s++) {
+            double dot = 0;
+            const float *kr = p.data[DEV_DATA_CONTEXT] + ((b * S + s) * H + h) * K;
+            for (int64_t d = 0; d < K; d++) dot += (double)qr[d] * (double)kr[d];
+            e[s] = causal && s > t ? 0 : exp(dot * (double)scale);
+            sum += e[s];
+        }
+        for (int64_t s = 0; s < S; s++)
+            for (int64_t d = 0; d < K; d++)
+                want[(b * T + t) * H * K + h * K + d] +=
+                    e[s] / sum * (double)p.data[DEV_DATA_EXTRA][((b * S + s) * H + h) * K + d];
+    }
+    RIG_CLOSE_TO(got, want, K * H * T * B, 1e-10);
+    rig_close(g);
+}
+
+static void test_sdpa(void **state) {
+    (void)state;
+    check_sdpa(8, 2, 5, 5, false);
+    check_sdpa(40, 3, 70, 77, false);
+    check_sdpa(64, 2, 77, 77, true);
+    check_sdpa(33, 1, 300, 1, false);
+}
+
+static void test_mistakes(void **state) {
+    (void)state;
+    err e;
+    dev_program_spec spec;
+    float w[64] = {0};
+    static const int64_t too_large[4] = {1 << 30, 1 << 30, 1 << 30, 4};
+    for (int i = 0; i < 4; i++) {
+        pictures p = {0};
+        rig_open(&p.g, 1, 1, 1);
+        graph *g = p.g.g;
+        graph_t x = picture(&p, DEV_DATA_X, (shape){4, 3, 3, 1});
+        graph_t k = graph_weight(g, DTYPE_F32, 4, (int64_t[4]){4, 4, 4, 1}, w), y = x;
+        if (i == 0) y = graph_conv2d(g, x, &(graph_conv){.w = k}); /* kernel larger than picture */
+        if (i == 1) y = graph_group_norm(g, x, NULL, NULL, &(dev_conv){.n_groups = 3});
+        if (i == 2) y = graph_data(g, DEV_DATA_EXTRA, 4, too_large);
+        if (i == 3) y = graph_concat(g, x, graph_upsample2x(g, x));
+        graph_output(g, y, DEV_OUTPUT_RESULT);
+        assert_int_equal(graph_plan(g, &spec, &e), ERR_INVALID);
+        rig_close(&p.g);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conv),
+        cmocka_unit_test(test_group_norm),
+        cmocka_unit_test(test_upsample_and_concat),
+        cmocka_unit_test(test_sdpa),
+        cmocka_unit_test(test_mistakes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
