@@ -25,8 +25,7 @@ typedef struct fair_user {
 
 typedef struct fair_class {
     fair_node node;
-    map users;   /* name -> fair_user */
-    double unit; /* largest charge at once, over weight */
+    map users; /* name -> fair_user */
 } fair_class;
 
 struct sched_fair {
@@ -209,12 +208,11 @@ void sched_flow_charge(sched_flow *fl, int64_t device_ns) {
     fl->node.start += ns;
     fl->user->node.start += ns;
     c->node.start += ns / c->node.weight;
-    c->unit = max_f64(c->unit, ns / c->node.weight);
 }
 
 bool sched_flow_may_join(const sched_flow *fl, const sched_flow *lead) {
     const fair_class *a = &fl->fair->cls[fl->cls], *b = &lead->fair->cls[lead->cls];
-    return a == b || a->node.start - b->node.start <= b->unit;
+    return a == b || a->node.start <= b->node.start;
 }
 
 double sched_fair_tag(const sched_fair *f, sched_class cls) {

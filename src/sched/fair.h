@@ -44,9 +44,9 @@ void sched_flow_serve(sched_flow *fl);
 /* Adds measured device time to the request, its user and its class. */
 void sched_flow_charge(sched_flow *fl, int64_t device_ns);
 
-/* True if fl may share a step that `lead` leads: its class is at most one unit (the largest that
- * `lead`'s class was ever charged at once) ahead. This keeps the bound although a step serves
- * several classes. */
+/* True if fl may share a step that `lead` leads: it is of the same class or of one that is not
+ * ahead. A class that is ahead would get further ahead, and the bound between classes would be
+ * lost. */
 bool sched_flow_may_join(const sched_flow *fl, const sched_flow *lead);
 
 /* Normalised service of a class: nanoseconds divided by weight. For tests and metrics. */

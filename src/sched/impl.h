@@ -35,6 +35,7 @@ struct sched_model {
     int32_t n_busy;     /* STARTED or RUNNING: the engine holds it */
     bool draining;      /* no new starts until it was unloaded */
     bool expire_now;
+    bool placed_served; /* within room_next: its placed jobs had their turn */
     bool pinned;
     err why; /* of the last failure; doomed jobs carry it away */
 };

@@ -3,7 +3,8 @@
  * Requests for memory (a model's weights, its plan, a job's KV pages) are looked at oldest job
  * first. When the ledger cannot serve one, idle models are chosen for eviction; when even that is
  * not enough the request is blocked, and after `patience` busy models start to drain for it and
- * younger requests wait behind it. The globally oldest blocked job therefore always gets its turn:
+ * younger requests wait behind it. Jobs that hold a place of a model count as being as old as the
+ * oldest job that waits for one. The globally oldest blocked job therefore always gets its turn:
  * running jobs hold all the memory they can need and end, and nothing new is started. */
 #include "sched/impl.h"
 #include <assert.h>
@@ -57,15 +58,24 @@ static sched_model *victim(const sched *s, const sched_model *not_this, uint64_t
     return best;
 }
 
-/* Stops new starts on the least recently used busy models until what they hold covers `missing`
- * (or one model, when only their number counts). */
-static void drain(sched *s, const sched_model *not_this, uint64_t missing, bool one_model) {
+/* Does a job of m that does not run yet come before age seq? m must stay for it. */
+static bool older_waits(const sched *s, const sched_model *m, uint64_t seq) {
+    for (size_t i = 0; i < s->jobs.len && s->jobs.items[i]->seq < seq; i++)
+        if (s->jobs.items[i]->model == m && s->jobs.items[i]->state != JOB_RUNNING) return true;
+    return false;
+}
+
+/* For a request of age seq: stops new starts on the least recently used busy models until what they
+ * hold covers `missing`; 0: on one model, when only their number counts. */
+static void drain(sched *s, const sched_model *not_this, uint64_t seq, uint64_t missing) {
     uint64_t sum = 0;
+    bool one_model = missing == 0;
     while (sum < missing || one_model) {
         sched_model *best = NULL;
         for (size_t i = 0; i < s->models.len; i++) {
             sched_model *m = s->models.items[i];
             if (m == not_this || m->pinned || m->draining || m->state != MODEL_RESIDENT) continue;
+            if (older_waits(s, m, seq)) continue;
             if (!best || evict_before(m, best)) best = m;
         }
         if (!best) return;
@@ -98,7 +108,7 @@ static room room_for_model(sched *s, const sched_model *m, uint64_t seq, bool pa
         v->state = MODEL_EVICTING;
         return ROOM_COMING;
     }
-    if (patient) drain(s, m, 0, true);
+    if (patient) drain(s, m, seq, 0);
     return ROOM_BLOCKED;
 }
 
@@ -107,11 +117,11 @@ typedef struct request {
     sched_kind kind;
     uint64_t n_bytes;
     bool load;
+    uint64_t seq; /* the age it counts as */
 } request;
 
-/* Reserves what j asks for, or finds out why not. */
-static room room_for_bytes(sched *s, const sched_job *j, const request *q, bool patient, err *e) {
-    sched_model *m = j->model;
+/* Reserves what a job of m asks for, or finds out why not. */
+static room room_for_bytes(sched *s, const sched_model *m, const request *q, bool patient, err *e) {
     sched_kind kind = q->kind;
     uint64_t n_bytes = q->n_bytes;
     if (sched_ledger_reserve(&s->ledger, kind, n_bytes, e) == ERR_OK) return ROOM_OK;
@@ -129,29 +139,29 @@ static room room_for_bytes(sched *s, const sched_job *j, const request *q, bool 
         if (s->models.items[i] != m && going(s->models.items[i]))
             coming += model_bytes(s->models.items[i]);
     while (coming < n_bytes) {
-        sched_model *v = victim(s, m, j->seq, patient);
+        sched_model *v = victim(s, m, q->seq, patient);
         if (!v) break;
         v->state = MODEL_EVICTING;
         coming += model_bytes(v);
     }
     if (coming >= n_bytes) return ROOM_COMING;
-    if (patient) drain(s, m, n_bytes - coming, false);
+    if (patient) drain(s, m, q->seq, n_bytes - coming);
     return ROOM_BLOCKED;
 }
 
-static bool job_request(const sched_job *j, request *ret) {
+static bool job_request(const sched_job *j, uint64_t seq, request *ret) {
     const sched_model *m = j->model;
     if (j->state == JOB_WAITING && m->state == MODEL_ABSENT) {
-        *ret = (request){SCHED_WEIGHTS, m->want_bytes, true};
+        *ret = (request){SCHED_WEIGHTS, m->want_bytes, true, seq};
         return true;
     }
     if (j->state == JOB_WAITING && m->state == MODEL_SETTLING) {
-        *ret = (request){SCHED_PLAN, m->plan_want, false};
+        *ret = (request){SCHED_PLAN, m->plan_want, false, seq};
         return true;
     }
     if (j->state == JOB_READY && m->state == MODEL_RESIDENT) {
         uint64_t need = m->kv_used + j->kv_bytes;
-        *ret = (request){SCHED_KV, need > m->kv_bytes ? need - m->kv_bytes : 0, false};
+        *ret = (request){SCHED_KV, need > m->kv_bytes ? need - m->kv_bytes : 0, false, seq};
         return true;
     }
     return false;
@@ -202,13 +212,20 @@ static void expire_models(sched *s, int64_t now) {
     }
 }
 
-static bool serve(sched *s, sched_job *j, int64_t now, bool *barrier, sched_action *ret) {
+/* The turn of job j, as if it were of age seq. True: *ret is to be done. */
+static bool serve(sched *s, sched_job *j, uint64_t seq, int64_t now, bool *barrier,
+                  sched_action *ret) {
     request q;
-    if (!job_request(j, &q) || (*barrier && q.n_bytes > 0)) return false;
+    if (j->refused) return false;
+    if (j->doomed) {
+        refuse(j, &j->model->why, ret);
+        return true;
+    }
+    if (!job_request(j, seq, &q) || (*barrier && q.n_bytes > 0)) return false;
     bool patient = j->blocked_since >= 0 && now - j->blocked_since >= s->conf.patience_ns;
     err why = {0};
-    room r = q.load ? room_for_model(s, j->model, j->seq, patient) : ROOM_OK;
-    if (r == ROOM_OK) r = room_for_bytes(s, j, &q, patient, &why);
+    room r = q.load ? room_for_model(s, j->model, seq, patient) : ROOM_OK;
+    if (r == ROOM_OK) r = room_for_bytes(s, j->model, &q, patient, &why);
     switch (r) {
     case ROOM_OK:
         j->blocked_since = -1;
@@ -232,17 +249,30 @@ static bool serve(sched *s, sched_job *j, int64_t now, bool *barrier, sched_acti
     return false;
 }
 
+/* The jobs that hold a place of j's model, which nobody older than j waits for. */
+static bool serve_placed(sched *s, const sched_job *j, int64_t now, bool *barrier,
+                         sched_action *ret) {
+    for (size_t i = 0; i < s->jobs.len; i++) {
+        sched_job *mate = s->jobs.items[i];
+        if (mate->model == j->model && mate->state == JOB_READY &&
+            serve(s, mate, j->seq, now, barrier, ret))
+            return true;
+    }
+    return false;
+}
+
 bool room_next(sched *s, int64_t now, sched_action *ret) {
     bool barrier = false;
     expire_models(s, now);
+    for (size_t i = 0; i < s->models.len; i++) s->models.items[i]->placed_served = false;
     for (size_t i = 0; i < s->jobs.len; i++) {
         sched_job *j = s->jobs.items[i];
-        if (j->refused) continue;
-        if (j->doomed) {
-            refuse(j, &j->model->why, ret);
-            return true;
+        if (j->state == JOB_RUNNING) continue;
+        if (!j->model->placed_served) {
+            j->model->placed_served = true;
+            if (serve_placed(s, j, now, &barrier, ret)) return true;
         }
-        if (serve(s, j, now, &barrier, ret)) return true;
+        if (j->state != JOB_READY && serve(s, j, j->seq, now, &barrier, ret)) return true;
     }
     return false;
 }

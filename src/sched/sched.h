@@ -14,7 +14,8 @@
  * 2. Evicted are idle models, least recently used first, those kept for ever last, pinned ones
  *    never. A job older than `patience` may also drain a busy model: no new job starts on it.
  * 3. Requests for memory are served oldest first; one that is blocked for longer than `patience`
- *    blocks every younger one, so that the big are not starved by the small.
+ *    blocks every younger one, so that the big are not starved by the small. Who has a place counts
+ *    as old as the oldest who waits for one.
  * 4. What can never fit is refused at once with the reason. */
 #pragma once
 #include "sched/fair.h"
