@@ -158,7 +158,7 @@ err_code options_apply(options *o, const json_t *object, arena *a, err *e) {
     }
     if (o->n_ctx < 0) o->n_ctx = 0;
     if (o->sample.temperature < 0) o->sample.temperature = 0;
-    if (o->n_predict == 0 || o->n_predict < -1) o->n_predict = -1;
+    if (o->n_predict < 0) o->n_predict = -1;
     return ERR_OK;
 }
 

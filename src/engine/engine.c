@@ -332,7 +332,11 @@ static err_code submit_job(engine *eng, const engine_job_spec *spec, uint64_t mo
                            engine_stream *s, err *e) {
     int64_t now = clock_mono_ns();
     grammar *g;
-    TRY(job_compile_format(&spec->format, &g, e));
+    err_code format = job_compile_format(&spec->format, &g, e);
+    if (format) {
+        stream_release(&s);
+        return format;
+    }
     engine_job *j = job_create(eng, spec, now);
     j->grammar = g;
     sched_job_spec ss = {.cls = spec->background                 ? SCHED_BACKGROUND

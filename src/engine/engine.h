@@ -91,7 +91,7 @@ typedef struct engine_job_spec {
     engine_prompt prompt;
     llm_sample_params sample;
     engine_format format;
-    int32_t n_predict; /* < 0: until the end or 10 * n_ctx; 0 counts as unset (see ollama) */
+    int32_t n_predict; /* < 0: until the end or 10 * n_ctx; 0: only the prompt is read */
     const str *stop;
     size_t n_stop;
     bool logprobs;

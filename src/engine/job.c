@@ -119,6 +119,10 @@ bool job_take_row(engine_job *j, float *logits) {
         j->past_prompt = true;
         j->first_ns = clock_mono_ns();
     }
+    if (j->n_predict == 0) {
+        job_say_done(j, ENGINE_DONE_LENGTH);
+        return true;
+    }
     if (llm_sampler_draw(j->sampler, logits, j->spec.logprobs ? j->spec.top_logprobs : -1, &got,
                          &e)) {
         stream_put_error(j->stream, &e);

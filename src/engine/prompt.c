@@ -134,7 +134,7 @@ static err_code prepare_generate(engine_job *j, err *e) {
     }
     if (j->grammar) j->constraint = j->eng->b.constrain(j->m->backend_model, &j->grammar);
     j->n_prompt = (int32_t)j->ids.len;
-    int64_t most = j->spec.n_predict > 0 ? j->spec.n_predict : (int64_t)10 * j->n_ctx;
+    int64_t most = j->spec.n_predict >= 0 ? j->spec.n_predict : (int64_t)10 * j->n_ctx;
     j->n_predict = most < INT32_MAX ? (int32_t)most : INT32_MAX;
     return ERR_OK;
 }
@@ -153,7 +153,7 @@ static err_code fit_input(const engine_job *j, tok_ids *ids, err *e) {
 static err_code prepare_embed(engine_job *j, err *e) {
     const engine_backend *b = &j->eng->b;
     if (!j->m->facts.can_embed)
-        FAIL(e, UNSUPPORTED, "\"%.*s\" does not support embeddings; use an embedding model",
+        FAIL(e, INVALID, "\"%.*s\" does not support embeddings; use an embedding model",
              STR_ARG(j->spec.model.name));
     j->inputs = ARENA_ARRAY(j->mem, tok_ids, j->spec.n_inputs + 1);
     for (size_t i = 0; i < j->spec.n_inputs; i++) {

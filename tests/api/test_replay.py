@@ -36,7 +36,7 @@ DIFFERENCES = {
     "generate: long prompt no truncate": RUNNER_TEXT,
     "generate: images on a text model": RUNNER_TEXT,
     "chat: images on text model": RUNNER_TEXT,
-    "embed: chat model": RUNNER_TEXT,
+    "embed: chat model": ("status", "400: the request is at fault; nothing of the server is missing"),
     "blob POST": ("status", "the server that was recorded had the blob already"),
     "create: source missing": ("status", "nothing is pulled: the missing model is an error at once"),
     "create: bad file digest": ("error", "no path of the server in a message"),

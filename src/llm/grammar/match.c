@@ -42,7 +42,7 @@ static int by_place(const void *x, const void *y) {
 
 static bool same_state(const grammar_state *s, const grammar_places *p, bool may_end) {
     return s->n_places == p->len && s->may_end == may_end &&
-           memcmp(s->places, p->items, p->len * sizeof *s->places) == 0;
+           (p->len == 0 || memcmp(s->places, p->items, p->len * sizeof *s->places) == 0);
 }
 
 /* The state of g->found; GRAMMAR_DEAD for no position at all, GRAMMAR_FULL when there are too
