@@ -73,8 +73,8 @@ class Serving(unittest.TestCase):
 
     def test_a_long_answer_shifts_its_context_or_ends(self):
         options, prompt = {"num_ctx": 64}, "la la la la la la la la la la la la la la la"
-        shifted = generate(self.server, prompt, 120, options=options)
-        self.assertEqual(shifted["eval_count"], 120)
+        shifted = generate(self.server, prompt, 80, options=options)
+        self.assertGreater(shifted["prompt_eval_count"] + shifted["eval_count"], 70)
         ended = generate(self.server, prompt, 120, options=options, shift=False)
         self.assertEqual(ended["done_reason"], "length")
         self.assertLess(ended["eval_count"], 64)
