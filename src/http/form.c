@@ -25,7 +25,8 @@ typedef struct form {
     VEC(http_form_file) files;
 } form;
 
-static bool fail(form *f, err_code code, const char *fmt, ...) {
+__attribute__((format(printf, 3, 4))) static bool fail(form *f, err_code code, const char *fmt,
+                                                       ...) {
     va_list args;
     va_start(args, fmt);
     f->pub.problem.code = code;

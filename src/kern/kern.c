@@ -24,9 +24,14 @@ static bool has_avxvnni(void) {
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 
+static bool has_f16c(void) { /* clang 14 does not know the name */
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+}
+
 bool kern_level_usable(kern_level level) { /* __builtin_cpu_supports asks the system as well */
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c() &&
+                __builtin_cpu_supports("bmi2");
     switch (level) {
     case KERN_LEVEL_REF:
         return true;

@@ -200,7 +200,8 @@ static void test_brownian_properties(void **state) {
 
 static void test_brownian_bad_range(void **state) {
     (void)state;
-    static const double bad[][2] = {{1, 1}, {2, 1}, {-1, 1}, {0, 1e10}, {0, NAN}, {0, 1e-9}};
+    static const double bad[][2] = {{1, 1},    {2, 1},           {-1, 1},
+                                    {0, 1e10}, {0, (double)NAN}, {0, 1e-9}};
     arena *a = arena_create(0);
     noise_brownian *b = NULL;
     err e;

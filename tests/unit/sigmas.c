@@ -246,11 +246,11 @@ static void test_bad_input(void **state) {
                      ERR_INVALID);
     sigmas_job j = {.scheduler = "simple", .n_steps = 20, .denoise = 1e-7, .last_step = -1};
     assert_int_equal(sigmas_job_schedule(mem, m, &j, &s, &e), ERR_INVALID);
-    j.denoise = NAN;
+    j.denoise = (double)NAN;
     assert_int_equal(sigmas_job_schedule(mem, m, &j, &s, &e), ERR_INVALID);
     static const sigmas_params bad[] = {{.kind = SIGMAS_KIND_COUNT},
                                         {.kind = SIGMAS_EPS, .beta_end = 2},
-                                        {.kind = SIGMAS_EPS, .beta_start = NAN},
+                                        {.kind = SIGMAS_EPS, .beta_start = (double)NAN},
                                         {.kind = SIGMAS_FLOW, .shift = -1},
                                         {.kind = SIGMAS_EDM, .sigma_min = 5, .sigma_max = 1}};
     for (size_t i = 0; i < COUNT_OF(bad); i++)

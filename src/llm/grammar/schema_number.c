@@ -207,7 +207,7 @@ static err_code read_limit(schema_reader *r, const value *s, const char *key, bo
 static err_code read_limits(schema_reader *r, const value *s, limits *l) {
     double v = 0;
     bool found;
-    *l = (limits){-INFINITY, INFINITY, false, false};
+    *l = (limits){-(double)INFINITY, (double)INFINITY, false, false};
     TRY(read_limit(r, s, "minimum", &found, &v));
     if (found) l->lo = v;
     TRY(read_limit(r, s, "maximum", &found, &v));
