@@ -58,6 +58,7 @@ typedef struct kern_mat_job {
     const float *bias;     /* [rows] added, or NULL */
     const float *residual; /* added, indexed like out with its own stride; may be out; or NULL */
     int64_t residual_stride;
+    const void *then; /* weights that this thread will probably need next, or NULL: fetched ahead */
 } kern_mat_job;
 
 typedef void kern_mat_fn(const kern_mat_job *j, void *scratch);

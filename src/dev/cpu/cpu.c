@@ -125,6 +125,12 @@ static void copy_nodes(cpu_program *p, const dev_program_spec *spec) {
         cpu_phase *ph = &p->phases[n->n.phase];
         if (ph->n++ == 0) ph->first = i;
     }
+    const dev_tensor *next_w = NULL;
+    for (int32_t i = spec->n_nodes - 1; i >= 0; i--) {
+        if (p->nodes[i].n.op != DEV_OP_MATMUL) continue;
+        p->nodes[i].next_w = next_w;
+        next_w = p->nodes[i].n.in[0];
+    }
 }
 
 static void note_inputs(cpu_program *p) {

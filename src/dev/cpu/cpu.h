@@ -24,6 +24,7 @@ typedef struct cpu_op {
 struct cpu_node {
     dev_node n; /* tensors point into the program's copies */
     const cpu_op *op;
+    const dev_tensor *next_w; /* MATMUL: the weights of the next one, or NULL */
     int32_t rope_table;
 };
 

@@ -49,6 +49,15 @@ uint64_t cpu_matmul_scratch(const cpu_program *p, const cpu_node *n) {
     return kern_mat_scratch_bytes(n->n.in[0]->ne[0], n->n.out->ne[1]);
 }
 
+/* What the thread that does this chunk will read next if all threads take turns. */
+static const void *read_next(const cpu_run *r, const cpu_node *n, int64_t rows, int32_t chunk) {
+    const dev_tensor *w = n->n.in[0], *next = n->next_w;
+    int64_t row = (chunk + r->p->d->n_threads) * rows;
+    if (row < w->ne[1]) return (const char *)w->data + row * w->stride[1];
+    int64_t past = (row - cpu_div_up(w->ne[1], rows) * rows) * w->stride[1];
+    return next ? (const char *)next->data + past : NULL;
+}
+
 void cpu_matmul_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
     const dev_tensor *w = n->n.in[0], *x = n->n.in[1], *bias = n->n.in[2], *res = n->n.in[3];
     const dev_tensor *out = n->n.out;
@@ -67,6 +76,7 @@ void cpu_matmul_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread
         .bias = bias ? bias->data : NULL,
         .residual = res ? (const float *)(const void *)cpu_base(r, res) : NULL,
         .residual_stride = res ? res->stride[1] : 0,
+        .then = T == 1 ? read_next(r, n, rows, chunk) : NULL,
     };
     r->p->d->mat->mul[w->type](&j, cpu_scratch(r, thread));
 }
