@@ -10,7 +10,7 @@
 #include "base/limits.h"
 #include "engine/job.h"
 
-enum { DEFAULT_QUEUE = 512, DEFAULT_PARALLEL = 8, DEFAULT_CTX = 4096, PLAN_TOKENS = 512 };
+enum { DEFAULT_QUEUE = 512, DEFAULT_PARALLEL = 8, DEFAULT_CTX = 4096, PLAN_TOKENS = 256 };
 static const int64_t PATIENCE_NS = 2 * NS_PER_S;
 
 /* ---- models ---- */

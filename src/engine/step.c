@@ -8,7 +8,7 @@
 #include "engine/job.h"
 #include <math.h>
 
-enum { STEP_TOKENS = 512, PROMPT_TOKENS_BESIDE = 128 };
+enum { STEP_TOKENS = 256, PROMPT_TOKENS_BESIDE = 128 };
 
 typedef struct part {
     engine_job *j;

@@ -11,8 +11,8 @@
 #include <string.h>
 
 /* Live lengths may be anything up to the plan's, so few sizes are enough: one for decoding, one for
- * tails of prompts, one for full chunks; beyond that whole texts of embedding models. */
-static const int32_t buckets[] = {16, 128, LLM_MODEL_STEP_TOKENS, 2048, LIMIT_STEP_TOKENS};
+ * chunks of prompts, one for long ones; beyond that whole texts of embedding models. */
+static const int32_t buckets[] = {16, 256, LLM_MODEL_STEP_TOKENS, 2048, LIMIT_STEP_TOKENS};
 enum { N_BUCKETS = COUNT_OF(buckets), N_BUCKETS_CAUSAL = 3 };
 
 typedef struct model_program {

@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "kern/kern_vec.h"
 #include "llm/constrain.h"
 #include "llm/select.h"
 #include <assert.h>
@@ -19,6 +20,7 @@ struct llm_sampler {
     rng random;
     llm_cand *cand; /* [cand_cap] */
     int32_t cand_cap;
+    float *probs; /* [V] when every token may be drawn */
     /* Penalties, allocated only when one is on. */
     int32_t *counts; /* [V] how often a token is in the window */
     int32_t *window; /* the last repeat_last_n tokens: a ring, or all of them when that is -1 */
@@ -48,6 +50,7 @@ void llm_sampler_destroy(llm_sampler **sp) {
     llm_sampler *s = *sp;
     if (!s) return;
     mem_free(s->cand);
+    mem_free(s->probs);
     mem_free(s->counts);
     mem_free(s->window);
     mem_free(s);
@@ -160,9 +163,47 @@ static int32_t draw_from(rng *r, const llm_cand *c, int32_t n, double sum) {
     return last;
 }
 
+static float sum_of(const float *x, int32_t n) {
+    float sum[8] = {0};
+    int32_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++) sum[k] += x[i + k];
+    for (; i < n; i++) sum[0] += x[i];
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+}
+
+/* Any token, with its probability at the temperature: vectors instead of a list of candidates, as
+ * vocabularies are long. The place in the sum is found by runs, then inside the run. */
+static int32_t draw_from_all(llm_sampler *s, const float *logits) {
+    enum { RUN = 1024 };
+    const kern_vec *vec = kern_vec_get(kern_level_best());
+    int32_t n = s->n_vocab, last = 0;
+    if (!s->probs) s->probs = NEW_ARRAY(float, (size_t)n);
+    vec->scale(s->probs, logits, n, fminf(1.0f / s->p.temperature, 1e30f), 0);
+    vec->softmax(s->probs, s->probs, n);
+    double at = rng_f64(&s->random);
+    for (int32_t from = 0; from < n; from += RUN) {
+        int32_t len = n - from < RUN ? n - from : RUN;
+        double mass = (double)sum_of(s->probs + from, len);
+        if (mass > 0) last = from;
+        if (at < mass) break;
+        at -= mass;
+    }
+    int32_t id = last, end = n - last < RUN ? n : last + RUN;
+    for (int32_t i = last; i < end; i++) {
+        if (!(s->probs[i] > 0)) continue;
+        id = i;
+        at -= (double)s->probs[i];
+        if (at < 0) break;
+    }
+    return id;
+}
+
 static int32_t draw(llm_sampler *s, const float *logits) {
     const llm_sample_params *p = &s->p;
     int32_t n = s->n_vocab;
+    if ((p->top_k <= 0 || p->top_k >= n) && p->typical_p >= 1 && p->top_p >= 1 && p->min_p <= 0)
+        return draw_from_all(s, logits);
     bool sorted = p->top_k > 0 && p->top_k < n;
     if (sorted) {
         n = p->top_k;

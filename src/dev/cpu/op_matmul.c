@@ -8,6 +8,8 @@
 #include <assert.h>
 #include <string.h>
 
+/* Up to here reading weights takes a good part of the time. */
+enum { AHEAD_COLS_MAX = 16 };
 /* Aim of a chunk: long against claiming it, short against the phase. */
 #define CHUNK_NS 8000.0
 /* Estimates for one thread: reading weights, unpacking them, multiplying. */
@@ -76,7 +78,7 @@ void cpu_matmul_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread
         .bias = bias ? bias->data : NULL,
         .residual = res ? (const float *)(const void *)cpu_base(r, res) : NULL,
         .residual_stride = res ? res->stride[1] : 0,
-        .then = T == 1 ? read_next(r, n, rows, chunk) : NULL,
+        .then = T <= AHEAD_COLS_MAX ? read_next(r, n, rows, chunk) : NULL,
     };
     r->p->d->mat->mul[w->type](&j, cpu_scratch(r, thread));
 }
