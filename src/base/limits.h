@@ -16,6 +16,18 @@
 #define LIMIT_WS_STALL_S 60                /* nothing moved for so long: closed */
 #define LIMIT_WS_PING_S 30
 
+/* Pictures: the server's side */
+#define LIMIT_HISTORY_JOBS 10000
+#define LIMIT_FOLDER_KEYS 64
+#define LIMIT_FOLDER_PATHS 16 /* of one key */
+#define LIMIT_FOLDER_FILES 100000
+#define LIMIT_FOLDER_DEPTH 16
+#define LIMIT_PATH_BYTES 1024           /* a name inside a folder */
+#define LIMIT_METADATA_BYTES (1u << 20) /* header of a file whose metadata is shown */
+#define LIMIT_SETTINGS_BYTES (4u << 20)
+#define LIMIT_IMAGE_QUEUE 10000                   /* waiting jobs before 429 */
+#define LIMIT_IDEMPOTENCY_MS (24 * 3600 * 1000LL) /* how long a key is remembered */
+
 /* Files */
 #define LIMIT_GGUF_KEYS (1u << 20)
 #define LIMIT_GGUF_TENSORS (1u << 18)

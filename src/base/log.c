@@ -2,14 +2,46 @@
 #include "base/log.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 
 static _Atomic int max_level = LOG_INFO;
 
 void log_set_level(log_level level) {
     atomic_store(&max_level, (int)level);
+}
+
+/* The last lines, for whoever asks later. */
+enum { KEPT = 300 };
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+static char *kept[KEPT];
+static size_t n_kept; /* ever */
+
+static void keep(const buf *line) {
+    pthread_mutex_lock(&kept_lock);
+    char **slot = &kept[n_kept++ % KEPT];
+    mem_free(*slot);
+    *slot = mem_alloc(line->len + 1);
+    memcpy(*slot, line->ptr, line->len);
+    (*slot)[line->len] = '\0';
+    pthread_mutex_unlock(&kept_lock);
+}
+
+log_record *log_recent(arena *a, size_t *ret_n) {
+    pthread_mutex_lock(&kept_lock);
+    size_t n = n_kept < KEPT ? n_kept : KEPT;
+    log_record *list = ARENA_ARRAY(a, log_record, n + 1);
+    for (size_t i = 0; i < n; i++) {
+        str line = str_dup(a, str_from(kept[(n_kept - n + i) % KEPT]));
+        list[i].when = str_cut(&line, ' ');
+        list[i].text = line;
+    }
+    pthread_mutex_unlock(&kept_lock);
+    *ret_n = n;
+    return list;
 }
 
 void log_line(log_level level, const char *fmt, ...) {
@@ -26,6 +58,7 @@ void log_line(log_level level, const char *fmt, ...) {
     for (size_t i = 0; i < b.len; i++)
         if (b.ptr[i] == '\n' || b.ptr[i] == '\r') b.ptr[i] = ' '; /* one event, one line */
     buf_put_char(&b, '\n');
+    keep(&b);
     ssize_t ignored = write(STDERR_FILENO, b.ptr, b.len);
     (void)ignored;
     buf_finish(&b);
