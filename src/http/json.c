@@ -97,7 +97,7 @@ err_code json_parse(str text, json_t **ret_v, err *e) {
     return ERR_OK;
 }
 
-static void put_string(buf *out, str s) {
+static void put_string(buf *out, str s, bool plain) {
     static const char hex[] = "0123456789abcdef";
     buf_put_char(out, '"');
     for (size_t i = 0; i < s.len; i++) {
@@ -115,10 +115,10 @@ static void put_string(buf *out, str s) {
             buf_put(out, "\\b", 2);
         else if (c == '\f')
             buf_put(out, "\\f", 2);
-        else if (c < 0x20 || c == '<' || c == '>' || c == '&') {
+        else if (c < 0x20 || (!plain && (c == '<' || c == '>' || c == '&'))) {
             char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
             buf_put(out, u, 6);
-        } else if (c == 0xE2 && i + 2 < s.len && (unsigned char)s.ptr[i + 1] == 0x80 &&
+        } else if (!plain && c == 0xE2 && i + 2 < s.len && (unsigned char)s.ptr[i + 1] == 0x80 &&
                    ((unsigned char)s.ptr[i + 2] & 0xFE) == 0xA8) {
             buf_putf(out, "\\u202%c", (unsigned char)s.ptr[i + 2] == 0xA8 ? '8' : '9');
             i += 2;
@@ -172,7 +172,47 @@ void json_write_f32(buf *out, float v) {
     put_number(out, (double)v, true);
 }
 
-void json_write(buf *out, const json_t *v) {
+/* As Python's repr: an exponent below 1e-4 and from 1e16 on, else digits and at least ".0". */
+static void put_plain_number(buf *out, double v) {
+    if (!isfinite(v)) {
+        buf_put_str(out, isnan(v) ? STR("NaN") : v > 0 ? STR("Infinity") : STR("-Infinity"));
+        return;
+    }
+    if (v >= 18446744073709549568.0 && v <= 18446744073709551616.0) {
+        buf_put_str(out, STR("18446744073709551615")); /* how the catalogue holds the last seed */
+        return;
+    }
+    char text[40];
+    shortest(text, v, false);
+    char *exp = strchr(text, 'e');
+    long e10 = strtol(exp + 1, NULL, 10);
+    if (v != 0 && (e10 < -4 || e10 >= 16)) { /* NOLINT: exactly zero */
+        *exp = '\0';
+        buf_putf(out, "%se%c%02ld", text, e10 < 0 ? '-' : '+', labs(e10));
+        return;
+    }
+    long digits = exp - text - (text[0] == '-') - 1; /* behind the point, with the point */
+    long decimals = (digits > 0 ? digits - 1 : 0) - e10;
+    buf_putf(out, "%.*f", (int)(decimals < 1 ? 1 : decimals), v);
+}
+
+/* Digits of a number between INT64_MAX and UINT64_MAX: see json_write_plain. */
+static bool is_u64(str s) {
+    if (s.len < 19 || s.len > 20 || s.ptr[0] == '0') return false;
+    for (size_t i = 0; i < s.len; i++)
+        if (s.ptr[i] < '0' || s.ptr[i] > '9') return false;
+    str least = STR("9223372036854775808"), most = STR("18446744073709551615");
+    return s.len == 19 ? str_cmp(s, least) >= 0 : str_cmp(s, most) <= 0;
+}
+
+static void write_text(buf *out, str s, bool plain) {
+    if (plain && is_u64(s))
+        buf_put_str(out, s);
+    else
+        put_string(out, s, plain);
+}
+
+static void write_value(buf *out, const json_t *v, bool plain) {
     size_t i;
     json_t *item;
     const char *key;
@@ -181,29 +221,32 @@ void json_write(buf *out, const json_t *v) {
         buf_put_char(out, '{');
         i = 0;
         json_object_foreach((json_t *)(uintptr_t)v, key, item) {
-            if (i++) buf_put_char(out, ',');
-            put_string(out, str_from(key));
-            buf_put_char(out, ':');
-            json_write(out, item);
+            if (i++) buf_put_str(out, plain ? STR(", ") : STR(","));
+            put_string(out, str_from(key), plain);
+            buf_put_str(out, plain ? STR(": ") : STR(":"));
+            write_value(out, item, plain);
         }
         buf_put_char(out, '}');
         break;
     case JSON_ARRAY:
         buf_put_char(out, '[');
         json_array_foreach((json_t *)(uintptr_t)v, i, item) {
-            if (i) buf_put_char(out, ',');
-            json_write(out, item);
+            if (i) buf_put_str(out, plain ? STR(", ") : STR(","));
+            write_value(out, item, plain);
         }
         buf_put_char(out, ']');
         break;
     case JSON_STRING:
-        put_string(out, (str){json_string_value(v), json_string_length(v)});
+        write_text(out, (str){json_string_value(v), json_string_length(v)}, plain);
         break;
     case JSON_INTEGER:
         buf_putf(out, "%lld", (long long)json_integer_value(v));
         break;
     case JSON_REAL:
-        put_number(out, json_real_value(v), false);
+        if (plain)
+            put_plain_number(out, json_real_value(v));
+        else
+            put_number(out, json_real_value(v), false);
         break;
     case JSON_TRUE:
         buf_put_str(out, STR("true"));
@@ -215,6 +258,47 @@ void json_write(buf *out, const json_t *v) {
         buf_put_str(out, STR("null"));
         break;
     }
+}
+
+void json_write(buf *out, const json_t *v) {
+    write_value(out, v, false);
+}
+
+void json_write_plain(buf *out, const json_t *v) {
+    write_value(out, v, true);
+}
+
+/* Copies text, with quotes around whole numbers that need 64 bits without a sign. */
+static void quote_big_numbers(buf *out, str text) {
+    bool in_string = false;
+    for (size_t i = 0; i < text.len;) {
+        char c = text.ptr[i];
+        size_t n = 1;
+        if (in_string) {
+            if (c == '\\' && i + 1 < text.len) n = 2;
+            in_string = c != '"';
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '-' || (c >= '0' && c <= '9')) {
+            while (i + n < text.len && strchr("0123456789+-.eE", text.ptr[i + n])) n++;
+            str number = str_sub(text, i, i + n);
+            if (is_u64(number)) {
+                buf_putf(out, "\"" STR_FMT "\"", STR_ARG(number));
+                i += n;
+                continue;
+            }
+        }
+        buf_put(out, text.ptr + i, n);
+        i += n;
+    }
+}
+
+err_code json_parse_plain(str text, json_t **ret_v, err *e) {
+    buf quoted = {0};
+    quote_big_numbers(&quoted, text);
+    err_code code = json_parse(buf_str(&quoted), ret_v, e);
+    buf_finish(&quoted);
+    return code;
 }
 
 value *json_to_value(arena *a, const json_t *v) {

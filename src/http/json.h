@@ -18,6 +18,13 @@ void json_write(buf *out, const json_t *v);
 /* A number that was a 32-bit float: the shortest text that reads back as the same float. */
 void json_write_f32(buf *out, float v);
 
+/* Written as Python writes it, for clients of the picture API: ", " and ": ", nothing escaped that
+ * need not be, numbers with a fraction keep ".0". Whole numbers from 2^63 to 2^64 - 1 (seeds) are
+ * kept exact: json_parse_plain reads them as strings of their digits, which the checks of workflows
+ * turn back into numbers, and json_write_plain writes such strings as numbers. */
+void json_write_plain(buf *out, const json_t *v);
+err_code json_parse_plain(str text, json_t **ret_v, err *e);
+
 /* To plain data for templates: order kept, strings not trusted. */
 value *json_to_value(arena *a, const json_t *v);
 json_t *json_from_value(const value *v); /* new reference */

@@ -30,6 +30,43 @@ static void check(str in, const char *want) {
     json_decref(v);
 }
 
+/* The same for the picture API's spelling. */
+static void check_plain(const char *in, const char *want) {
+    json_t *v = NULL;
+    err e = {0};
+    assert_int_equal(json_parse_plain(str_from(in), &v, &e), ERR_OK);
+    buf b = {0};
+    json_write_plain(&b, v);
+    assert_string_equal(buf_cstr(&b), want);
+    buf_finish(&b);
+    json_decref(v);
+}
+
+static void test_plain(void **state) {
+    (void)state;
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"{\"a\":1,\"b\":[1,2]}", "{\"a\": 1, \"b\": [1, 2]}"},
+        {"5.0", "5.0"},
+        {"-0.0", "-0.0"},
+        {"0.1", "0.1"},
+        {"1e16", "1e+16"},
+        {"1234567890123456.0", "1234567890123456.0"},
+        {"0.0001", "0.0001"},
+        {"0.00001", "1e-05"},
+        {"1.5e300", "1.5e+300"},
+        {"9223372036854775807", "9223372036854775807"},
+        {"9223372036854775808", "9223372036854775808"},
+        {"18446744073709551615", "18446744073709551615"},
+        {"[18446744073709551614,\"x\"]", "[18446744073709551614, \"x\"]"},
+        {"\"a \\\" 18446744073709551615 <b>\"", "\"a \\\" 18446744073709551615 <b>\""},
+        {"{\"18446744073709551615\":1}", "{\"18446744073709551615\": 1}"},
+        {"\"012345678901234567890\"", "\"012345678901234567890\""},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) check_plain(cases[i].in, cases[i].out);
+}
+
 static void test_numbers(void **state) {
     (void)state;
     static const struct {
@@ -198,10 +235,11 @@ static void test_value_round_trip(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),       cmocka_unit_test(test_bad_texts),
-        cmocka_unit_test(test_escapes),       cmocka_unit_test(test_lone_surrogates),
-        cmocka_unit_test(test_bad_utf8),      cmocka_unit_test(test_objects),
-        cmocka_unit_test(test_trailing_data), cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_f32),           cmocka_unit_test(test_value_round_trip)};
+        cmocka_unit_test(test_plain),           cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_bad_texts),       cmocka_unit_test(test_escapes),
+        cmocka_unit_test(test_lone_surrogates), cmocka_unit_test(test_bad_utf8),
+        cmocka_unit_test(test_objects),         cmocka_unit_test(test_trailing_data),
+        cmocka_unit_test(test_depth),           cmocka_unit_test(test_f32),
+        cmocka_unit_test(test_value_round_trip)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
