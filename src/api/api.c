@@ -26,6 +26,8 @@ static const http_route ROUTES[] = {
     {"GET", "/v1/models/:model", openai_model, NULL},
     {"POST", "/v1/chat/completions", openai_chat, NULL},
     {"POST", "/v1/embeddings", openai_embeddings, NULL},
+    {"POST", "/v1/images/generations", openai_image_generations, NULL},
+    {"POST", "/v1/images/edits", openai_image_edits, NULL},
 };
 
 const http_route *api_chat_routes(size_t *ret_n) {

@@ -9,6 +9,7 @@
 #include "http/http.h"
 #include "store/store.h"
 
+struct comfy;
 struct pump;
 struct tasks;
 
@@ -17,6 +18,7 @@ typedef struct api {
     store *store;
     struct pump *pump;
     struct tasks *tasks;
+    struct comfy *pictures; /* NULL: switched off */
     const char *version;
 } api;
 
@@ -56,3 +58,5 @@ void openai_models(http_request *r, void *ctx);
 void openai_model(http_request *r, void *ctx);
 void openai_chat(http_request *r, void *ctx);
 void openai_embeddings(http_request *r, void *ctx);
+void openai_image_generations(http_request *r, void *ctx);
+void openai_image_edits(http_request *r, void *ctx);

@@ -1,6 +1,7 @@
 /* POST /api/generate and /api/chat: the native dialect of text generation. */
 #include "api/fields.h"
 #include "api/generation.h"
+#include "api/image_simple.h"
 #include "api/request.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -199,7 +200,7 @@ void ollama_generate(http_request *r, void *ctx) {
     api *a = ctx;
     arena *mem = http_request_arena(r);
     const json_t *body = api_body(r), *options_object = NULL;
-    if (!body) return;
+    if (!body || (a->pictures && image_generate(a->pictures, r, body, false))) return;
     generation g = {.d = &GENERATE, .stream = true, .content_type = "application/x-ndjson"};
     engine_job_spec job = {0};
     api_model m;
