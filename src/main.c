@@ -4,9 +4,11 @@
  * the HTTP server; on SIGINT or SIGTERM they end in the opposite order. Every other command is a
  * client (cli/). The only place that reads the environment. */
 #include "api/api.h"
+#include "api/comfy.h"
 #include "api/pump.h"
 #include "api/tasks.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "cli/cli.h"
 #include "os/file.h"
@@ -18,7 +20,7 @@
 
 static const char VERSION[] = "0.33.0"; /* the release of Ollama's API that clients may expect */
 
-enum { CHAT_PORT = 11434 };
+enum { CHAT_PORT = 11434, IMAGE_PORT = 8188 };
 
 static str env(const char *name) {
     return str_trim(str_from(getenv(name)));
@@ -94,8 +96,40 @@ static engine_config engine_settings(void) {
 
 typedef struct services {
     api a;
-    http_server *chat;
+    folders *dirs;
+    comfy *pictures;
+    http_server *chat, *image;
 } services;
+
+/* The picture half: its directories and queue, and the second listener. */
+static err_code start_pictures(services *s, arena *mem, err *e) {
+    str dir = env("HOB_IMAGE_DIR");
+    folders_config dirs = {.base = dir.len ? str_cstr(mem, dir)
+                                           : str_fmt(mem, "%s/comfy", home_dir(mem)).ptr,
+                           .output = getenv("HOB_IMAGE_OUTPUT"),
+                           .input = getenv("HOB_IMAGE_INPUT"),
+                           .temp = getenv("HOB_IMAGE_TEMP"),
+                           .extra_paths = getenv("HOB_IMAGE_PATHS")};
+    http_config http = {.addr = http_addr_parse(getenv("HOB_IMAGE_HOST"), IMAGE_PORT),
+                        .origins = getenv("HOB_IMAGE_ORIGINS"),
+                        .guard = HTTP_GUARD_SITES,
+                        .also_prefix = "/api",
+                        .head_gets = true,
+                        .upload_bytes_max = LIMIT_UPLOAD_BYTES};
+    if (http.addr.off) return ERR_OK;
+    TRY(folders_open(&dirs, &s->dirs, e));
+    comfy_config config = {.eng = s->a.eng,
+                           .db_path = str_fmt(mem, "%s/hob.db", home_dir(mem)).ptr,
+                           .dirs = s->dirs,
+                           .preview_method = getenv("HOB_IMAGE_PREVIEW"),
+                           .no_metadata = env("HOB_IMAGE_NO_METADATA").len > 0};
+    TRY(comfy_create(&config, &s->pictures, e));
+    s->a.pictures = s->pictures;
+    http.ctx = s->pictures;
+    http.upload_dir = s->dirs->input.ptr;
+    http.routes = comfy_routes(&http.n_routes);
+    return http_server_create(&http, &s->image, e);
+}
 
 static err_code start(services *s, arena *mem, err *e) {
     engine_config config = engine_settings();
@@ -108,16 +142,31 @@ static err_code start(services *s, arena *mem, err *e) {
     s->a.pump = pump_create();
     s->a.tasks = tasks_create();
     http.routes = api_chat_routes(&http.n_routes);
-    if (http.addr.off) FAIL(e, INVALID, "OLLAMA_HOST is off: there is nothing to serve");
-    return http_server_create(&http, &s->chat, e);
+    TRY(start_pictures(s, mem, e));
+    if (http.addr.off && !s->image)
+        FAIL(e, INVALID, "all hosts are off: there is nothing to serve");
+    return http.addr.off ? ERR_OK : http_server_create(&http, &s->chat, e);
 }
 
 static void stop(services *s) {
+    comfy_stop(s->pictures);
+    http_server_destroy(&s->image);
     http_server_destroy(&s->chat);
+    comfy_destroy(&s->pictures);
     tasks_destroy(&s->a.tasks);
     pump_destroy(&s->a.pump);
     engine_destroy(&s->a.eng);
+    folders_close(&s->dirs);
     store_close(&s->a.store);
+}
+
+static void log_address(const char *what, const char *variable, int port, const http_server *s) {
+    http_addr addr = http_addr_parse(getenv(variable), port);
+    char url[320];
+    if (!s) return;
+    addr.port = http_server_port(s);
+    http_addr_url(&addr, url, sizeof url);
+    log_info("%s on %s", what, url);
 }
 
 static int serve(arena *mem) {
@@ -135,11 +184,9 @@ static int serve(arena *mem) {
         stop(&s);
         return 1;
     }
-    http_addr addr = http_addr_parse(getenv("OLLAMA_HOST"), CHAT_PORT);
-    char url[320];
-    addr.port = http_server_port(s.chat);
-    http_addr_url(&addr, url, sizeof url);
-    log_info("chat API on %s, models in %s", url, models_dir(mem));
+    log_address("chat API", "OLLAMA_HOST", CHAT_PORT, s.chat);
+    log_address("picture API", "HOB_IMAGE_HOST", IMAGE_PORT, s.image);
+    log_info("models in %s", models_dir(mem));
     sigwait(&signals, &signal_number);
     log_info("stopping");
     stop(&s);
@@ -149,11 +196,14 @@ static int serve(arena *mem) {
 /* ---- clients ---- */
 
 static int client(int argc, char **argv, arena *mem) {
-    char url[320];
+    char url[320], image_url[320];
     http_addr addr = http_addr_parse(getenv("OLLAMA_HOST"), CHAT_PORT);
+    http_addr image_addr = http_addr_parse(getenv("HOB_IMAGE_HOST"), IMAGE_PORT);
     http_addr_url(&addr, url, sizeof url);
+    http_addr_url(&image_addr, image_url, sizeof image_url);
     bool keep_history = env("OLLAMA_NOHISTORY").len == 0;
     cli_env e = {.url = url,
+                 .image_url = image_url,
                  .history_path =
                      keep_history ? str_fmt(mem, "%s/history", home_dir(mem)).ptr : NULL,
                  .editor = getenv("EDITOR"),

@@ -18,6 +18,7 @@ static const struct {
     {"cp", cmd_cp, "Copy a model under another name"},
     {"rm", cmd_rm, "Remove models"},
     {"stop", cmd_stop, "Unload a model"},
+    {"image", cmd_image, "Make a picture from a prompt"},
     {"version", cmd_version, "Print the version"},
     {"--version", cmd_version, NULL},
     {"-v", cmd_version, NULL},
@@ -58,7 +59,9 @@ static int help(FILE *out) {
                  "  serve      Start the server\n");
     for (size_t i = 0; i < COUNT_OF(COMMANDS); i++)
         if (COMMANDS[i].help) fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].help);
-    fprintf(out, "\nThe server is found through OLLAMA_HOST (default 127.0.0.1:11434).\n");
+    fprintf(out,
+            "\nThe server is found through OLLAMA_HOST (default 127.0.0.1:11434), for pictures "
+            "through\nHOB_IMAGE_HOST (default 127.0.0.1:8188).\n");
     return out == stdout ? 0 : 1;
 }
 

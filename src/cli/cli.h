@@ -8,6 +8,7 @@
 /* What the environment says; main reads it, nothing else calls getenv. */
 typedef struct cli_env {
     const char *url;          /* of the server, "http://127.0.0.1:11434" */
+    const char *image_url;    /* of its picture API, "http://127.0.0.1:8188" */
     const char *history_path; /* of the terminal chat; NULL = keep none */
     const char *editor;       /* for Ctrl-G; NULL = vi */
     const char *version;      /* our own */

@@ -17,6 +17,7 @@ int cmd_rm(cli_context *c, int argc, char **argv);
 int cmd_stop(cli_context *c, int argc, char **argv);
 int cmd_create(cli_context *c, int argc, char **argv);
 int cmd_run(cli_context *c, int argc, char **argv);
+int cmd_image(cli_context *c, int argc, char **argv);
 int cmd_version(cli_context *c, int argc, char **argv);
 
 /* Prints "Error: ..." and returns 1. */
