@@ -67,6 +67,13 @@
 #define LIMIT_TEMPLATE_OUTPUT_BYTES (64u << 20)
 #define LIMIT_TEMPLATE_MEMORY_BYTES (512u << 20) /* everything made while rendering */
 
+/* Workflows */
+#define LIMIT_FLOW_NODES 20000
+#define LIMIT_FLOW_INPUTS 1000 /* of one node, as it came */
+#define LIMIT_FLOW_ID_BYTES 1000
+#define LIMIT_FLOW_LIST 100000              /* runs of one node over lists */
+#define LIMIT_FLOW_CACHE_BYTES (2ull << 30) /* node outputs kept when nothing runs */
+
 /* Requests */
 #define LIMIT_MESSAGES 100000
 #define LIMIT_STOP_STRINGS 1000
