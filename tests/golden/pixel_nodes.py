@@ -448,6 +448,11 @@ def masks():
 
 def latents():
     put("EmptyLatentImage", [out("LATENT", torch.zeros(2, 4, 8, 12))], width=100, height=64, batch_size=2)
+    put("EmptySD3LatentImage", [out("LATENT", torch.zeros(1, 16, 8, 12))], width=96, height=64, batch_size=1)
+    put("EmptyHunyuanImageLatent", [out("LATENT", torch.zeros(1, 64, 2, 3))], width=96, height=64, batch_size=1)
+    put("EmptyChromaRadianceLatentImage", [out("LATENT", torch.zeros(1, 3, 16, 32))], width=32, height=16, batch_size=1)
+    put("StableCascade_EmptyLatentImage", [out("LATENT", torch.zeros(1, 16, 6, 8)), out("LATENT", torch.zeros(1, 4, 64, 90))],
+        width=360, height=256, compression=42, batch_size=1)
     for method in ("nearest-exact", "bilinear", "area", "bicubic", "bislerp"):
         a = latent(1, 4, 9, 10)
         put("LatentUpscale", [out("LATENT", common_upscale(a.t, 12, 14, method, "center"))], samples=a,

@@ -228,6 +228,27 @@ static void test_refused(void **state) {
             ERR_INVALID, "one batch");
 }
 
+/* Sizes only: the pixels are those of any Lanczos resize. */
+static void test_kontext_scale(void **state) {
+    (void)state;
+    static const size_t want[][4] = {
+        {8, 8, 1024, 1024}, {9, 16, 1392, 752}, {16, 9, 752, 1392}, {1, 40, 1568, 672}};
+    for (size_t i = 0; i < COUNT_OF(want); i++) {
+        rig_node c;
+        err e = {0};
+        flow_image *im;
+        rig_open(&c, "FluxKontextImageScale");
+        assert_int_equal(px_image_new(1, want[i][0], want[i][1], 3, &im, &e), ERR_OK);
+        for (size_t k = 0; k < px_image_len(im); k++) im->px[k] = 0.5f;
+        rig_put(&c, "image", px_image_value(im));
+        assert_int_equal(rig_run(&c, &e), ERR_OK);
+        const flow_image *out = flow_value_as_object(c.out[0], "IMAGE");
+        assert_int_equal(out->x, want[i][2]);
+        assert_int_equal(out->y, want[i][3]);
+        rig_close(&c);
+    }
+}
+
 static void test_interrupted(void **state) {
     (void)state;
     rig_node c;
@@ -245,6 +266,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_kontext_scale),
         cmocka_unit_test(test_interrupted),
     };
     int failed = cmocka_run_group_tests_name("pixel_nodes", tests, NULL, NULL);

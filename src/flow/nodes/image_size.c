@@ -110,6 +110,30 @@ err_code image_resize_and_pad_run(flow_call *c, err *e) {
     return ERR_OK;
 }
 
+/* To the nearest aspect ratio of the sizes that a model was trained at. */
+err_code image_kontext_scale_run(flow_call *c, err *e) {
+    static const size_t sides[] = {672, 688, 720, 752, 800, 832, 880, 944, 1024};
+    static const size_t others[] = {1568, 1504, 1456, 1392, 1328, 1248, 1184, 1104, 1024};
+    const flow_image *in;
+    TRY(px_in_image(c, "image", &in, e));
+    double aspect = (double)in->x / (double)in->y, best = INFINITY;
+    resize_target to = {.method = RESIZE_LANCZOS};
+    for (size_t i = 0; i < 2 * COUNT_OF(sides) - 1; i++) { /* narrow ones first */
+        size_t k = i < COUNT_OF(sides) ? i : 2 * (COUNT_OF(sides) - 1) - i;
+        size_t w = i < COUNT_OF(sides) ? sides[k] : others[k];
+        size_t h = i < COUNT_OF(sides) ? others[k] : sides[k];
+        double distance = fabs(aspect - (double)w / (double)h);
+        if (distance >= best) continue;
+        best = distance;
+        to.x = w;
+        to.y = h;
+    }
+    flow_image *out;
+    TRY(px_image_upscale(in, to, true, &out, e));
+    px_out_image(c, 0, out);
+    return ERR_OK;
+}
+
 /* ---- shapes */
 
 err_code image_crop_run(flow_call *c, err *e) {

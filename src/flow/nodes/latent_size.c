@@ -6,16 +6,40 @@
 
 enum { UNIT = 8, MIN_UNITS = 8 }; /* nothing below 64 pixels */
 
-err_code latent_empty_run(flow_call *c, err *e) {
+/* Zeros of `channels`, one value for `unit` pixels each way, into output `slot`. */
+static err_code empty(flow_call *c, size_t slot, size_t channels, size_t unit, err *e) {
     size_t width, height, n;
     flow_latent *out;
     TRY(px_in_size(c, "width", &width, e));
     TRY(px_in_size(c, "height", &height, e));
     TRY(px_in_size(c, "batch_size", &n, e));
-    TRY(px_latent_new(n, 4, height / UNIT, width / UNIT, &out, e));
+    TRY(px_latent_new(n, channels, height / unit, width / unit, &out, e));
     memset(out->px, 0, px_latent_len(out) * sizeof(float));
-    px_out_latent(c, 0, out);
+    px_out_latent(c, slot, out);
     return ERR_OK;
+}
+
+err_code latent_empty_run(flow_call *c, err *e) {
+    return empty(c, 0, 4, UNIT, e);
+}
+
+err_code latent_empty_16_run(flow_call *c, err *e) {
+    return empty(c, 0, 16, UNIT, e);
+}
+
+err_code latent_empty_hunyuan_run(flow_call *c, err *e) {
+    return empty(c, 0, 64, 32, e);
+}
+
+err_code latent_empty_pixels_run(flow_call *c, err *e) {
+    return empty(c, 0, 3, 1, e);
+}
+
+err_code latent_empty_cascade_run(flow_call *c, err *e) {
+    size_t compression;
+    TRY(px_in_size(c, "compression", &compression, e));
+    TRY(empty(c, 0, 16, compression ? compression : 1, e));
+    return empty(c, 1, 4, 4, e);
 }
 
 static size_t at_least_64(double v) {

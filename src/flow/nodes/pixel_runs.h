@@ -11,6 +11,7 @@ FLOW_RUN(image_scale_by_run);
 FLOW_RUN(image_scale_to_total_pixels_run);
 FLOW_RUN(image_scale_to_max_dimension_run);
 FLOW_RUN(image_resize_and_pad_run);
+FLOW_RUN(image_kontext_scale_run);
 FLOW_RUN(image_crop_run);
 FLOW_RUN(image_flip_run);
 FLOW_RUN(image_rotate_run);
@@ -63,6 +64,10 @@ FLOW_RUN(mask_grow_run);
 FLOW_RUN(mask_threshold_run);
 /* latent_size.c */
 FLOW_RUN(latent_empty_run);
+FLOW_RUN(latent_empty_16_run);
+FLOW_RUN(latent_empty_hunyuan_run);
+FLOW_RUN(latent_empty_pixels_run);
+FLOW_RUN(latent_empty_cascade_run);
 FLOW_RUN(latent_upscale_run);
 FLOW_RUN(latent_upscale_by_run);
 FLOW_RUN(latent_composite_run);
