@@ -45,6 +45,8 @@ $(BUILD)/obj/kern/x86/%_avx512.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx
 $(BUILD)/obj/kern/x86/%_bf16.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \
   -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -O3 -mprefer-vector-width=512
 
+$(BUILD)/obj/diffusion/clip_tok.o: src/diffusion/clip_merges.txt
+
 $(BUILD)/hob: $(OBJ)
 	@echo "  LD   $@"
 	@$(CC) $(LDFLAGS) -o $@ $(OBJ) $(LDLIBS)

@@ -96,3 +96,6 @@
 #define LIMIT_GRAMMAR_PLACES 32768 /* one state */
 #define LIMIT_GRAMMAR_REPEAT 100000
 #define LIMIT_SCHEMA_BYTES (4u << 20)
+
+/* Pictures: prompts */
+#define LIMIT_IMAGE_PROMPT_BYTES (64u << 10)

@@ -56,7 +56,8 @@ typedef enum dev_op {
                           residual [O,X',Y',B] or none. Outside the picture x is 0 */
     DEV_OP_GROUP_NORM, /* over a group's channels and all pixels, then * w + b, then SiLU if
                           params.conv.silu                        in: x [C,X,Y,B], w [C], b [C] */
-    DEV_OP_UPSAMPLE2X, /* every pixel four times                  in: x -> [C,2X,2Y,B] */
+    DEV_OP_UPSAMPLE2X, /* every pixel four times; the last row and column may be missing
+                          in: x -> [C, 2X or 2X-1, 2Y or 2Y-1, B] */
     DEV_OP_CONCAT,     /* a's channels, then b's                  in: a [A,..], b [B,..] */
     DEV_OP_SDPA,       /* softmax(scale q k^T) v per head and picture, causal if asked
                           in: q [K,H,T,B], k [K,H,S,B], v [K,H,S,B] -> [K*H,T,B] */

@@ -4,7 +4,7 @@
  * files only through the folders here, which check every name for leaving its folder.
  * Threads: the one that runs the workflow. */
 #pragma once
-#include "dev/dev.h"
+#include "diffusion/net.h"
 #include "flow/call.h"
 
 /* Where pictures and their models lie, given by the server. Directories are absolute. */
@@ -19,13 +19,6 @@ typedef struct flow_folders {
     str output, input, temp;
 } flow_folders;
 
-/* How long work asks for its turn on the device. pause: called between slices of some 10 ms; waits
- * while somebody else has the device; ERR_CANCELLED when the workflow was interrupted. */
-typedef struct diff_gate {
-    void *ctx;
-    err_code (*pause)(void *ctx, err *e);
-    dev_cancel *cancel; /* or NULL */
-} diff_gate;
 
 typedef enum flow_preview_kind {
     FLOW_PREVIEW_NONE,

@@ -98,10 +98,11 @@ graph_t graph_group_norm(graph *g, graph_t x, graph_t w, graph_t b, const dev_co
     return &out->t;
 }
 
-graph_t graph_upsample2x(graph *g, graph_t x) {
+graph_t graph_upsample2x(graph *g, graph_t x, int64_t nx, int64_t ny) {
     if (graph_is_failed(g)) return &g->bad->t;
     int64_t ne[4] = {0};
-    if (is_f32(x)) memcpy(ne, (int64_t[4]){x->ne[0], 2 * x->ne[1], 2 * x->ne[2], x->ne[3]}, 32);
+    bool near = is_f32(x) && (nx + 1) / 2 == x->ne[1] && (ny + 1) / 2 == x->ne[2];
+    if (near) memcpy(ne, (int64_t[4]){x->ne[0], nx, ny, x->ne[3]}, sizeof ne);
     if (!fits(ne)) return graph_mistake(g, DEV_OP_UPSAMPLE2X, "needs x [C,X,Y,B]", x, NULL, NULL);
     graph_tensor *out = out_of(g, 4, ne);
     NODE(g, DEV_OP_UPSAMPLE2X, out, x);

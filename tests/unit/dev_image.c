@@ -131,7 +131,7 @@ static void test_upsample_and_concat(void **state) {
     rig_open(g, 1, 2, 3);
     shape s = {5, 3, 2, 2}, wide = {7, 6, 4, 2};
     graph_t x = picture(&p, DEV_DATA_X, s), y = picture(&p, DEV_DATA_EXTRA, wide);
-    float *got = run(&p, graph_concat(g->g, graph_upsample2x(g->g, x), y), 12 * 6 * 4 * 2);
+    float *got = run(&p, graph_concat(g->g, graph_upsample2x(g->g, x, 6, 4), y), 12 * 6 * 4 * 2);
     for (int64_t i = 0; i < 12 * 6 * 4 * 2; i++) {
         int64_t c = i % 12, ox = i / 12 % 6, oy = i / 72 % 4, b = i / 288;
         float want = c < 5 ? p.data[DEV_DATA_X][((b * 2 + oy / 2) * 3 + ox / 2) * 5 + c]
@@ -196,7 +196,7 @@ static void test_mistakes(void **state) {
         if (i == 0) y = graph_conv2d(g, x, &(graph_conv){.w = k}); /* kernel larger than picture */
         if (i == 1) y = graph_group_norm(g, x, NULL, NULL, &(dev_conv){.n_groups = 3});
         if (i == 2) y = graph_data(g, DEV_DATA_EXTRA, 4, too_large);
-        if (i == 3) y = graph_concat(g, x, graph_upsample2x(g, x));
+        if (i == 3) y = graph_concat(g, x, graph_upsample2x(g, x, 6, 6));
         graph_output(g, y, DEV_OUTPUT_RESULT);
         assert_int_equal(graph_plan(g, &spec, &e), ERR_INVALID);
         rig_close(&p.g);

@@ -1,0 +1,251 @@
+/* The sampling job: noising, guidance at every call, masks, and back to a latent. */
+#include "base/mem.h"
+#include "diffusion/guide_impl.h"
+#include "diffusion/noise.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct sample_run {
+    guide_run g;
+    const diff_sample_job *job;
+    guide_side positive, negative, middle;
+    size_t n;              /* floats in the latent */
+    float *latent, *noise; /* [n] scaled latent; what noised it (zeros when there was none) */
+    float *mask;           /* [n] or NULL */
+    float *cond, *uncond, *other, *masked; /* [n] scratch */
+    float *x0;                             /* [n] the last estimate, VAE units */
+} sample_run;
+
+static bool is_close(double a, double b) {
+    return fabs(a - b) <= 1e-9 * fmax(fabs(a), fabs(b));
+}
+
+/* ---- combining ---- */
+
+static void mix(const float *c, const float *u, double cfg, size_t n, float *ret) {
+    float k = (float)cfg;
+    for (size_t i = 0; i < n; i++) ret[i] = u[i] + (c[i] - u[i]) * k;
+}
+
+/* Deviation of each picture's values. */
+static double deviation(const float *v, size_t n) {
+    double sum = 0, square = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)v[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) square += ((double)v[i] - mean) * ((double)v[i] - mean);
+    return sqrt(square / (double)(n > 1 ? n - 1 : 1));
+}
+
+/* RescaleCFG (Lin et al., "Common Diffusion Noise Schedules and Sample Steps Are Flawed", 2023),
+ * in the space of v. */
+static void mix_rescaled(const sample_run *s, const float *x, double sigma, float *ret) {
+    size_t per = s->n / (size_t)s->g.n;
+    double a = sigma * sigma + 1, root = sqrt(a), phi = s->g.model->rescale_cfg;
+    float *c = mem_calloc(per, sizeof *c), *m = mem_calloc(per, sizeof *m);
+    for (int32_t b = 0; b < s->g.n; b++) {
+        size_t from = (size_t)b * per;
+        for (size_t i = 0; i < per; i++) {
+            double base = (double)x[from + i] / a;
+            c[i] = (float)((base - (double)s->cond[from + i]) * root / sigma);
+            double u = (base - (double)s->uncond[from + i]) * root / sigma;
+            m[i] = (float)(u + s->job->guide->cfg * ((double)c[i] - u));
+        }
+        double scale = deviation(c, per) / deviation(m, per);
+        for (size_t i = 0; i < per; i++) {
+            double v = phi * (double)m[i] * scale + (1 - phi) * (double)m[i];
+            ret[from + i] = (float)((double)x[from + i] / a - v * sigma / root);
+        }
+    }
+    mem_free(c);
+    mem_free(m);
+}
+
+static void mix_perp_neg(const sample_run *s, float *ret) {
+    const diff_guide *g = s->job->guide; /* cond, uncond = the negative, other = the empty */
+    double dot = 0, square = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        double pos = (double)s->cond[i] - (double)s->other[i],
+               neg = (double)s->uncond[i] - (double)s->other[i];
+        dot += neg * pos;
+        square += pos * pos;
+    }
+    double k = square > 0 ? dot / square : 0;
+    for (size_t i = 0; i < s->n; i++) {
+        double pos = (double)s->cond[i] - (double)s->other[i],
+               neg = (double)s->uncond[i] - (double)s->other[i];
+        double perp = (neg - k * pos) * g->cfg2;
+        ret[i] = (float)((double)s->other[i] + g->cfg * (pos - perp));
+    }
+}
+
+/* Without masks: every side that counts, combined. uncond is filled when somebody needs it. */
+static err_code guided(sample_run *s, const float *x, double sigma, bool want_uncond, float *ret,
+                       err *e) {
+    const diff_guide *g = s->job->guide;
+    bool has_negative = s->negative.entries.len > 0;
+    TRY(guide_side_eval(&s->g, &s->positive, x, sigma, s->cond, e));
+    bool alone = g->kind == DIFF_GUIDE_BASIC || !has_negative ||
+                 (g->kind == DIFF_GUIDE_CFG && is_close(g->cfg, 1) && !want_uncond);
+    if (alone) {
+        memcpy(ret, s->cond, s->n * sizeof *ret);
+        memcpy(s->uncond, s->cond, s->n * sizeof *ret);
+        return ERR_OK;
+    }
+    TRY(guide_side_eval(&s->g, &s->negative, x, sigma, s->uncond, e));
+    if (g->kind == DIFF_GUIDE_CFG) {
+        if (s->g.model->rescale_cfg >= 0)
+            mix_rescaled(s, x, sigma, ret);
+        else
+            mix(s->cond, s->uncond, g->cfg, s->n, ret);
+        return ERR_OK;
+    }
+    TRY(guide_side_eval(&s->g, &s->middle, x, sigma, s->other, e));
+    if (g->kind == DIFF_GUIDE_PERP_NEG) {
+        mix_perp_neg(s, ret);
+    } else if (g->kind == DIFF_GUIDE_DUAL_NESTED) {
+        mix(s->cond, s->other, g->cfg, s->n, ret);
+        mix(ret, s->uncond, g->cfg2, s->n, ret);
+    } else {
+        mix(s->other, s->uncond, g->cfg2, s->n, ret);
+        for (size_t i = 0; i < s->n; i++) ret[i] += (s->cond[i] - s->other[i]) * (float)g->cfg;
+    }
+    return ERR_OK;
+}
+
+/* ---- callbacks of the sampler ---- */
+
+static err_code denoise(void *ctx, const float *x, double sigma, float *ret, float *ret_uncond,
+                        err *e) {
+    sample_run *s = ctx;
+    if (s->mask) {
+        double k[2];
+        sigmas_noising(s->g.model->sigmas, sigma, false, k);
+        for (size_t i = 0; i < s->n; i++)
+            s->masked[i] =
+                x[i] * s->mask[i] +
+                ((float)k[0] * s->latent[i] + (float)k[1] * s->noise[i]) * (1 - s->mask[i]);
+        x = s->masked;
+    }
+    TRY(guided(s, x, sigma, ret_uncond != NULL, ret, e));
+    for (size_t i = 0; s->mask && i < s->n; i++)
+        ret[i] = ret[i] * s->mask[i] + s->latent[i] * (1 - s->mask[i]);
+    if (ret_uncond) memcpy(ret_uncond, s->uncond, s->n * sizeof *ret);
+    return ERR_OK;
+}
+
+static err_code progress(void *ctx, int32_t step, int32_t n_steps, const float *x0, err *e) {
+    sample_run *s = ctx;
+    float inv = (float)(1 / s->g.model->latent_scale);
+    for (size_t i = 0; i < s->n; i++) s->x0[i] = x0[i] * inv;
+    return s->job->progress ? s->job->progress(s->job->ctx, step, n_steps, s->x0, e) : ERR_OK;
+}
+
+/* ---- the job ---- */
+
+static void open_latent(sample_run *s, arena *a) {
+    const diff_latent_in *l = &s->job->latent;
+    float scale = 1;
+    for (size_t i = 0; i < s->n; i++)
+        if (l->x[i] < 0 || l->x[i] > 0) {
+            scale = (float)s->g.model->latent_scale; /* an empty latent stays empty */
+            break;
+        }
+    float **all[] = {&s->latent, &s->noise, &s->cond, &s->uncond, &s->other, &s->masked, &s->x0};
+    for (size_t i = 0; i < COUNT_OF(all); i++) *all[i] = arena_calloc(a, s->n, sizeof(float));
+    for (size_t i = 0; i < s->n; i++) s->latent[i] = l->x[i] * scale;
+    if (s->job->noise) memcpy(s->noise, s->job->noise, s->n * sizeof(float));
+    if (!l->mask) return;
+    size_t cells = (size_t)l->y * (size_t)l->x_len;
+    s->mask = arena_calloc(a, s->n, sizeof(float));
+    for (size_t i = 0; i < s->n; i++) {
+        size_t picture = i / cells / (size_t)l->c % (size_t)l->mask_n;
+        s->mask[i] = l->mask[picture * cells + i % cells];
+    }
+}
+
+static void open_sides(sample_run *s) {
+    const diff_guide *g = s->job->guide;
+    guide_side_open(&s->g, g->positive, false, &s->positive);
+    guide_side_open(&s->g, g->kind == DIFF_GUIDE_BASIC ? NULL : g->negative, true, &s->negative);
+    guide_side_open(&s->g, g->middle, g->kind == DIFF_GUIDE_PERP_NEG, &s->middle);
+    if (s->negative.entries.len) guide_sides_match(&s->positive, &s->negative);
+}
+
+static err_code walk(sample_run *s, arena *a, float *ret, err *e) {
+    const diff_sample_job *j = s->job;
+    const sigmas_model *m = s->g.model->sigmas;
+    size_t n_sigmas = j->schedule.n_sigmas;
+    double k[2], first = (double)j->schedule.sigma[0],
+                 last = (double)j->schedule.sigma[n_sigmas - 1];
+    sigmas_noising(m, first, sigmas_starts_at_max(m, first), k);
+    for (size_t i = 0; i < s->n; i++)
+        ret[i] = (float)k[0] * s->latent[i] + (float)k[1] * s->noise[i];
+    if (s->mask && strcmp(j->sampler, "ddim") == 0) { /* its own noise under the mask */
+        noise_rng rng;
+        noise_rng_seed(&rng, j->seed + 1);
+        noise_rng_normal(&rng, s->noise, s->n);
+    }
+    sampler_job job = {.model = m,
+                       .schedule = j->schedule,
+                       .n = s->n,
+                       .x = ret,
+                       .seed = j->seed,
+                       .ctx = s,
+                       .denoise = denoise,
+                       .progress = progress};
+    TRY(sampler_run(a, j->sampler, &job, e));
+    float scale = (float)(sigmas_result_scale(m, last) / s->g.model->latent_scale);
+    bool bad = false;
+    for (size_t i = 0; i < s->n; i++) {
+        ret[i] *= scale;
+        bad = bad || !isfinite(ret[i]);
+    }
+    if (bad)
+        FAIL(e, DEVICE,
+             "the model computed values that are not numbers: the checkpoint is damaged, or its "
+             "weights do not fit this precision");
+    return ERR_OK;
+}
+
+err_code diff_sample(const diff_sample_job *j, float *ret, float *ret_x0, err *e) {
+    const diff_latent_in *l = &j->latent;
+    sample_run s = {.job = j, .n = (size_t)l->n * (size_t)l->c * (size_t)l->y * (size_t)l->x_len};
+    arena *a = arena_create(0);
+    s.g = (guide_run){.model = j->guide->model,
+                      .n = l->n,
+                      .c = l->c,
+                      .y = l->y,
+                      .x = l->x_len,
+                      .gate = j->gate,
+                      .mem = a};
+    if (l->c != s.g.model->latent_channels) {
+        arena_destroy(&a);
+        FAIL(e, INVALID, "a latent of %d channels; the model takes %d", l->c,
+             s.g.model->latent_channels);
+    }
+    open_latent(&s, a);
+    open_sides(&s);
+    err_code code = ERR_OK;
+    memcpy(s.x0, l->x, s.n * sizeof(float));
+    if (j->schedule.n_sigmas > 1)
+        code = walk(&s, a, ret, e);
+    else
+        memcpy(ret, l->x, s.n * sizeof(float));
+    if (code == ERR_OK && ret_x0) memcpy(ret_x0, s.x0, s.n * sizeof(float));
+    guide_side_close(&s.positive);
+    guide_side_close(&s.negative);
+    guide_side_close(&s.middle);
+    arena_destroy(&a);
+    return code;
+}
+
+err_code diff_sample_bytes(const diff_sample_job *j, uint64_t *ret_weights, uint64_t *ret_plan,
+                           err *e) {
+    const diff_conds *c = j->guide->positive;
+    unet_input in = {.n = j->latent.n,
+                     .y = j->latent.y,
+                     .x_len = j->latent.x_len,
+                     .n_context = c && c->n ? c->items[0]->n_tokens : 77};
+    diff_shape s = unet_shape(j->guide->model->net, &in);
+    return diff_net_bytes(unet_net(j->guide->model->net), &s, ret_weights, ret_plan, e);
+}

@@ -1,0 +1,326 @@
+/* Weights by name: from the mapping, or as copies in another order, type or patched. */
+#include "diffusion/weights.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "kern/kern_vec.h"
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+enum { NAME_BYTES = 512 };
+
+struct diff_file {
+    atomic_int refs;
+    safetensors *st;
+    char *path;
+};
+
+err_code diff_file_open(const char *path, diff_file **ret, err *e) {
+    static const char *const PICKLES[] = {".ckpt", ".pt", ".pth", ".bin", ".pkl"};
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && i < COUNT_OF(PICKLES); i++)
+        if (strcasecmp(dot, PICKLES[i]) == 0)
+            FAIL(e, UNSUPPORTED,
+                 "%s: files of this kind (%s) can hold programs and are not read; get the "
+                 ".safetensors file of the model, or convert it on a machine you do not mind",
+                 path, PICKLES[i]);
+    safetensors *st;
+    TRY(safetensors_open(path, &st, e));
+    diff_file *f = NEW(diff_file);
+    atomic_init(&f->refs, 1);
+    f->st = st;
+    f->path = mem_dup(path, strlen(path) + 1);
+    *ret = f;
+    return ERR_OK;
+}
+
+diff_file *diff_file_ref(diff_file *f) {
+    atomic_fetch_add(&f->refs, 1);
+    return f;
+}
+
+void diff_file_unref(diff_file **fp) {
+    diff_file *f = *fp;
+    *fp = NULL;
+    if (!f || atomic_fetch_sub(&f->refs, 1) > 1) return;
+    safetensors_destroy(&f->st);
+    mem_free(f->path);
+    mem_free(f);
+}
+
+const safetensors *diff_file_tensors(const diff_file *f) {
+    return f->st;
+}
+
+str diff_file_path(const diff_file *f) {
+    return str_from(f->path);
+}
+
+const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix, const char *name) {
+    char full[NAME_BYTES];
+    int n = snprintf(full, sizeof full, "%s%s", prefix, name);
+    return n > 0 && n < NAME_BYTES ? safetensors_find(f->st, full) : NULL;
+}
+
+/* ---- weights ---- */
+
+/* How a copy differs from the file. */
+typedef enum form { FORM_FLOATS, FORM_MATRIX, FORM_KERNEL } form;
+
+typedef struct copy {
+    void *ptr;
+    dtype type;
+} copy;
+
+struct diff_weights {
+    atomic_int refs;
+    diff_file *file;
+    char *prefix;
+    diff_weights *below;
+    diff_patch patch;
+    map copies; /* "form name" -> copy * */
+    uint64_t copy_bytes;
+    err first;
+};
+
+static diff_weights *weights_new(diff_file *f, const char *prefix) {
+    diff_weights *w = NEW(diff_weights);
+    atomic_init(&w->refs, 1);
+    w->file = diff_file_ref(f);
+    w->prefix = mem_dup(prefix, strlen(prefix) + 1);
+    return w;
+}
+
+diff_weights *diff_weights_create(diff_file *f, const char *prefix) {
+    return weights_new(f, prefix);
+}
+
+diff_weights *diff_weights_patched(diff_weights *below, const diff_patch *p) {
+    diff_weights *w = weights_new(below->file, below->prefix);
+    w->below = diff_weights_ref(below);
+    w->patch = *p;
+    return w;
+}
+
+diff_weights *diff_weights_ref(diff_weights *w) {
+    atomic_fetch_add(&w->refs, 1);
+    return w;
+}
+
+void diff_weights_unref(diff_weights **wp) {
+    diff_weights *w = *wp;
+    *wp = NULL;
+    if (!w || atomic_fetch_sub(&w->refs, 1) > 1) return;
+    for (size_t i = 0; i < w->copies.len; i++) {
+        copy *c = (copy *)(uintptr_t)w->copies.entries[i].value;
+        mem_free(c->ptr);
+        mem_free(c);
+    }
+    map_finish(&w->copies);
+    if (w->patch.unref) w->patch.unref(w->patch.ctx);
+    diff_weights_unref(&w->below);
+    diff_file_unref(&w->file);
+    mem_free(w->prefix);
+    mem_free(w);
+}
+
+const safetensors_tensor *diff_weights_find(const diff_weights *w, const char *name) {
+    return diff_file_find(w->file, w->prefix, name);
+}
+
+bool diff_weights_has(const diff_weights *w, const char *name) {
+    return diff_weights_find(w, name) != NULL;
+}
+
+uint64_t diff_weights_bytes(const diff_weights *w) {
+    uint64_t n = w->copy_bytes;
+    if (w->below) return n + diff_weights_bytes(w->below);
+    str prefix = str_from(w->prefix);
+    for (size_t i = 0; i < safetensors_n_tensors(w->file->st); i++) {
+        const safetensors_tensor *t = safetensors_tensor_at(w->file->st, i);
+        if (str_starts(t->name, prefix)) n += t->n_bytes;
+    }
+    return n;
+}
+
+static void note_error(diff_weights *w, const char *name, const char *what) {
+    if (w->first.code == ERR_OK)
+        err_set(&w->first, ERR_FORMAT, "%s: tensor %s%s %s", w->file->path, w->prefix, name, what);
+}
+
+err_code diff_weights_check(const diff_weights *w, err *e) {
+    return w->first.code ? err_set(e, w->first.code, "%s", w->first.msg) : ERR_OK;
+}
+
+/* A wrong leaf: the graph keeps the mistake, w the reason. */
+static graph_t no_leaf(diff_weights *w, graph *g, const char *name, const char *what) {
+    note_error(w, name, what);
+    return graph_weight(g, DTYPE_F32, 0, (int64_t[4]){0}, NULL);
+}
+
+static int64_t elems(const safetensors_tensor *t) {
+    return t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+}
+
+static bool is_patched(const diff_weights *w, const char *name) {
+    for (const diff_weights *at = w; at; at = at->below)
+        if (at->patch.touches && at->patch.touches(at->patch.ctx, name)) return true;
+    return false;
+}
+
+static void apply_patches(const diff_weights *w, const char *name, const safetensors_tensor *t,
+                          float *dst) {
+    if (!w) return;
+    apply_patches(w->below, name, t, dst);
+    if (w->patch.touches && w->patch.touches(w->patch.ctx, name))
+        w->patch.apply(w->patch.ctx, name, t, dst);
+}
+
+/* All of the tensor in f32 in the file's order, patched; the caller frees it. */
+static float *read_floats(const diff_weights *w, const char *name, const safetensors_tensor *t) {
+    int64_t n = elems(t);
+    float *v = mem_calloc((size_t)n, sizeof *v);
+    dequant_row(t->type, t->data, v, n);
+    apply_patches(w, name, t, v);
+    return v;
+}
+
+/* [X,Y,C,O] as stored to [C,X,Y,O]; elements of `bytes` each. */
+static void turn_kernel(const safetensors_tensor *t, const void *from, void *to, size_t bytes) {
+    int64_t XY = t->ne[0] * t->ne[1], C = t->ne[2], O = t->ne[3];
+    const char *src = from;
+    char *dst = to;
+    for (int64_t o = 0; o < O; o++)
+        for (int64_t p = 0; p < XY; p++)
+            for (int64_t c = 0; c < C; c++, dst += bytes)
+                memcpy(dst, src + (size_t)((o * C + c) * XY + p) * bytes, bytes);
+}
+
+static bool is_plain(dtype t) {
+    return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16;
+}
+
+static bool is_eight_bit(dtype t) {
+    return t == DTYPE_F8_E4M3 || t == DTYPE_F8_E5M2;
+}
+
+/* Makes the copy; FORM_FLOATS is f32, others keep a plain type unless patched. */
+static copy *make_copy(diff_weights *w, const char *name, form f, const safetensors_tensor *t) {
+    int64_t n = elems(t);
+    copy *c = NEW(copy);
+    bool patched = is_patched(w, name), turn = f == FORM_KERNEL && t->ne[0] * t->ne[1] > 1;
+    if (f != FORM_FLOATS && !patched && is_plain(t->type)) {
+        c->type = t->type;
+        size_t bytes = t->type == DTYPE_F32 ? 4 : 2;
+        c->ptr = mem_calloc((size_t)n, bytes);
+        if (turn)
+            turn_kernel(t, t->data, c->ptr, bytes);
+        else
+            memcpy(c->ptr, t->data, (size_t)n * bytes);
+        w->copy_bytes += (uint64_t)n * bytes;
+        return c;
+    }
+    float *v = read_floats(w, name, t);
+    c->type = DTYPE_F32;
+    if (turn) {
+        float *turned = mem_calloc((size_t)n, sizeof(float));
+        turn_kernel(t, v, turned, sizeof(float));
+        mem_free(v);
+        v = turned;
+    }
+    c->ptr = v;
+    if (f != FORM_FLOATS && !patched && is_eight_bit(t->type)) {
+        uint16_t *half = mem_calloc((size_t)n, sizeof *half);
+        kern_vec_get(KERN_LEVEL_REF)->f32_to_f16(half, v, n);
+        mem_free(v);
+        *c = (copy){half, DTYPE_F16};
+    }
+    w->copy_bytes += (uint64_t)n * (c->type == DTYPE_F32 ? 4 : 2);
+    return c;
+}
+
+/* Whose copy it is: the lowest layer that has all the patches of this tensor. */
+static diff_weights *owner_of(diff_weights *w, const char *name) {
+    while (w->below && !(w->patch.touches && w->patch.touches(w->patch.ctx, name))) w = w->below;
+    return w;
+}
+
+static const copy *copy_of(diff_weights *w, const char *name, form f, const safetensors_tensor *t) {
+    char key[NAME_BYTES];
+    w = owner_of(w, name);
+    int n = snprintf(key, sizeof key, "%d %s", (int)f, name);
+    assert(n > 0 && n < NAME_BYTES);
+    copy *c = map_get_ptr(&w->copies, (str){key, (size_t)n});
+    if (c) return c;
+    c = make_copy(w, name, f, t);
+    map_put_ptr(&w->copies, (str){key, (size_t)n}, c);
+    return c;
+}
+
+const float *diff_floats(diff_weights *w, const char *name) {
+    const safetensors_tensor *t = diff_weights_find(w, name);
+    if (!t || !dtype_get_info(t->type)->supported) return NULL;
+    return copy_of(w, name, FORM_FLOATS, t)->ptr;
+}
+
+graph_t diff_vector_part(diff_weights *w, graph *g, const char *name, int64_t from, int64_t n) {
+    const safetensors_tensor *t = diff_weights_find(w, name);
+    if (!t) return no_leaf(w, g, name, "is missing");
+    if (!dtype_get_info(t->type)->supported || from + n > elems(t))
+        return no_leaf(w, g, name, "has an unexpected type or shape");
+    const float *v = copy_of(w, name, FORM_FLOATS, t)->ptr;
+    return graph_weight(g, DTYPE_F32, 1, (int64_t[4]){n, 1, 1, 1}, v + from);
+}
+
+graph_t diff_vector(diff_weights *w, graph *g, const char *name) {
+    const safetensors_tensor *t = diff_weights_find(w, name);
+    return diff_vector_part(w, g, name, 0, t ? elems(t) : 0);
+}
+
+graph_t diff_vector_or_none(diff_weights *w, graph *g, const char *name) {
+    return diff_weights_has(w, name) ? diff_vector(w, g, name) : NULL;
+}
+
+/* The tensor as a leaf of shape ne: from the mapping when it can be used as it lies there. */
+static graph_t leaf(diff_weights *w, graph *g, const char *name, form f, const int64_t ne[4],
+                    int n_dims) {
+    const safetensors_tensor *t = diff_weights_find(w, name);
+    bool turn = f == FORM_KERNEL && t->ne[0] * t->ne[1] > 1;
+    bool aligned = (uintptr_t)t->data % (t->type == DTYPE_F32 ? 4 : 2) == 0;
+    if (is_plain(t->type) && aligned && !turn && !is_patched(w, name))
+        return graph_weight(g, t->type, n_dims, ne, t->data);
+    if (!dtype_get_info(t->type)->supported) return no_leaf(w, g, name, "has an unsupported type");
+    const copy *c = copy_of(w, name, f, t);
+    return graph_weight(g, c->type, n_dims, ne, c->ptr);
+}
+
+graph_t diff_matrix_rows(diff_weights *w, graph *g, const char *name, int64_t from, int64_t n) {
+    const safetensors_tensor *t = diff_weights_find(w, name);
+    if (!t) return no_leaf(w, g, name, "is missing");
+    bool is_conv = t->n_dims == 4 && t->ne[0] == 1 && t->ne[1] == 1; /* 1x1 */
+    if (t->n_dims != 2 && !is_conv) return no_leaf(w, g, name, "is not a matrix");
+    int64_t in = is_conv ? t->ne[2] : t->ne[0], out = is_conv ? t->ne[3] : t->ne[1];
+    if (from < 0 || n < 1 || from > out - n) return no_leaf(w, g, name, "has too few rows");
+    int64_t ne[4] = {in, out, 1, 1};
+    graph_t all = leaf(w, g, name, FORM_MATRIX, ne, 2);
+    if (n == out) return all;
+    ne[1] = n;
+    return graph_weight(g, all->type, 2, ne, (const char *)all->data + from * all->stride[1]);
+}
+
+graph_t diff_matrix(diff_weights *w, graph *g, const char *name) {
+    const safetensors_tensor *t = diff_weights_find(w, name);
+    return diff_matrix_rows(w, g, name, 0, !t ? 0 : t->n_dims == 4 ? t->ne[3] : t->ne[1]);
+}
+
+graph_t diff_kernel(diff_weights *w, graph *g, const char *name) {
+    const safetensors_tensor *t = diff_weights_find(w, name);
+    if (!t) return no_leaf(w, g, name, "is missing");
+    if (t->n_dims != 4 && t->n_dims != 2) return no_leaf(w, g, name, "is not a convolution");
+    int64_t ne[4] = {t->ne[2], t->ne[0], t->ne[1], t->ne[3]};
+    if (t->n_dims == 2) memcpy(ne, (int64_t[4]){t->ne[0], 1, 1, t->ne[1]}, sizeof ne);
+    return leaf(w, g, name, FORM_KERNEL, ne, 4);
+}

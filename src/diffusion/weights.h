@@ -1,0 +1,62 @@
+/* The weights of one network of a checkpoint, as graphs want them.
+ *
+ * A diff_weights names tensors below a prefix of one or two safetensors files. Matrices stay in the
+ * file's mapping; convolution kernels are turned to [C,KX,KY,O], vectors become f32, 8-bit floats
+ * f16: those copies are made when first asked for and counted. A layer of patches (LoRA) may lie
+ * over the weights of another: what it does not change is shared.
+ * Errors are kept: the first missing or misshapen tensor is what diff_weights_check returns.
+ * Owner: counted references. Threads: one at a time while graphs are built. */
+#pragma once
+#include "graph/graph.h"
+#include "model/safetensors.h"
+
+/* ---- files ---- */
+
+typedef struct diff_file diff_file;
+
+/* UNSUPPORTED for pickles (.ckpt, .pt, .bin), with advice. */
+err_code diff_file_open(const char *path, diff_file **ret, err *e);
+diff_file *diff_file_ref(diff_file *f);
+void diff_file_unref(diff_file **f);
+const safetensors *diff_file_tensors(const diff_file *f);
+str diff_file_path(const diff_file *f);
+/* The tensor `prefix` + `name`, or NULL. */
+const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix, const char *name);
+
+/* ---- weights ---- */
+
+typedef struct diff_weights diff_weights;
+
+/* Changes to one tensor: dst += what the patch says; dst [n] f32 holds the tensor in the file's
+ * order. `name` is without prefix. False: this tensor is not touched (dst is not read). */
+typedef struct diff_patch {
+    void *ctx;
+    bool (*touches)(void *ctx, const char *name);
+    void (*apply)(void *ctx, const char *name, const safetensors_tensor *t, float *dst);
+    void (*unref)(void *ctx);
+} diff_patch;
+
+diff_weights *diff_weights_create(diff_file *f, const char *prefix);
+/* Over `below`: takes its own reference. Takes the patch over. */
+diff_weights *diff_weights_patched(diff_weights *below, const diff_patch *p);
+diff_weights *diff_weights_ref(diff_weights *w);
+void diff_weights_unref(diff_weights **w);
+
+/* The raw tensor; NULL when there is none. */
+const safetensors_tensor *diff_weights_find(const diff_weights *w, const char *name);
+bool diff_weights_has(const diff_weights *w, const char *name);
+/* Bytes of all tensors below the prefix plus copies made so far. */
+uint64_t diff_weights_bytes(const diff_weights *w);
+
+/* Leaves for a graph. A tensor that is missing gives a graph mistake and sets the error. */
+graph_t diff_vector(diff_weights *w, graph *g, const char *name);         /* f32 [n] */
+graph_t diff_vector_or_none(diff_weights *w, graph *g, const char *name); /* NULL when absent */
+graph_t diff_matrix(diff_weights *w, graph *g, const char *name);         /* [in, out] */
+graph_t diff_kernel(diff_weights *w, graph *g, const char *name);         /* [C,KX,KY,O] */
+/* Rows [from, from + n) of a matrix, and of a vector: fused projections. */
+graph_t diff_matrix_rows(diff_weights *w, graph *g, const char *name, int64_t from, int64_t n);
+graph_t diff_vector_part(diff_weights *w, graph *g, const char *name, int64_t from, int64_t n);
+/* All elements as f32 (patches applied), mem_alloc'ed and kept by w; NULL when absent. */
+const float *diff_floats(diff_weights *w, const char *name);
+/* The first error, or OK. */
+err_code diff_weights_check(const diff_weights *w, err *e);
