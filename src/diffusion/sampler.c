@@ -131,7 +131,7 @@ err_code sampler_run(arena *a, const char *name, const sampler_job *job, err *e)
     double last = r->sigma[r->n_steps];
     r->noise_range[0] = last > 0 ? last : r->sigma[r->n_steps - 1];
     r->noise_range[1] = r->sigma[0];
-    noise_rng_seed(&r->rng, job->seed + 1);
+    noise_rng_seed(&r->rng, job->seed);
     return which->run(r);
 }
 

@@ -52,6 +52,13 @@ err_code samplers_heunpp2(samplers_run *r) {
     return ERR_OK;
 }
 
+/* Half way in log sigma, rounded as the reference rounds it: the table entry that is nearest to
+ * it may hang on the last bit. */
+static double log_middle(double s, double down) {
+    float from = logf((float)s), to = logf((float)down);
+    return (double)expf(to - (to - from) * 0.5f);
+}
+
 err_code samplers_dpm_2(samplers_run *r) {
     bool ancestral = r->variant == 1;
     float *D = samplers_buffer(r), *d = samplers_buffer(r), *x2 = samplers_buffer(r);
@@ -64,7 +71,7 @@ err_code samplers_dpm_2(samplers_run *r) {
         if (f.down == 0) {
             MIX(r, r->x, {1, D});
         } else {
-            double mid = sqrt(s * f.down);
+            double mid = log_middle(s, f.down);
             slope(r, d, r->x, D, s);
             MIX(r, x2, {1, r->x}, {mid - s, d});
             TRY(samplers_call(r, x2, mid, D, NULL));
