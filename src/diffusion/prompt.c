@@ -99,7 +99,6 @@ typedef VEC(place) places;
 
 typedef struct reader {
     const prompt_encoder *enc;
-    const prompt_embeddings *emb;
     arena *a;
     places all;  /* whole chunks */
     int32_t eos; /* place of the end in the first chunk, -1 = not yet */
@@ -176,7 +175,8 @@ static void put_embedding(reader *r, str name, double weight) {
     str path;
     size_t n = 0;
     const float *rows = NULL;
-    while (name.len && !(r->emb && r->emb->path(r->emb->ctx, name, r->a, &path))) {
+    const prompt_embeddings *emb = r->enc->embeddings;
+    while (name.len && !(emb && emb->path(emb->ctx, name, r->a, &path))) {
         if (name.ptr[name.len - 1] != ',') return; /* unknown ones are left out */
         name.len--;
     }
@@ -219,8 +219,8 @@ static void read_places(reader *r, str text) {
     close_chunk(r);
 }
 
-int32_t prompt_chunks(const prompt_encoder *enc, str text, const prompt_embeddings *emb) {
-    reader r = {.enc = enc, .emb = emb, .a = arena_create(0), .eos = -1};
+int32_t prompt_chunks(const prompt_encoder *enc, str text) {
+    reader r = {.enc = enc, .a = arena_create(0), .eos = -1};
     read_places(&r, text);
     int32_t n = (int32_t)(r.all.len / CHUNK);
     VEC_FINISH(r.all);
@@ -230,8 +230,13 @@ int32_t prompt_chunks(const prompt_encoder *enc, str text, const prompt_embeddin
 
 /* ---- vectors ---- */
 
+/* Where a chunk's results go. */
+typedef struct chunk_out {
+    float *hidden, *pooled;
+} chunk_out;
+
 static err_code encode_chunk(const prompt_encoder *enc, const place *p, int32_t eos,
-                             const diff_gate *gate, float *hidden, float *pooled, err *e) {
+                             const diff_gate *gate, chunk_out out, err *e) {
     size_t width = (size_t)clip_text_get_info(enc->clip)->width;
     float *rows = mem_calloc(CHUNK * width, sizeof *rows);
     err_code code = ERR_OK;
@@ -244,7 +249,7 @@ static err_code encode_chunk(const prompt_encoder *enc, const place *p, int32_t 
     }
     clip_text_input in = {
         .rows = rows, .eos = eos, .layer = enc->layer, .final_norm = enc->final_norm};
-    if (code == ERR_OK) code = clip_text_eval(enc->clip, &in, gate, hidden, pooled, e);
+    if (code == ERR_OK) code = clip_text_eval(enc->clip, &in, gate, out.hidden, out.pooled, e);
     mem_free(rows);
     return code;
 }
@@ -274,7 +279,8 @@ static err_code encode_all(reader *r, const diff_gate *gate, prompt_result *ret,
     err_code code = ERR_OK;
     for (size_t i = 0; i < n && code == ERR_OK; i++)
         code = encode_chunk(r->enc, r->all.items + i * CHUNK, i ? CHUNK - 1 : r->eos, gate,
-                            ret->vectors + i * CHUNK * width, i ? unused : ret->pooled, e);
+                            (chunk_out){ret->vectors + i * CHUNK * width, i ? unused : ret->pooled},
+                            e);
     if (code == ERR_OK && any_weight(&r->all)) {
         place empty[CHUNK];
         for (size_t i = 0; i < CHUNK; i++)
@@ -283,7 +289,7 @@ static err_code encode_all(reader *r, const diff_gate *gate, prompt_result *ret,
                                         : r->enc->pad,
                                NULL, 1};
         float *base = mem_calloc(CHUNK * width, sizeof *base);
-        code = encode_chunk(r->enc, empty, 1, gate, base, unused, e);
+        code = encode_chunk(r->enc, empty, 1, gate, (chunk_out){base, unused}, e);
         if (code == ERR_OK) apply_weights(ret->vectors, base, r->all.items, n, width);
         mem_free(base);
     }
@@ -292,15 +298,14 @@ static err_code encode_all(reader *r, const diff_gate *gate, prompt_result *ret,
 }
 
 err_code prompt_encode(const prompt_encoder *enc, str text, int32_t min_chunks,
-                       const prompt_embeddings *emb, const diff_gate *gate, prompt_result *ret,
-                       err *e) {
+                       const diff_gate *gate, prompt_result *ret, err *e) {
     const clip_text_info *f = clip_text_get_info(enc->clip);
     if (f->n_tokens != CHUNK)
         FAIL(e, UNSUPPORTED, "a text encoder of %d positions; %d are expected", f->n_tokens, CHUNK);
     if (text.len > LIMIT_IMAGE_PROMPT_BYTES)
         FAIL(e, LIMIT, "the prompt has %zu bytes; at most %u are possible", text.len,
              LIMIT_IMAGE_PROMPT_BYTES);
-    reader r = {.enc = enc, .emb = emb, .a = arena_create(0), .eos = -1};
+    reader r = {.enc = enc, .a = arena_create(0), .eos = -1};
     read_places(&r, text);
     while (r.all.len / CHUNK < (size_t)min_chunks) {
         open_chunk(&r);

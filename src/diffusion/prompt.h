@@ -29,6 +29,7 @@ typedef struct prompt_encoder {
     int32_t layer; /* 0 = last; see clip_text_input */
     bool final_norm;
     const char *embed_key; /* of this encoder in an embedding's file: "clip_l", "clip_g" */
+    const prompt_embeddings *embeddings; /* or NULL */
 } prompt_encoder;
 
 /* The prompt's vectors [ret_n_tokens, width] and pooled vector [pooled_dim], mem_alloc'ed, the
@@ -38,8 +39,7 @@ typedef struct prompt_result {
     int32_t n_tokens, width, pooled_dim;
 } prompt_result;
 err_code prompt_encode(const prompt_encoder *enc, str text, int32_t min_chunks,
-                       const prompt_embeddings *emb, const diff_gate *gate, prompt_result *ret,
-                       err *e);
+                       const diff_gate *gate, prompt_result *ret, err *e);
 /* How many chunks of 77 the text makes. */
-int32_t prompt_chunks(const prompt_encoder *enc, str text, const prompt_embeddings *emb);
+int32_t prompt_chunks(const prompt_encoder *enc, str text);
 void prompt_result_finish(prompt_result *r);

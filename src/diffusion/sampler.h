@@ -36,8 +36,8 @@ typedef struct sampler_job {
     sigmas_schedule schedule; /* descending; 0 or 1 sigmas: x stays as it is */
     size_t n;                 /* floats in the latent, all rows */
     float *x;                 /* [n] in: noised latent at the first sigma; out: the result */
-    uint64_t seed;            /* of the noise between steps; the torch generator is seeded with it */
-    void *ctx;                /* handed to all callbacks */
+    uint64_t seed; /* of the noise between steps; the torch generator is seeded with it */
+    void *ctx;     /* handed to all callbacks */
     sampler_denoise denoise;
     sampler_progress progress; /* NULL: none */
     sampler_noise noise;       /* NULL: the sampler's own (torch CPU, or Brownian tree) */

@@ -19,7 +19,6 @@ typedef struct flow_folders {
     str output, input, temp;
 } flow_folders;
 
-
 typedef enum flow_preview_kind {
     FLOW_PREVIEW_NONE,
     FLOW_PREVIEW_LATENT, /* colours straight from the latent */

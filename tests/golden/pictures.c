@@ -44,7 +44,7 @@ static diff_conds *encode(demo *k, const char *text) {
     prompt_result r;
     prompt_encoder enc = {
         .clip = k->clip, .pad = CLIP_TOK_END, .final_norm = true, .embed_key = "clip_l"};
-    must(prompt_encode(&enc, str_from(text), 1, NULL, NULL, &r, &e), &e);
+    must(prompt_encode(&enc, str_from(text), 1, NULL, &r, &e), &e);
     diff_conds *l = diff_conds_new(1);
     diff_cond *c = l->items[0] = diff_cond_new();
     size_t n = (size_t)r.n_tokens * (size_t)r.width;

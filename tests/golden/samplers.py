@@ -31,7 +31,7 @@ def uncond(x, s):
 
 class Noise:
     def __init__(self):
-        self.g = torch.Generator().manual_seed(SEED + 1)
+        self.g = torch.Generator().manual_seed(SEED)
 
     def __call__(self, a=0, b=0):
         return torch.randn(1, N, generator=self.g).double().numpy()[0]
