@@ -215,7 +215,8 @@ static int client(int argc, char **argv, arena *mem) {
 
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN);
-    mallopt(M_ARENA_MAX, 2); /* a server of few threads: less memory kept by each */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the end */
+    mallopt(M_ARENA_MAX, 2);  /* a server of few threads: less memory kept by each */
     arena *mem = arena_create(0);
     bool serves = argc > 1 && (strcmp(argv[1], "serve") == 0 || strcmp(argv[1], "start") == 0);
     int status = serves ? serve(mem) : client(argc - 1, argv + 1, mem);
