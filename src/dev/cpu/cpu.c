@@ -208,6 +208,7 @@ err_code dev_cpu_create(const dev_cpu_params *params, dev **ret, err *e) {
     d->level = kern_level_best();
     d->vec = kern_vec_get(d->level);
     d->mat = kern_mat_get(d->level);
+    d->gemm = kern_gemm_get(d->level);
     d->pool = pool_create((int32_t)n_threads, SPIN_NS);
     d->n_threads = pool_n_threads(d->pool);
     d->capacity_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);

@@ -1,6 +1,7 @@
 /* The CPU device's inside: programs, runs and operations. Only dev/cpu includes this. */
 #pragma once
 #include "dev/dev_impl.h"
+#include "kern/kern_gemm.h"
 #include "kern/kern_mat.h"
 #include "kern/kern_vec.h"
 #include "os/pool.h"
@@ -76,6 +77,7 @@ struct cpu_dev {
     pool *pool;
     const kern_vec *vec;
     const kern_mat *mat;
+    const kern_gemm *gemm;
     kern_level level;
     int32_t n_threads;
     uint64_t capacity_bytes;

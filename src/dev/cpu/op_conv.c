@@ -1,72 +1,66 @@
-/* Convolutions as matrix products over patches.
+/* Convolutions: the cut, and the direct way.
  *
- * A chunk is a run of output pixels times a run of output channels. Its patches (the inputs that
- * each pixel sees, channels next to each other) are gathered into the thread's scratch, and one
- * product of kern_mat.h with the kernel's rows does the rest, bias, embedding and residual in its
- * epilogue. Kernels of one pixel need no gathering. Only a tile is ever gathered, never a picture.
- * How the work is cut does not change results. */
+ * Directly, a chunk is a run of output pixels times a run of output channels. Its patches (the
+ * inputs that each pixel sees, channels next to each other) are packed once into the thread's
+ * scratch as tiles of rows; the kernels of 32 output channels at a time are packed beside them, and
+ * one product after the other makes the outputs, with bias, embedding and residual in its last
+ * step. A kernel of one pixel is packed straight from the picture. Only a block is ever gathered,
+ * never a picture, and no packed copy of weights is kept: packing costs a few percent of the
+ * products, a copy would cost as much memory as the model. 3x3 kernels go to conv_wino.c. */
 #include "base/mem.h"
-#include "dev/cpu/cpu.h"
+#include "dev/cpu/conv.h"
 #include <string.h>
 
-enum { TILE_BYTES = 384 << 10, TILE_PIXELS_MIN = 16, TILE_PIXELS_MAX = 512 };
+enum { BLOCK_BYTES = 512 << 10, BLOCK_PIXELS_MIN = 48, BLOCK_PIXELS_MAX = 384 };
 
 /* Estimate of one multiplication, one thread. */
-#define NS_PER_PRODUCT 0.025
+#define NS_PER_PRODUCT 0.02
 
-typedef struct conv_cut {
-    int64_t k;        /* of a patch */
-    int64_t n_pixels; /* of all pictures */
-    int64_t pixels;   /* of a chunk; never across pictures */
-    int64_t tiles;    /* of a picture */
-    int64_t rows;     /* output channels of a chunk, a multiple of KERN_MAT_ROWS */
-    int64_t row_runs;
-    bool plain; /* one pixel, stride 1: no gathering */
-} conv_cut;
+void conv_cut_channels(conv_cut *c, int64_t n_blocks, int64_t n_channels, int64_t n_threads) {
+    int64_t panels = cpu_div_up(n_channels, CONV_COLS), run = panels;
+    while (run > 1 && n_blocks * cpu_div_up(panels, run) < 4 * n_threads) run = (run + 1) / 2;
+    c->run = run * CONV_COLS;
+    c->runs = cpu_div_up(panels, run);
+}
 
-static conv_cut cut_of(const cpu_node *n, int64_t n_threads) {
-    const dev_tensor *x = n->n.in[0], *w = n->n.in[1], *out = n->n.out;
-    const dev_conv *p = &n->n.params.conv;
-    conv_cut c = {.k = w->ne[0] * w->ne[1] * w->ne[2]};
-    int64_t picture = out->ne[1] * out->ne[2];
-    c.plain = w->ne[1] == 1 && w->ne[2] == 1 && p->stride_x == 1 && p->stride_y == 1 &&
-              p->left + p->right + p->top + p->bottom == 0 &&
-              x->stride[2] == x->stride[1] * x->ne[1];
-    c.n_pixels = picture * out->ne[3];
-    int64_t fit = TILE_BYTES / (c.k * (int64_t)sizeof(float)) / 16 * 16;
-    c.pixels = cpu_max(TILE_PIXELS_MIN, cpu_min(TILE_PIXELS_MAX, fit));
-    if (c.pixels > picture) c.pixels = picture;
-    c.tiles = cpu_div_up(picture, c.pixels);
-    c.rows = cpu_div_up(out->ne[0], KERN_MAT_ROWS) * KERN_MAT_ROWS;
-    c.row_runs = 1;
-    while (c.tiles * out->ne[3] * c.row_runs < 4 * n_threads && c.rows > 4 * KERN_MAT_ROWS) {
-        c.rows = cpu_div_up(c.rows / 2, KERN_MAT_ROWS) * KERN_MAT_ROWS;
-        c.row_runs = cpu_div_up(out->ne[0], c.rows);
-    }
+const float *conv_bias(const cpu_run *r, const dev_node *n, int64_t picture, int64_t from,
+                       float mem[CONV_COLS], int64_t count) {
+    const float *bias = n->in[2] ? (const float *)n->in[2]->data + from : NULL;
+    if (!n->in[3]) return bias;
+    const float *emb =
+        (const float *)(const void *)cpu_row(n->in[3], cpu_base(r, n->in[3]), picture) + from;
+    if (!bias) return emb;
+    r->p->d->vec->add(mem, bias, emb, count);
+    return mem;
+}
+
+/* ---- the direct way ---- */
+
+static int64_t patch(const dev_node *n) {
+    const dev_tensor *w = n->in[1];
+    return w->ne[0] * w->ne[1] * w->ne[2];
+}
+
+/* One pixel, stride 1: no gathering. */
+static bool is_plain(const dev_node *n) {
+    const dev_tensor *x = n->in[0], *w = n->in[1];
+    const dev_conv *p = &n->params.conv;
+    return w->ne[1] == 1 && w->ne[2] == 1 && p->stride_x == 1 && p->stride_y == 1 &&
+           p->left + p->right + p->top + p->bottom == 0 && x->stride[2] == x->stride[1] * x->ne[1];
+}
+
+static conv_cut direct_cut(const dev_node *n, int64_t n_threads) {
+    conv_cut c = {.n = n->out->ne[1] * n->out->ne[2]};
+    int64_t fit = BLOCK_BYTES / (patch(n) * (int64_t)sizeof(float));
+    int64_t most = cpu_max(BLOCK_PIXELS_MIN, cpu_min(BLOCK_PIXELS_MAX, fit));
+    c.blocks = cpu_div_up(c.n, most);
+    c.block = cpu_div_up(c.n, c.blocks * KERN_GEMM_ROWS) * KERN_GEMM_ROWS;
+    c.blocks = cpu_div_up(c.n, c.block);
+    conv_cut_channels(&c, c.blocks * n->out->ne[3], n->out->ne[0], n_threads);
     return c;
 }
 
-int32_t cpu_conv2d_n_chunks(const cpu_run *r, const cpu_node *n) {
-    conv_cut c = cut_of(n, r->p->d->n_threads);
-    return (int32_t)(c.tiles * n->n.out->ne[3] * c.row_runs);
-}
-
-double cpu_conv2d_ns(const cpu_run *r, const cpu_node *n) {
-    conv_cut c = cut_of(n, r->p->d->n_threads);
-    return (double)c.k * (double)c.n_pixels * (double)n->n.out->ne[0] * NS_PER_PRODUCT;
-}
-
-static uint64_t patch_bytes(const conv_cut *c) {
-    return c->plain ? 0 : (uint64_t)(c->pixels * c->k) * sizeof(float);
-}
-
-uint64_t cpu_conv2d_scratch(const cpu_program *p, const cpu_node *n) {
-    conv_cut c = cut_of(n, p->d->n_threads);
-    return patch_bytes(&c) + (uint64_t)n->n.out->ne[0] * sizeof(float) + 128 +
-           kern_mat_scratch_bytes(c.k, c.pixels);
-}
-
-/* The row of a patch under kernel line j of output pixel (ox, oy). */
+/* The row of a patch under kernel line j of output pixel (ox, ..). */
 static void gather_line(const dev_node *n, const char *picture, int64_t ox, int64_t iy,
                         float *dst) {
     const dev_tensor *x = n->in[0], *w = n->in[1];
@@ -75,72 +69,109 @@ static void gather_line(const dev_node *n, const char *picture, int64_t ox, int6
         memset(dst, 0, (size_t)(KX * C) * sizeof(float));
         return;
     }
-    int64_t from = cpu_max(0, -x0), to = cpu_max(from, cpu_min(KX, x->ne[1] - x0));
+    int64_t from = cpu_min(KX, cpu_max(0, -x0)), to = cpu_max(from, cpu_min(KX, x->ne[1] - x0));
     const char *line = picture + iy * x->stride[2];
     memset(dst, 0, (size_t)(from * C) * sizeof(float));
-    if (x->stride[1] == C * (int64_t)sizeof(float)) {
-        memcpy(dst + from * C, line + (x0 + from) * x->stride[1],
-               (size_t)((to - from) * C) * sizeof(float));
-    } else {
-        for (int64_t i = from; i < to; i++)
-            memcpy(dst + i * C, line + (x0 + i) * x->stride[1], (size_t)C * sizeof(float));
-    }
+    for (int64_t i = from; i < to; i++)
+        memcpy(dst + i * C, line + (x0 + i) * x->stride[1], (size_t)C * sizeof(float));
     memset(dst + to * C, 0, (size_t)((KX - to) * C) * sizeof(float));
 }
 
-static void gather(const dev_node *n, const char *picture, int64_t first, int64_t count,
-                   float *dst) {
-    const dev_tensor *w = n->in[1];
-    int64_t OX = n->out->ne[1], line = w->ne[0] * w->ne[1];
-    for (int64_t i = first; i < first + count; i++) {
+/* Patches of pixels [first, first + rows) as one A tile; `mem` holds them unpacked. */
+static void pack_patches(const cpu_run *r, const dev_node *n, const char *picture, int64_t first,
+                         int32_t rows, float *mem, float *a) {
+    const dev_tensor *x = n->in[0], *w = n->in[1];
+    const kern_gemm *gemm = r->p->d->gemm;
+    int64_t k = patch(n), OX = n->out->ne[1], line = w->ne[0] * w->ne[1];
+    if (is_plain(n)) {
+        const float *px = (const float *)(const void *)(picture + first * x->stride[1]);
+        gemm->pack_rows(a, px, x->stride[1] / (int64_t)sizeof(float), rows, k);
+        return;
+    }
+    float *dst = mem;
+    for (int64_t i = first; i < first + rows; i++) {
         int64_t ox = i % OX, oy = i / OX;
         for (int64_t j = 0; j < w->ne[2]; j++, dst += line)
             gather_line(n, picture, ox, oy * n->params.conv.stride_y - n->params.conv.top + j, dst);
     }
+    gemm->pack_rows(a, mem, k, rows, k);
 }
 
-/* bias + the picture's embedding, or whichever is there. */
-static const float *sum_bias(const cpu_run *r, const dev_node *n, int64_t picture, float *mem) {
-    const float *bias = n->in[2] ? n->in[2]->data : NULL;
-    if (!n->in[3]) return bias;
-    const float *emb =
-        (const float *)(const void *)cpu_row(n->in[3], cpu_base(r, n->in[3]), picture);
-    if (!bias) return emb;
-    r->p->d->vec->add(mem, bias, emb, n->out->ne[0]);
-    return mem;
+static uint64_t direct_scratch(const dev_node *n, int64_t n_threads) {
+    conv_cut c = direct_cut(n, n_threads);
+    int64_t k = patch(n), floats = kern_gemm_a_floats(c.block, k) + k * CONV_COLS;
+    if (!is_plain(n)) floats += k * KERN_GEMM_ROWS;
+    return (uint64_t)floats * sizeof(float);
 }
 
-void cpu_conv2d_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
-    const dev_node *n = &cn->n;
+static void direct_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread) {
     const dev_tensor *x = n->in[0], *w = n->in[1], *res = n->in[4], *out = n->out;
-    conv_cut c = cut_of(cn, r->p->d->n_threads);
-    int64_t run = chunk % c.row_runs, tile = chunk / c.row_runs;
-    int64_t picture = tile / c.tiles, first = tile % c.tiles * c.pixels;
-    int64_t count = cpu_min(c.pixels, out->ne[1] * out->ne[2] - first);
-    float *bias_mem = cpu_scratch(r, thread);
-    char *patches =
-        (char *)bias_mem + (((uint64_t)out->ne[0] * sizeof(float) + 63) & ~(uint64_t)63);
-    char *rest = patches + ((patch_bytes(&c) + 63) & ~(uint64_t)63);
+    conv_cut c = direct_cut(n, r->p->d->n_threads);
+    int64_t run = chunk % c.runs, block = chunk / c.runs;
+    int64_t picture = block / c.blocks, first = block % c.blocks * c.block;
+    int64_t count = cpu_min(c.block, c.n - first), k = patch(n);
+    float *a = cpu_scratch(r, thread), *b = a + kern_gemm_a_floats(c.block, k);
     const char *in = cpu_base(r, x) + picture * x->stride[3];
-    if (!c.plain) gather(n, in, first, count, (float *)(void *)patches);
-    kern_mat_job j = {
-        .w = w->data,
-        .w_stride = w->stride[3],
-        .k = c.k,
-        .from = run * c.rows,
-        .to = cpu_min((run + 1) * c.rows, out->ne[0]),
-        .x = c.plain ? in + first * x->stride[1] : patches,
-        .x_stride = c.plain ? x->stride[1] : c.k * (int64_t)sizeof(float),
-        .n_cols = count,
-        .out =
-            (float *)(void *)(cpu_base(r, out) + picture * out->stride[3] + first * out->stride[1]),
-        .out_stride = out->stride[1],
-        .bias = sum_bias(r, n, picture, bias_mem),
-        .residual =
-            res ? (const float *)(const void *)(cpu_base(r, res) + picture * res->stride[3] +
-                                                first * res->stride[1])
-                : NULL,
-        .residual_stride = res ? res->stride[1] : 0,
-    };
-    r->p->d->mat->mul[w->type](&j, rest);
+    const kern_gemm *gemm = r->p->d->gemm;
+    for (int64_t i = 0; i < count; i += KERN_GEMM_ROWS)
+        pack_patches(r, n, in, first + i, (int32_t)cpu_min(KERN_GEMM_ROWS, count - i),
+                     b + k * CONV_COLS, a + kern_gemm_a_floats(i, k));
+    char *to = cpu_base(r, out) + picture * out->stride[3] + first * out->stride[1];
+    const char *rest =
+        res ? cpu_base(r, res) + picture * res->stride[3] + first * res->stride[1] : NULL;
+    int64_t o_end = cpu_min((run + 1) * c.run, out->ne[0]);
+    for (int64_t o = run * c.run; o < o_end; o += CONV_COLS) {
+        int32_t cols = (int32_t)cpu_min(CONV_COLS, o_end - o);
+        float mem[CONV_COLS];
+        const float *bias = conv_bias(r, n, picture, o, mem, cols);
+        gemm->pack_cols(b, &(kern_gemm_cols){.w = (const char *)w->data + o * w->stride[3],
+                                             .stride = w->stride[3],
+                                             .type = w->type,
+                                             .cols = cols,
+                                             .k = k});
+        for (int64_t i = 0; i < count; i += KERN_GEMM_ROWS)
+            gemm->mul(&(kern_gemm_tile){
+                .a = a + kern_gemm_a_floats(i, k),
+                .b = b,
+                .k = k,
+                .rows = (int32_t)cpu_min(KERN_GEMM_ROWS, count - i),
+                .cols = cols,
+                .out = (float *)(void *)(to + i * out->stride[1]) + o,
+                .out_stride = out->stride[1] / (int64_t)sizeof(float),
+                .out_half = KERN_GEMM_BLOCK,
+                .bias = bias,
+                .residual =
+                    rest ? (const float *)(const void *)(rest + i * res->stride[1]) + o : NULL,
+                .residual_stride = res ? res->stride[1] / (int64_t)sizeof(float) : 0});
+    }
+}
+
+/* ---- the operation ---- */
+
+int32_t cpu_conv2d_n_chunks(const cpu_run *r, const cpu_node *n) {
+    if (conv_wino_fits(&n->n)) {
+        conv_cut c = conv_wino_cut(&n->n, r->p->d->n_threads);
+        return (int32_t)(c.blocks * c.runs);
+    }
+    conv_cut c = direct_cut(&n->n, r->p->d->n_threads);
+    return (int32_t)(c.blocks * n->n.out->ne[3] * c.runs);
+}
+
+double cpu_conv2d_ns(const cpu_run *r, const cpu_node *n) {
+    (void)r;
+    const dev_tensor *out = n->n.out;
+    return (double)patch(&n->n) * (double)(out->ne[0] * out->ne[1] * out->ne[2] * out->ne[3]) *
+           NS_PER_PRODUCT;
+}
+
+uint64_t cpu_conv2d_scratch(const cpu_program *p, const cpu_node *n) {
+    return conv_wino_fits(&n->n) ? conv_wino_scratch(&n->n, p->d->n_threads)
+                                 : direct_scratch(&n->n, p->d->n_threads);
+}
+
+void cpu_conv2d_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
+    if (conv_wino_fits(&n->n))
+        conv_wino_run(r, &n->n, chunk, thread);
+    else
+        direct_run(r, &n->n, chunk, thread);
 }

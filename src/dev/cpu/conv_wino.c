@@ -1,0 +1,182 @@
+/* 3x3 convolutions by Winograd's F(4x4,3x3): a quarter of the multiplications.
+ *
+ * A chunk is a block of tiles (4x4 output pixels each, of any pictures) times a run of output
+ * channels. The inputs of its tiles are transformed once, all channels, into the thread's scratch;
+ * then for 32 output channels at a time the kernels are transformed 64 input channels by 64, which
+ * stay in the second-level cache, and the 36 products are summed up there; the sums' transform
+ * writes the pixels with bias, embedding and residual.
+ * Transformed kernels are four times as large as kernels: making them anew for each block costs a
+ * few percent of the products and less than reading them from memory would. */
+#include "dev/cpu/conv.h"
+
+enum {
+    TILE = 4,
+    TILES_MAX = 96,
+    CHANNELS = 64,               /* input channels of a step */
+    V_BYTES = 10 << 20,          /* transformed inputs of a thread, about */
+    CHANNELS_MIN = 8,            /* below, most of the transforms would be of nothing */
+    PIXELS_MIN = TILE * TILE / 2 /* smaller pictures waste most of a tile */
+};
+
+bool conv_wino_fits(const dev_node *n) {
+    const dev_tensor *w = n->in[1];
+    const dev_conv *p = &n->params.conv;
+    return w->ne[1] == 3 && w->ne[2] == 3 && p->stride_x == 1 && p->stride_y == 1 &&
+           w->ne[0] >= CHANNELS_MIN && n->out->ne[1] * n->out->ne[2] >= PIXELS_MIN;
+}
+
+static int64_t step_channels(const dev_node *n) {
+    int64_t all = cpu_div_up(n->in[0]->ne[0], KERN_GEMM_BLOCK) * KERN_GEMM_BLOCK;
+    return cpu_min(CHANNELS, all);
+}
+
+static int64_t v_floats(const dev_node *n, int64_t tiles) {
+    int64_t step = step_channels(n);
+    return cpu_div_up(n->in[0]->ne[0], step) * step * KERN_WINO * tiles;
+}
+
+conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads) {
+    const dev_tensor *out = n->out;
+    conv_cut c = {.n = cpu_div_up(out->ne[1], TILE) * cpu_div_up(out->ne[2], TILE) * out->ne[3]};
+    int64_t bytes = v_floats(n, 1) * (int64_t)sizeof(float);
+    int64_t most = cpu_max(KERN_GEMM_ROWS, cpu_min(TILES_MAX, V_BYTES / bytes));
+    c.block = cpu_div_up(c.n, cpu_div_up(c.n, most));
+    c.blocks = cpu_div_up(c.n, c.block);
+    conv_cut_channels(&c, c.blocks, out->ne[0], n_threads);
+    return c;
+}
+
+uint64_t conv_wino_scratch(const dev_node *n, int64_t n_threads) {
+    conv_cut c = conv_wino_cut(n, n_threads);
+    int64_t step = step_channels(n);
+    return (uint64_t)(v_floats(n, c.block) + (KERN_WINO + 9) * step * CONV_COLS +
+                      KERN_WINO * c.block * CONV_COLS) *
+           sizeof(float);
+}
+
+typedef struct wino_job {
+    cpu_run *r;
+    const dev_node *n;
+    const kern_gemm *gemm;
+    int64_t first, tiles; /* of the chunk */
+    int64_t tiles_x, tiles_y;
+    int64_t C, step;
+    float *v, *u, *g, *m;
+} wino_job;
+
+/* v: [step of channels][position][A tile of up to 12 tiles] */
+static float *v_tile(const wino_job *j, int64_t step, int64_t pos, int64_t tile) {
+    return j->v + ((step * KERN_WINO + pos) * j->tiles + tile) * j->step;
+}
+
+static void transform_inputs(const wino_job *j) {
+    const dev_tensor *x = j->n->in[0];
+    const char *base = cpu_base(j->r, x);
+    for (int64_t i = 0; i < j->tiles; i++) {
+        int64_t t = j->first + i, tx = t % j->tiles_x, ty = t / j->tiles_x % j->tiles_y;
+        int64_t picture = t / j->tiles_x / j->tiles_y, row = i % KERN_GEMM_ROWS;
+        int64_t rows = cpu_min(KERN_GEMM_ROWS, j->tiles - (i - row));
+        kern_wino_in in = {.stride_x = x->stride[1] / (int64_t)sizeof(float),
+                           .stride_y = x->stride[2] / (int64_t)sizeof(float),
+                           .nx = (int32_t)x->ne[1],
+                           .ny = (int32_t)x->ne[2],
+                           .px = (int32_t)(tx * TILE) - j->n->params.conv.left,
+                           .py = (int32_t)(ty * TILE) - j->n->params.conv.top,
+                           .v_pos = j->tiles * j->step,
+                           .v_block = rows * KERN_GEMM_BLOCK};
+        const float *pixels = (const float *)(const void *)(base + picture * x->stride[3]);
+        for (int64_t c = 0; c < j->C; c += j->step) {
+            in.x = pixels + c;
+            in.channels = (int32_t)cpu_min(j->step, j->C - c);
+            in.v = v_tile(j, c / j->step, 0, i - row) + row * KERN_GEMM_BLOCK;
+            j->gemm->wino_in(&in);
+        }
+    }
+}
+
+/* Sums of the 36 products of output channels [o, o + cols): m [position][tile][32]. */
+static void multiply(const wino_job *j, int64_t o, int32_t cols) {
+    const dev_tensor *w = j->n->in[1];
+    const int64_t elem = w->stride[1] / w->ne[0];
+    for (int64_t c = 0; c < j->C; c += j->step) {
+        int64_t k = cpu_min(j->step, j->C - c), n = k * CONV_COLS;
+        for (int64_t tap = 0; tap < 9; tap++)
+            j->gemm->pack_cols(j->g + tap * n,
+                               &(kern_gemm_cols){.w = (const char *)w->data + o * w->stride[3] +
+                                                      tap / 3 * w->stride[2] +
+                                                      tap % 3 * w->stride[1] + c * elem,
+                                                 .stride = w->stride[3],
+                                                 .type = w->type,
+                                                 .cols = cols,
+                                                 .k = k});
+        j->gemm->wino_weights(j->u, j->g, n);
+        for (int64_t pos = 0; pos < KERN_WINO; pos++)
+            for (int64_t i = 0; i < j->tiles; i += KERN_GEMM_ROWS)
+                j->gemm->mul(
+                    &(kern_gemm_tile){.a = v_tile(j, c / j->step, pos, i),
+                                      .b = j->u + pos * n,
+                                      .k = k,
+                                      .rows = (int32_t)cpu_min(KERN_GEMM_ROWS, j->tiles - i),
+                                      .cols = CONV_COLS,
+                                      .out = j->m + (pos * j->tiles + i) * CONV_COLS,
+                                      .out_stride = CONV_COLS,
+                                      .out_half = KERN_GEMM_BLOCK,
+                                      .add = c > 0});
+    }
+}
+
+static void transform_sums(const wino_job *j, int64_t o, int32_t cols) {
+    const dev_tensor *out = j->n->out, *res = j->n->in[4];
+    float mem[CONV_COLS];
+    int64_t bias_of = -1;
+    kern_wino_out t = {.m_pos = j->tiles * CONV_COLS,
+                       .cols = cols,
+                       .out_x = out->stride[1] / (int64_t)sizeof(float),
+                       .out_y = out->stride[2] / (int64_t)sizeof(float)};
+    if (res) {
+        t.residual_x = res->stride[1] / (int64_t)sizeof(float);
+        t.residual_y = res->stride[2] / (int64_t)sizeof(float);
+    }
+    for (int64_t i = 0; i < j->tiles; i++) {
+        int64_t tile = j->first + i, x = tile % j->tiles_x * TILE;
+        int64_t y = tile / j->tiles_x % j->tiles_y * TILE;
+        int64_t picture = tile / j->tiles_x / j->tiles_y;
+        if (picture != bias_of) t.bias = conv_bias(j->r, j->n, picture, o, mem, cols);
+        bias_of = picture;
+        t.m = j->m + i * CONV_COLS;
+        t.nx = (int32_t)cpu_min(TILE, out->ne[1] - x);
+        t.ny = (int32_t)cpu_min(TILE, out->ne[2] - y);
+        t.out = (float *)(void *)(cpu_base(j->r, out) + picture * out->stride[3]) + y * t.out_y +
+                x * t.out_x + o;
+        if (res)
+            t.residual =
+                (const float *)(const void *)(cpu_base(j->r, res) + picture * res->stride[3]) +
+                y * t.residual_y + x * t.residual_x + o;
+        j->gemm->wino_out(&t);
+    }
+}
+
+void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread) {
+    conv_cut c = conv_wino_cut(n, r->p->d->n_threads);
+    int64_t run = chunk % c.runs, first = chunk / c.runs * c.block, O = n->out->ne[0];
+    wino_job j = {.r = r,
+                  .n = n,
+                  .gemm = r->p->d->gemm,
+                  .first = first,
+                  .tiles = cpu_min(c.block, c.n - first),
+                  .tiles_x = cpu_div_up(n->out->ne[1], TILE),
+                  .tiles_y = cpu_div_up(n->out->ne[2], TILE),
+                  .C = n->in[0]->ne[0],
+                  .step = step_channels(n)};
+    j.v = cpu_scratch(r, thread);
+    j.u = j.v + v_floats(n, c.block);
+    j.g = j.u + KERN_WINO * j.step * CONV_COLS;
+    j.m = j.g + 9 * j.step * CONV_COLS;
+    transform_inputs(&j);
+    int64_t end = cpu_min((run + 1) * c.run, O);
+    for (int64_t o = run * c.run; o < end; o += CONV_COLS) {
+        int32_t cols = (int32_t)cpu_min(CONV_COLS, end - o);
+        multiply(&j, o, cols);
+        transform_sums(&j, o, cols);
+    }
+}

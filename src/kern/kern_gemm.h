@@ -1,0 +1,118 @@
+/* Float kernels of pictures: products of packed tiles, Winograd transforms, group norm, softmax of
+ * attention tiles.
+ *
+ * A product is out[m][n] = sum_k A[m][k] B[n][k] over tiles of up to KERN_GEMM_ROWS rows (pixels,
+ * tokens) and KERN_GEMM_COLS columns (output channels, keys). Both sides are packed first:
+ *   A tile  [ceil(k / 16)][rows][16] f32   sixteen elements of each row, one cache line each; what
+ *                                          is behind k is never read as part of a sum
+ *   B tile  [k][32] f32                    the columns side by side, missing ones 0
+ * Every sum runs over k in ascending order in one accumulator, so a result depends on its own row
+ * and column and on the level only, never on how work is cut.
+ *
+ * Winograd's F(4x4,3x3) (Lavin and Gray 2015, points 0, 1, -1, 2, -2 and infinity) makes 4x4 output
+ * pixels of a 3x3 convolution from 36 products per channel pair instead of 144. In f32 it costs two
+ * to three decimal digits.
+ * One line of KERN_GEMM_SLOTS per kernel; ref/gemm.c fills every slot, x86/gemm_*.c overlay.
+ * Pointers need no alignment. Threads: the tables are constant after the first call. */
+#pragma once
+#include "kern/dtype.h"
+#include "kern/kern.h"
+#include <stdbool.h>
+
+enum { KERN_GEMM_ROWS = 12, KERN_GEMM_COLS = 32, KERN_GEMM_BLOCK = 16, KERN_WINO = 36 };
+
+/* Floats of an A tile. */
+static inline int64_t kern_gemm_a_floats(int64_t rows, int64_t k) {
+    return rows * ((k + KERN_GEMM_BLOCK - 1) / KERN_GEMM_BLOCK * KERN_GEMM_BLOCK);
+}
+
+typedef struct kern_gemm_tile {
+    const float *a, *b;
+    int64_t k;
+    int32_t rows, cols; /* 1 to 12, 1 to 32 */
+    float *out;
+    int64_t out_stride;    /* floats from row to row */
+    int64_t out_half;      /* floats from column 0 to column 16 of a row: 16 where rows are dense */
+    bool add;              /* sums start with what out holds */
+    const float *bias;     /* [cols] added at the end, or NULL */
+    const float *residual; /* [rows][cols] added at the end, or NULL; may be out, dense rows */
+    int64_t residual_stride;
+} kern_gemm_tile;
+
+/* Columns to be packed: column n has k elements of `type` (F32, F16, BF16) at w + n * stride. */
+typedef struct kern_gemm_cols {
+    const void *w;
+    int64_t stride; /* bytes */
+    dtype type;
+    int32_t cols;
+    int64_t k;
+} kern_gemm_cols;
+
+/* A tile's 6x6 input pixels -> V. Outside the picture pixels are 0. */
+typedef struct kern_wino_in {
+    const float *x;             /* the picture's first pixel, at the first channel wanted */
+    int64_t stride_x, stride_y; /* floats */
+    int32_t nx, ny;             /* the picture's size */
+    int32_t px, py;             /* the tile's first pixel, may be outside */
+    int32_t channels;
+    float *v; /* position p of channel c at v + p * v_pos + c / 16 * v_block + c % 16;
+                 whole blocks of 16 are written */
+    int64_t v_pos, v_block;
+} kern_wino_in;
+
+/* A tile's 36 sums -> up to 4x4 output pixels. */
+typedef struct kern_wino_out {
+    const float *m; /* position p of channel c at m + p * m_pos + c */
+    int64_t m_pos;
+    int32_t cols;   /* 1 to 32 */
+    int32_t nx, ny; /* pixels wanted, 1 to 4 */
+    float *out;
+    int64_t out_x, out_y;  /* floats */
+    const float *bias;     /* [cols] or NULL */
+    const float *residual; /* first pixel or NULL; may be out */
+    int64_t residual_x, residual_y;
+} kern_wino_out;
+
+/* A group norm's last step for n pixels of c channels: out = x * scale[c] + shift[c], then SiLU. */
+typedef struct kern_norm_apply {
+    float *out;
+    const float *x;
+    int64_t out_stride, x_stride; /* floats from pixel to pixel */
+    int64_t n, c;
+    const float *scale, *shift;
+    bool silu;
+} kern_norm_apply;
+
+/* Online softmax of one row over its blocks. */
+typedef struct kern_soft_state {
+    float max; /* largest score so far, -INFINITY at first */
+    float sum; /* of exp(score - max) */
+} kern_soft_state;
+
+/* pack_rows:    `rows` rows of k floats, `stride` floats apart, to an A tile; the end of the last
+ *               block is 0
+ * wino_weights: U[36][n] from the nine taps g[9][n] (row by row), element by element
+ * norm_sums:    sum[c] += x, square[c] += x^2 over n pixels `stride` floats apart
+ * soft:         s, an A tile of rows x k scores, to weights exp(score - new max) in place, 0 behind
+ *               k; updates st[rows] and gives corr[rows], the factor for what was accumulated
+ *               before (1 where nothing is seen: all scores -INFINITY) */
+#define KERN_GEMM_SLOTS(X)                                                                         \
+    X(void, mul, (const kern_gemm_tile *t))                                                        \
+    X(void, pack_rows, (float *a, const float *x, int64_t stride, int32_t rows, int64_t k))        \
+    X(void, pack_cols, (float *b, const kern_gemm_cols *c))                                        \
+    X(void, wino_in, (const kern_wino_in *t))                                                      \
+    X(void, wino_weights, (float *u, const float *g, int64_t n))                                   \
+    X(void, wino_out, (const kern_wino_out *t))                                                    \
+    X(void, norm_sums,                                                                             \
+      (float *sum, float *square, const float *x, int64_t stride, int64_t n, int64_t c))           \
+    X(void, norm_apply, (const kern_norm_apply *j))                                                \
+    X(void, soft, (float *s, int32_t rows, int64_t k, kern_soft_state *st, float *corr))
+
+typedef struct kern_gemm {
+#define KERN_GEMM_FIELD(ret, name, args) ret(*name) args;
+    KERN_GEMM_SLOTS(KERN_GEMM_FIELD)
+#undef KERN_GEMM_FIELD
+} kern_gemm;
+
+/* The table of a usable level. Never NULL. */
+const kern_gemm *kern_gemm_get(kern_level level);

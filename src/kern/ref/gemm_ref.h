@@ -1,0 +1,8 @@
+/* Fillers of the picture kernel table: the reference sets every slot, overlays set what they have.
+ */
+#pragma once
+#include "kern/kern_gemm.h"
+
+void kern_gemm_init_ref(kern_gemm *t);
+void kern_gemm_init_avx2(kern_gemm *t);
+void kern_gemm_init_avx512(kern_gemm *t);
