@@ -115,6 +115,7 @@ static err_code start_pictures(services *s, arena *mem, err *e) {
                         .guard = HTTP_GUARD_SITES,
                         .also_prefix = "/api",
                         .head_gets = true,
+                        .fallback = comfy_static_file,
                         .upload_bytes_max = LIMIT_UPLOAD_BYTES};
     if (http.addr.off) return ERR_OK;
     TRY(folders_open(&dirs, &s->dirs, e));
@@ -122,6 +123,7 @@ static err_code start_pictures(services *s, arena *mem, err *e) {
                            .db_path = str_fmt(mem, "%s/hob.db", home_dir(mem)).ptr,
                            .dirs = s->dirs,
                            .preview_method = getenv("HOB_IMAGE_PREVIEW"),
+                           .web_dir = getenv("HOB_IMAGE_WEB"),
                            .no_metadata = env("HOB_IMAGE_NO_METADATA").len > 0};
     TRY(comfy_create(&config, &s->pictures, e));
     s->a.pictures = s->pictures;

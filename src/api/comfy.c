@@ -19,6 +19,7 @@ err_code comfy_create(const comfy_config *cfg, comfy **ret, err *e) {
     c->dirs = cfg->dirs;
     c->version = VERSION;
     c->preview_method = cfg->preview_method ? cfg->preview_method : "none";
+    c->web_dir = cfg->web_dir && *cfg->web_dir ? cfg->web_dir : NULL;
     comfy_engine_set_folders(c->eng, c->dirs, cfg->no_metadata);
     c->hub = comfy_hub_create();
     c->v2 = comfy_v2_create();

@@ -24,6 +24,7 @@ typedef struct comfy {
     struct comfy_watches *watches;
     const char *version;        /* of ComfyUI's API that clients may expect */
     const char *preview_method; /* where a prompt does not say: "none", "latent2rgb", "taesd" */
+    const char *web_dir;        /* a front end's files, or NULL */
 } comfy;
 
 typedef struct comfy_config {
@@ -31,6 +32,7 @@ typedef struct comfy_config {
     const char *db_path;
     folders *dirs;              /* borrowed: the engine uses them too, and ends later */
     const char *preview_method; /* NULL = none */
+    const char *web_dir;        /* a directory with a front end's files; NULL = none */
     bool no_metadata;           /* pictures are saved without their workflow */
 } comfy_config;
 
@@ -101,7 +103,7 @@ COMFY_HANDLER(comfy_internal_files);
 COMFY_HANDLER(comfy_system_stats); /* comfy_system.c */
 COMFY_HANDLER(comfy_features);
 COMFY_HANDLER(comfy_root);
-COMFY_HANDLER(comfy_empty_list);
+COMFY_HANDLER(comfy_extensions);
 COMFY_HANDLER(comfy_empty_object);
 COMFY_HANDLER(comfy_static_file);
 COMFY_HANDLER(comfy_logs);

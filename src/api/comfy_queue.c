@@ -23,6 +23,7 @@ struct comfy_queue {
     str running_id, running_client;
     bool interrupt; /* the running job shall end */
     _Atomic int64_t n_remaining, number;
+    pthread_mutex_t count_lock;
 };
 
 int64_t comfy_queue_remaining(comfy_queue *q) {
@@ -38,9 +39,12 @@ static void tell_status(comfy_queue *q) {
     comfy_hub_send(q->c->hub, (str){0}, "status", comfy_queue_status(q));
 }
 
+/* One at a time, so that the last to write has read last. */
 static void recount(comfy_queue *q) {
     int64_t n;
+    pthread_mutex_lock(&q->count_lock);
     if (!image_jobs_count(q->c->db, IMAGE_JOBS_LIVE, &n, NULL)) q->n_remaining = n;
+    pthread_mutex_unlock(&q->count_lock);
 }
 
 static void ring(comfy_queue *q) {
@@ -59,7 +63,7 @@ err_code comfy_queue_submit(comfy_queue *q, image_job *job, err *e) {
         FAIL(e, BUSY, "%d jobs are waiting already", LIMIT_IMAGE_QUEUE);
     job->created_ms = comfy_now_ms();
     TRY(image_jobs_insert(q->c->db, job, e));
-    q->n_remaining++;
+    recount(q);
     tell_status(q);
     ring(q);
     return ERR_OK;
@@ -220,7 +224,7 @@ static bool run_job(comfy_queue *q, image_job *job, arena *a) {
         if (execute(q, run, job)) {
             comfy_run_finish(run, a);
             store_end(q, job);
-            q->n_remaining--;
+            recount(q);
             tell_status(q);
             json_t *end = json_pack("{s:n, s:o}", "node", "prompt_id", comfy_str(job->id));
             comfy_hub_send(q->c->hub, job->client_id, "executing", end);
@@ -276,6 +280,7 @@ err_code comfy_queue_create(comfy *c, comfy_queue **ret, err *e) {
     q->number = last;
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->wake, NULL);
+    pthread_mutex_init(&q->count_lock, NULL);
     recount(q);
     *ret = q;
     return ERR_OK;
@@ -303,6 +308,7 @@ void comfy_queue_destroy(comfy_queue **pq) {
     comfy_queue_stop(q);
     pthread_cond_destroy(&q->wake);
     pthread_mutex_destroy(&q->lock);
+    pthread_mutex_destroy(&q->count_lock);
     mem_free(q);
     *pq = NULL;
 }

@@ -64,30 +64,64 @@ void comfy_features(http_request *r, void *ctx) {
     comfy_reply(r, 200, comfy_feature_flags());
 }
 
+/* ---- the front end's files, where somebody has put some ---- */
+
+/* Scripts and lists change with the front end; pictures of it do not. */
+static void set_cache(http_request *r, str path) {
+    static const char *const fresh[] = {".js", ".css", ".html", ".json"};
+    for (size_t i = 0; i < COUNT_OF(fresh); i++)
+        if (str_ends(path, str_from(fresh[i]))) {
+            http_reply_header(r, "Cache-Control", "no-store");
+            return;
+        }
+    if (strncmp(comfy_mime(path), "image/", 6) == 0)
+        http_reply_header(r, "Cache-Control", "max-age=86400");
+}
+
+static bool reply_web(http_request *r, const comfy *c, str path) {
+    str file;
+    if (!c->web_dir || !path_inside(http_request_arena(r), str_from(c->web_dir), path, &file) ||
+        !file_exists(file.ptr))
+        return false;
+    set_cache(r, path);
+    return http_reply_file(r, file.ptr, comfy_mime(path));
+}
+
 void comfy_root(http_request *r, void *ctx) {
-    (void)ctx;
     static const char page[] =
         "<!doctype html><meta charset=utf-8><title>hob pictures</title>"
         "<p>This is hob's picture API. Point a ComfyUI client at this address, or try "
         "<code>hob image \"a red apple\" -o apple.png</code>.";
+    if (reply_web(r, ctx, STR("index.html"))) return;
     http_reply_header(r, "Cache-Control", "no-store");
     http_reply(r, 200, "text/html; charset=utf-8", str_from(page));
 }
 
-void comfy_empty_list(http_request *r, void *ctx) {
-    (void)ctx;
-    comfy_reply(r, 200, json_array());
+/* The scripts below extensions/ of the front end. */
+void comfy_extensions(http_request *r, void *ctx) {
+    comfy *c = ctx;
+    arena *a = http_request_arena(r);
+    json_t *list = json_array();
+    size_t n = 0;
+    folder_file *files = NULL;
+    if (c->web_dir) files = dir_list(str_fmt(a, "%s/extensions", c->web_dir), true, a, &n);
+    for (size_t i = 0; i < n; i++)
+        if (str_ends(files[i].name, STR(".js")))
+            json_array_append_new(list, json_sprintf("/extensions/%s", files[i].name.ptr));
+    comfy_reply(r, 200, list);
+}
+
+void comfy_static_file(http_request *r, void *ctx) {
+    arena *a = http_request_arena(r);
+    str path = http_request_path(r);
+    if (str_starts(path, STR("/api/"))) path = str_sub(path, 4, path.len);
+    path = http_decode_path(a, str_sub(path, 1, path.len));
+    if (!reply_web(r, ctx, path)) comfy_reply_empty(r, 404);
 }
 
 void comfy_empty_object(http_request *r, void *ctx) {
     (void)ctx;
     comfy_reply(r, 200, json_object());
-}
-
-/* /extensions/<pack>/<file>: nothing is installed here, so nothing is found. */
-void comfy_static_file(http_request *r, void *ctx) {
-    (void)ctx;
-    comfy_reply_empty(r, 404);
 }
 
 /* ---- the log ---- */

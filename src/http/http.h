@@ -62,6 +62,7 @@ typedef struct http_config {
     void *ctx;           /* for the handlers */
     const char *origins; /* more allowed origins, comma list, '*' wildcards */
     http_guard_kind guard;
+    http_handler fallback;     /* for GET and HEAD of paths that no route has; NULL = 404 */
     const char *also_prefix;   /* "/api": every route answers below it too, but /internal/ */
     bool head_gets;            /* HEAD is answered by GET's handler where it has none */
     const char *upload_dir;    /* for http/form.h; NULL = no uploads */
@@ -76,6 +77,7 @@ int http_server_port(const http_server *s);
 /* The request. Strings live as long as it does. */
 str http_request_method(const http_request *r);
 str http_request_path(const http_request *r);
+str http_decode_path(arena *a, str path);                        /* %XX decoded */
 str http_request_param(const http_request *r, const char *name); /* of the pattern; decoded */
 str http_request_query(http_request *r, const char *name);       /* decoded; ptr NULL when absent */
 str http_request_header(const http_request *r, const char *name);

@@ -43,6 +43,7 @@ typedef struct http_sockets http_sockets;
 
 struct http_server {
     http_config config;
+    http_route fallback; /* config.fallback as a route */
     struct MHD_Daemon *daemon;
     bool loopback;
     int port;

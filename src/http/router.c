@@ -23,6 +23,10 @@ str http_decode(arena *a, str s, bool plus) {
     return (str){out, n};
 }
 
+str http_decode_path(arena *a, str path) {
+    return http_decode(a, path, false);
+}
+
 static bool match(const char *pattern, http_request *r) {
     str p = str_from(pattern), path = r->path;
     r->n_params = 0;
@@ -78,7 +82,8 @@ const http_route *http_route_find(const http_server *s, http_request *r) {
     const http_route *route = find_prefixed(s, r, r->method);
     if (!route && s->config.head_gets && str_eq(r->method, STR("HEAD")))
         route = find_prefixed(s, r, STR("GET"));
-    return route;
+    bool reads = str_eq(r->method, STR("GET")) || str_eq(r->method, STR("HEAD"));
+    return !route && reads && s->config.fallback ? &s->fallback : route;
 }
 
 void http_route_reply_missing(http_request *r) {

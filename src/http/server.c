@@ -209,6 +209,7 @@ err_code http_server_create(const http_config *c, http_server **ret, err *e) {
     if (fd < 0) return e->code;
     http_server *s = NEW(http_server);
     s->config = *c;
+    s->fallback = (http_route){"GET", "/*", c->fallback, NULL};
     s->loopback = http_addr_is_loopback(&c->addr);
     s->port = port_of(fd);
     pthread_mutex_init(&s->streams_lock, NULL);

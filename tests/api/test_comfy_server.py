@@ -247,6 +247,23 @@ class Environment(unittest.TestCase):
             self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (200, "http://studio.example"))
             self.assertEqual(s.request("GET", "/queue", headers={"Sec-Fetch-Site": "cross-site"})[0], 200)
 
+    def test_front_end(self):
+        with PictureServer(checkpoints=()) as probe:
+            web = probe.home / "web"
+            (web / "extensions" / "core").mkdir(parents=True)
+            (web / "index.html").write_text("<p>front end")
+            (web / "extensions" / "core" / "a b.js").write_text("1")
+            (probe.home / "secret").write_text("x")
+            with PictureServer(checkpoints=(), env={"HOB_IMAGE_WEB": str(web)}) as s:
+                status, headers, data = s.request("GET", "/")
+                self.assertEqual((status, headers["Cache-Control"], data), (200, "no-store", b"<p>front end"))
+                self.assertEqual(s.call("/extensions")[1], ["/extensions/core/a b.js"])
+                for path in ("/extensions/core/a%20b.js", "/api/extensions/core/a%20b.js"):
+                    self.assertEqual(s.request("GET", path)[0], 200)
+                for path in ("/../secret", "/%2e%2e/secret", "/..%2fsecret", "/none"):
+                    self.assertEqual(s.request("GET", path)[0], 404)
+                self.assertEqual(s.request("POST", "/none", {})[0], 404)
+
     def test_base_that_cannot_be_written(self):
         server = PictureServer(checkpoints=(), env={"HOB_IMAGE_OUTPUT": "/proc/nowhere"})
         with self.assertRaises(RuntimeError) as caught:
