@@ -113,8 +113,9 @@ int main(int argc, char **argv) {
     double pp = (double)n_prompt / time_tokens(&b, n_prompt, n_prompt, repeats);
     double tg = (double)n_decode / time_tokens(&b, n_decode, 1, repeats);
     printf("{\"load_s\": %.4f, \"prompt_tokens_per_s\": %.2f, \"decode_tokens_per_s\": %.2f, "
-           "\"weight_bytes\": %llu",
-           load_s, pp, tg, (unsigned long long)info->weight_bytes);
+           "\"weight_bytes\": %llu, \"kv_page_bytes\": %llu",
+           load_s, pp, tg, (unsigned long long)info->weight_bytes,
+           (unsigned long long)dev_kv_page_bytes(&info->kv_shape));
     print_profile(&b, d, "prompt_profile", n_prompt, n_prompt);
     print_profile(&b, d, "decode_profile", n_decode, 1);
     printf("}\n");
