@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "cli/cli.h"
+#include "kern/kern.h"
 #include "os/file.h"
 #include <malloc.h>
 #include <signal.h>
@@ -81,6 +82,8 @@ static const char *models_dir(arena *a) {
 }
 
 static engine_config engine_settings(void) {
+    int64_t level = env_number("HOB_CPU_LEVEL", KERN_LEVEL_COUNT - 1); /* see kern/kern.h */
+    kern_level_limit((kern_level)(level < KERN_LEVEL_COUNT ? level : KERN_LEVEL_COUNT - 1));
     return (engine_config){
         .n_threads = (int32_t)env_number("HOB_THREADS", 0),
         .budget_bytes = env_bytes("HOB_MEMORY"),
