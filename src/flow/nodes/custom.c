@@ -1,9 +1,11 @@
 /* Custom sampling: sampler objects with their own settings. */
+#include "flow/nodes/model_runs.h"
 #include "flow/nodes/table.h"
 
 const flow_def flow_nodes_custom[] = {
     {NODE("KSamplerSelect", "KSamplerSelect", "sampling/custom_sampling/samplers", 0),
-     INPUTS(COMBO("sampler_name", flow_samplers, NULL, 0)), OUTPUTS({"SAMPLER", NULL, false})},
+     INPUTS(COMBO("sampler_name", flow_samplers, NULL, 0)), OUTPUTS({"SAMPLER", NULL, false}),
+     .run = sampler_select_run},
     {NODE("SamplerEulerAncestral", "SamplerEulerAncestral", "sampling/custom_sampling/samplers", 0),
      INPUTS(FLOAT("eta", 1.0, 0.0, 100.0, 0.01, 0, FLOW_NO_ROUND),
             FLOAT("s_noise", 1.0, 0.0, 100.0, 0.01, 0, FLOW_NO_ROUND)),

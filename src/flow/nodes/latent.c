@@ -1,4 +1,5 @@
 /* Latents: making, decoding, encoding and shaping them. */
+#include "flow/nodes/model_runs.h"
 #include "flow/nodes/pixel_runs.h"
 #include "flow/nodes/table.h"
 
@@ -32,23 +33,24 @@ const flow_def flow_nodes_latent[] = {
      .run = latent_empty_cascade_run},
     {NODE("VAEDecode", "VAE Decode", "latent", 0),
      INPUTS(LINK("samples", "LATENT", FLOW_OPTS), LINK("vae", "VAE", FLOW_OPTS)),
-     OUTPUTS({"IMAGE", NULL, false})},
+     OUTPUTS({"IMAGE", NULL, false}), .run = vae_decode_run},
     {NODE("VAEEncode", "VAE Encode", "latent", 0),
-     INPUTS(LINK("pixels", "IMAGE", 0), LINK("vae", "VAE", 0)), OUTPUTS({"LATENT", NULL, false})},
+     INPUTS(LINK("pixels", "IMAGE", 0), LINK("vae", "VAE", 0)), OUTPUTS({"LATENT", NULL, false}),
+     .run = vae_encode_run},
     {NODE("VAEDecodeTiled", "VAE Decode (Tiled)", "_for_testing", 0),
      INPUTS(LINK("samples", "LATENT", 0), LINK("vae", "VAE", 0),
             INT("tile_size", 512, 64, 4096, 32, 0), INT("overlap", 64, 0, 4096, 32, 0),
             INT("temporal_size", 64, 8, 4096, 4, 0), INT("temporal_overlap", 8, 4, 4096, 4, 0)),
-     OUTPUTS({"IMAGE", NULL, false})},
+     OUTPUTS({"IMAGE", NULL, false}), .run = vae_decode_run},
     {NODE("VAEEncodeTiled", "VAE Encode (Tiled)", "_for_testing", 0),
      INPUTS(LINK("pixels", "IMAGE", 0), LINK("vae", "VAE", 0),
             INT("tile_size", 512, 64, 4096, 64, 0), INT("overlap", 64, 0, 4096, 32, 0),
             INT("temporal_size", 64, 8, 4096, 4, 0), INT("temporal_overlap", 8, 4, 4096, 4, 0)),
-     OUTPUTS({"LATENT", NULL, false})},
+     OUTPUTS({"LATENT", NULL, false}), .run = vae_encode_run},
     {NODE("VAEEncodeForInpaint", "VAE Encode (for Inpainting)", "latent/inpaint", 0),
      INPUTS(LINK("pixels", "IMAGE", 0), LINK("vae", "VAE", 0), LINK("mask", "MASK", 0),
             INT("grow_mask_by", 6, 0, 64, 1, 0)),
-     OUTPUTS({"LATENT", NULL, false})},
+     OUTPUTS({"LATENT", NULL, false}), .run = vae_encode_inpaint_run},
     {NODE("SetLatentNoiseMask", "Set Latent Noise Mask", "latent/inpaint", 0),
      INPUTS(LINK("samples", "LATENT", 0), LINK("mask", "MASK", 0)),
      OUTPUTS({"LATENT", NULL, false}), .run = latent_set_noise_mask_run},

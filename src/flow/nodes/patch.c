@@ -1,4 +1,5 @@
 /* Model patches: changes to how a model samples or attends. */
+#include "flow/nodes/model_runs.h"
 #include "flow/nodes/table.h"
 
 const flow_def flow_nodes_patch[] = {
@@ -6,7 +7,7 @@ const flow_def flow_nodes_patch[] = {
      INPUTS(LINK("model", "MODEL", 0),
             COMBO("sampling", CHOICES("eps", "v_prediction", "lcm", "x0", "img_to_img"), NULL, 0),
             BOOL("zsnr", false, 0)),
-     OUTPUTS({"MODEL", NULL, false})},
+     OUTPUTS({"MODEL", NULL, false}), .run = patch_discrete_run},
     {NODE("ModelSamplingContinuousEDM", "ModelSamplingContinuousEDM", "advanced/model", 0),
      INPUTS(LINK("model", "MODEL", 0),
             COMBO("sampling",
@@ -14,15 +15,15 @@ const flow_def flow_nodes_patch[] = {
                   NULL, 0),
             FLOAT("sigma_max", 120.0, 0.0, 1000.0, 0.001, 0, FLOW_NO_ROUND),
             FLOAT("sigma_min", 0.002, 0.0, 1000.0, 0.001, 0, FLOW_NO_ROUND)),
-     OUTPUTS({"MODEL", NULL, false})},
+     OUTPUTS({"MODEL", NULL, false}), .run = patch_continuous_edm_run},
     {NODE("ModelSamplingContinuousV", "ModelSamplingContinuousV", "advanced/model", 0),
      INPUTS(LINK("model", "MODEL", 0), COMBO("sampling", CHOICES("v_prediction"), NULL, 0),
             FLOAT("sigma_max", 500.0, 0.0, 1000.0, 0.001, 0, FLOW_NO_ROUND),
             FLOAT("sigma_min", 0.03, 0.0, 1000.0, 0.001, 0, FLOW_NO_ROUND)),
-     OUTPUTS({"MODEL", NULL, false})},
+     OUTPUTS({"MODEL", NULL, false}), .run = patch_continuous_v_run},
     {NODE("RescaleCFG", "RescaleCFG", "advanced/model", 0),
      INPUTS(LINK("model", "MODEL", 0), FLOAT("multiplier", 0.7, 0.0, 1.0, 0.01, 0, 0)),
-     OUTPUTS({"MODEL", NULL, false})},
+     OUTPUTS({"MODEL", NULL, false}), .run = patch_rescale_cfg_run},
     {NODE("FreeU", "FreeU", "model_patches/unet", 0),
      INPUTS(LINK("model", "MODEL", 0), FLOAT("b1", 1.1, 0.0, 10.0, 0.01, 0, 0),
             FLOAT("b2", 1.2, 0.0, 10.0, 0.01, 0, 0), FLOAT("s1", 0.9, 0.0, 10.0, 0.01, 0, 0),

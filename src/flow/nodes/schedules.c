@@ -1,4 +1,5 @@
 /* Custom sampling: noise schedules and what can be done to them. */
+#include "flow/nodes/model_runs.h"
 #include "flow/nodes/schedules_run.h"
 #include "flow/nodes/table.h"
 
@@ -6,7 +7,7 @@ const flow_def flow_nodes_schedules[] = {
     {NODE("BasicScheduler", "BasicScheduler", "sampling/custom_sampling/schedulers", 0),
      INPUTS(LINK("model", "MODEL", 0), COMBO("scheduler", flow_schedulers, NULL, 0),
             INT("steps", 20, 1, 10000, 0, 0), FLOAT("denoise", 1.0, 0.0, 1.0, 0.01, 0, 0)),
-     OUTPUTS({"SIGMAS", NULL, false})},
+     OUTPUTS({"SIGMAS", NULL, false}), .run = schedule_basic_run},
     {NODE("KarrasScheduler", "KarrasScheduler", "sampling/custom_sampling/schedulers", 0),
      INPUTS(INT("steps", 20, 1, 10000, 0, 0),
             FLOAT("sigma_max", 14.614642, 0.0, 5000.0, 0.01, 0, FLOW_NO_ROUND),
@@ -43,11 +44,11 @@ const flow_def flow_nodes_schedules[] = {
      INPUTS(LINK("model", "MODEL", 0), INT("steps", 20, 1, 10000, 0, 0),
             FLOAT("alpha", 0.6, 0.0, 50.0, 0.01, 0, FLOW_NO_ROUND),
             FLOAT("beta", 0.6, 0.0, 50.0, 0.01, 0, FLOW_NO_ROUND)),
-     OUTPUTS({"SIGMAS", NULL, false})},
+     OUTPUTS({"SIGMAS", NULL, false}), .run = schedule_beta_run},
     {NODE("SDTurboScheduler", "SDTurboScheduler", "sampling/custom_sampling/schedulers", 0),
      INPUTS(LINK("model", "MODEL", 0), INT("steps", 1, 1, 10, 0, 0),
             FLOAT("denoise", 1.0, 0, 1.0, 0.01, 0, 0)),
-     OUTPUTS({"SIGMAS", NULL, false})},
+     OUTPUTS({"SIGMAS", NULL, false}), .run = schedule_turbo_run},
     {NODE("AlignYourStepsScheduler", "AlignYourStepsScheduler",
           "sampling/custom_sampling/schedulers", FLOW_SHOW_STATUS),
      INPUTS(COMBO("model_type", CHOICES("SD1", "SDXL", "SVD"), NULL, FLOW_PLAIN_COMBO),
@@ -83,5 +84,5 @@ const flow_def flow_nodes_schedules[] = {
      INPUTS(LINK("model", "MODEL", FLOW_OPTS),
             FLOAT("sampling_percent", 0.0, 0.0, 1.0, 0.0001, 0, 0),
             BOOL("return_actual_sigma", false, 0)),
-     OUTPUTS({"FLOAT", "sigma_value", false})},
+     OUTPUTS({"FLOAT", "sigma_value", false}), .run = sigmas_percent_run},
     {.name = NULL}};

@@ -1,13 +1,14 @@
 /* Text encoding: prompts become conditioning. */
+#include "flow/nodes/model_runs.h"
 #include "flow/nodes/table.h"
 
 const flow_def flow_nodes_text[] = {
     {NODE("CLIPTextEncode", "CLIP Text Encode (Prompt)", "conditioning", 0),
      INPUTS(TEXT("text", NULL, FLOW_MULTILINE | FLOW_DYNAMIC), LINK("clip", "CLIP", FLOW_OPTS)),
-     OUTPUTS({"CONDITIONING", NULL, false})},
+     OUTPUTS({"CONDITIONING", NULL, false}), .run = text_encode_run},
     {NODE("CLIPSetLastLayer", "CLIP Set Last Layer", "conditioning", 0),
      INPUTS(LINK("clip", "CLIP", 0), INT("stop_at_clip_layer", -1, -24, -1, 1, 0)),
-     OUTPUTS({"CLIP", NULL, false})},
+     OUTPUTS({"CLIP", NULL, false}), .run = text_last_layer_run},
     {NODE("CLIPTextEncodeSDXL", "CLIPTextEncodeSDXL", "advanced/conditioning", FLOW_SHOW_STATUS),
      INPUTS(LINK("clip", "CLIP", FLOW_OPTS), INT("width", 1024, 0, FLOW_MAX_RESOLUTION, 0, 0),
             INT("height", 1024, 0, FLOW_MAX_RESOLUTION, 0, 0),
@@ -17,14 +18,14 @@ const flow_def flow_nodes_text[] = {
             INT("target_height", 1024, 0, FLOW_MAX_RESOLUTION, 0, 0),
             TEXT("text_g", NULL, FLOW_MULTILINE | FLOW_DYNAMIC),
             TEXT("text_l", NULL, FLOW_MULTILINE | FLOW_DYNAMIC)),
-     OUTPUTS({"CONDITIONING", NULL, false})},
+     OUTPUTS({"CONDITIONING", NULL, false}), .run = text_encode_sdxl_run},
     {NODE("CLIPTextEncodeSDXLRefiner", "CLIPTextEncodeSDXLRefiner", "advanced/conditioning",
           FLOW_SHOW_STATUS),
      INPUTS(FLOAT("ascore", 6.0, 0.0, 1000.0, 0.01, 0, 0),
             INT("width", 1024, 0, FLOW_MAX_RESOLUTION, 0, 0),
             INT("height", 1024, 0, FLOW_MAX_RESOLUTION, 0, 0),
             TEXT("text", NULL, FLOW_MULTILINE | FLOW_DYNAMIC), LINK("clip", "CLIP", FLOW_OPTS)),
-     OUTPUTS({"CONDITIONING", NULL, false})},
+     OUTPUTS({"CONDITIONING", NULL, false}), .run = text_encode_refiner_run},
     {NODE("CLIPTextEncodeControlnet", "CLIPTextEncodeControlnet", "_for_testing/conditioning",
           FLOW_EXPERIMENTAL | FLOW_SHOW_STATUS),
      INPUTS(LINK("clip", "CLIP", FLOW_OPTS), LINK("conditioning", "CONDITIONING", FLOW_OPTS),

@@ -1,0 +1,61 @@
+/* Loaders. */
+#include "flow/nodes/model_runs.h"
+
+err_code load_checkpoint_run(flow_call *c, err *e) {
+    char *path;
+    diff_parts p;
+    TRY(md_in_path(c, "ckpt_name", "checkpoints", &path, e));
+    TRY(diff_checkpoint_open(md_env(c)->d, path, &p, e));
+    md_out_model(c, 0, p.model);
+    if (p.clip)
+        md_out_clip(c, 1, p.clip);
+    else
+        flow_out(c, 1,
+                 flow_value_block(STR("this checkpoint has no text encoder: load one with "
+                                      "CLIPLoader")));
+    if (p.vae)
+        md_out_vae(c, 2, p.vae);
+    else
+        flow_out(c, 2,
+                 flow_value_block(STR("this checkpoint has no VAE: load one with VAELoader")));
+    return ERR_OK;
+}
+
+err_code load_unet_run(flow_call *c, err *e) {
+    char *path;
+    diff_model *m;
+    TRY(md_in_path(c, "unet_name", "diffusion_models", &path, e));
+    TRY(diff_model_open(md_env(c)->d, path, &m, e));
+    md_out_model(c, 0, m);
+    return ERR_OK;
+}
+
+static err_code load_clips(flow_call *c, const char *const *names, size_t n, err *e) {
+    const char *paths[2];
+    diff_clip *k;
+    for (size_t i = 0; i < n; i++) {
+        char *path;
+        TRY(md_in_path(c, names[i], "text_encoders", &path, e));
+        paths[i] = path;
+    }
+    TRY(diff_clip_open(md_env(c)->d, paths, n, &k, e));
+    md_out_clip(c, 0, k);
+    return ERR_OK;
+}
+
+err_code load_clip_run(flow_call *c, err *e) {
+    return load_clips(c, (const char *const[]){"clip_name"}, 1, e);
+}
+
+err_code load_dual_clip_run(flow_call *c, err *e) {
+    return load_clips(c, (const char *const[]){"clip_name1", "clip_name2"}, 2, e);
+}
+
+err_code load_vae_run(flow_call *c, err *e) {
+    char *path;
+    vae *v;
+    TRY(md_in_path(c, "vae_name", "vae", &path, e));
+    TRY(diff_vae_open(md_env(c)->d, path, &v, e));
+    md_out_vae(c, 0, v);
+    return ERR_OK;
+}

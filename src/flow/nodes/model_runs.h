@@ -1,0 +1,93 @@
+/* The run functions of loaders, text, conditioning, sampling and schedules, and what they share.
+ * Each does what the class of its name does in ComfyUI. */
+#pragma once
+#include "diffusion/checkpoint.h"
+#include "flow/env.h"
+#include "flow/nodes/pixels.h"
+
+#ifndef FLOW_RUN
+#define FLOW_RUN(name) err_code name(flow_call *c, err *e)
+#endif
+
+/* ---- objects (model_objects.c) ---- */
+
+/* A GUIDER: owns its conditionings' values. */
+typedef struct flow_guider {
+    diff_guide guide;
+    flow_value *held[4]; /* values that guide borrows from */
+} flow_guider;
+
+/* A NOISE: a seed, or none. */
+typedef struct flow_noise {
+    bool none;
+    uint64_t seed;
+} flow_noise;
+
+flow_env *md_env(const flow_call *c);
+err_code md_in_model(const flow_call *c, const char *name, diff_model **ret, err *e);
+err_code md_in_clip(const flow_call *c, const char *name, diff_clip **ret, err *e);
+err_code md_in_vae(const flow_call *c, const char *name, vae **ret, err *e);
+err_code md_in_conds(const flow_call *c, const char *name, const diff_conds **ret, err *e);
+err_code md_in_sigmas(const flow_call *c, const char *name, const flow_sigmas **ret, err *e);
+/* Each takes the object over. */
+void md_out_model(flow_call *c, size_t slot, diff_model *m);
+void md_out_clip(flow_call *c, size_t slot, diff_clip *k);
+void md_out_vae(flow_call *c, size_t slot, vae *v);
+void md_out_conds(flow_call *c, size_t slot, diff_conds *l);
+/* Copies n sigmas. */
+void md_out_sigmas(flow_call *c, size_t slot, const float *v, size_t n);
+/* The file an input names, in the folder its row says; in the call's arena. */
+err_code md_in_path(const flow_call *c, const char *name, const char *folder, char **ret, err *e);
+/* Takes memory from the ledger for one piece of work, and gives it back. */
+err_code md_reserve(const flow_call *c, uint64_t weights, uint64_t plan, err *e);
+void md_release(const flow_call *c, uint64_t weights, uint64_t plan);
+
+/* load_run.c */
+FLOW_RUN(load_checkpoint_run);
+FLOW_RUN(load_unet_run);
+FLOW_RUN(load_clip_run);
+FLOW_RUN(load_dual_clip_run);
+FLOW_RUN(load_vae_run);
+/* text_run.c */
+FLOW_RUN(text_encode_run);
+FLOW_RUN(text_last_layer_run);
+FLOW_RUN(text_encode_sdxl_run);
+FLOW_RUN(text_encode_refiner_run);
+/* conditioning_run.c */
+FLOW_RUN(cond_combine_run);
+FLOW_RUN(cond_average_run);
+FLOW_RUN(cond_concat_run);
+FLOW_RUN(cond_area_run);
+FLOW_RUN(cond_area_percent_run);
+FLOW_RUN(cond_strength_run);
+FLOW_RUN(cond_mask_run);
+FLOW_RUN(cond_zero_run);
+FLOW_RUN(cond_range_run);
+/* vae_run.c */
+FLOW_RUN(vae_decode_run);
+FLOW_RUN(vae_encode_run);
+FLOW_RUN(vae_encode_inpaint_run);
+FLOW_RUN(cond_inpaint_run);
+/* sample_run.c */
+FLOW_RUN(sample_run);
+FLOW_RUN(sample_advanced_run);
+FLOW_RUN(sample_custom_run);
+FLOW_RUN(sample_custom_advanced_run);
+FLOW_RUN(sampler_select_run);
+FLOW_RUN(guider_basic_run);
+FLOW_RUN(guider_cfg_run);
+FLOW_RUN(guider_dual_run);
+FLOW_RUN(guider_perp_neg_run);
+FLOW_RUN(noise_random_run);
+FLOW_RUN(noise_none_run);
+FLOW_RUN(noise_add_run);
+/* schedule_run.c */
+FLOW_RUN(schedule_basic_run);
+FLOW_RUN(schedule_beta_run);
+FLOW_RUN(schedule_turbo_run);
+FLOW_RUN(sigmas_percent_run);
+/* patch_run.c */
+FLOW_RUN(patch_discrete_run);
+FLOW_RUN(patch_continuous_edm_run);
+FLOW_RUN(patch_continuous_v_run);
+FLOW_RUN(patch_rescale_cfg_run);
