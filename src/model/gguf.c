@@ -262,8 +262,13 @@ const gguf_array *gguf_opt_array(const gguf *g, const char *name) {
 str gguf_array_str(const gguf_array *a, uint64_t i) {
     if (a->type != GGUF_STR) return (str){0};
     uint64_t n;
-    memcpy(&n, a->strings[i], sizeof n);
-    return (str){(const char *)a->strings[i] + sizeof n, (size_t)n};
+    const uint8_t *at = a->strings[i / GGUF_STRINGS_STEP];
+    memcpy(&n, at, sizeof n);
+    for (uint64_t k = i % GGUF_STRINGS_STEP; k > 0; k--) { /* all lengths were checked */
+        at += sizeof n + n;
+        memcpy(&n, at, sizeof n);
+    }
+    return (str){(const char *)at + sizeof n, (size_t)n};
 }
 
 double gguf_array_f64(const gguf_array *a, uint64_t i) {

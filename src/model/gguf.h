@@ -46,13 +46,14 @@ typedef enum gguf_type {
     GGUF_TYPE_COUNT
 } gguf_type;
 
-/* An array in the mapping, items back to back and unaligned; strings are found through an index
- * made while opening. Zeroed (n 0) when there is none. */
+/* An array in the mapping, items back to back and unaligned; strings are found through an index of
+ * every eighth, made while opening. Zeroed (n 0) when there is none. */
+enum { GGUF_STRINGS_STEP = 8 };
 typedef struct gguf_array {
     gguf_type type; /* of the items; never GGUF_ARRAY */
     uint64_t n;
     const uint8_t *bytes;    /* the items as in the file */
-    const uint8_t **strings; /* [n] start of each string's length word, for GGUF_STR only */
+    const uint8_t **strings; /* length words of strings 0, 8, 16 .., for GGUF_STR only */
 } gguf_array;
 
 typedef struct gguf_key {

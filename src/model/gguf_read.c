@@ -118,10 +118,11 @@ static err_code read_array(gguf *g, cursor *c, gguf_key *k, err *e) {
         c->at += n_bytes;
         return ERR_OK;
     }
-    a->strings = n ? ARENA_ARRAY(g->mem, const uint8_t *, (size_t)n) : NULL;
+    size_t n_marks = (size_t)((n + GGUF_STRINGS_STEP - 1) / GGUF_STRINGS_STEP);
+    a->strings = n ? ARENA_ARRAY(g->mem, const uint8_t *, n_marks) : NULL;
     for (uint64_t i = 0; i < n; i++) {
         str s;
-        a->strings[i] = c->at;
+        if (i % GGUF_STRINGS_STEP == 0) a->strings[i / GGUF_STRINGS_STEP] = c->at;
         if (!take_str(c, &s))
             FAIL(e, FORMAT, "key \"" STR_FMT "\": string %llu goes beyond the file's end",
                  STR_ARG(k->name), (unsigned long long)i);
