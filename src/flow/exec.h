@@ -12,12 +12,15 @@ flow_cache *flow_cache_create(void);
 void flow_cache_destroy(flow_cache **c);
 void flow_cache_clear(flow_cache *c);
 size_t flow_cache_bytes(const flow_cache *c);
+/* Forgets what nodes gave that holds an object of one of these types (NULL ends): models that must
+ * leave memory. Pictures made with them stay. */
+void flow_cache_drop(flow_cache *c, const char *const *types);
 
 /* Why a run ended early, as clients are told. Lives in the run's arena. */
 typedef struct flow_failure {
     err error; /* CANCELLED: interrupted */
     str node_id, class_type;
-    const value *inputs; /* of the node, as text or numbers */
+    const value *inputs; /* of the node: a map of lists of text and numbers; NULL = none */
     const str *executed; /* [n_executed] ids that are done */
     size_t n_executed;
 } flow_failure;
@@ -29,7 +32,8 @@ typedef struct flow_events {
     void (*start)(void *ctx, str id);
     void (*progress)(void *ctx, str id, int64_t done, int64_t total);
     void (*preview)(void *ctx, str id, const void *picture); /* a flow_picture */
-    void (*output)(void *ctx, str id, const value *ui);      /* also of cached output nodes */
+    /* Also of nodes in the way whose outputs were there already; ui NULL: they show nothing. */
+    void (*output)(void *ctx, str id, const value *ui);
 } flow_events;
 
 /* An encoded picture for clients that watch. */
