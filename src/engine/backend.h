@@ -47,6 +47,7 @@ typedef struct engine_backend {
     void *ctx;
     void (*destroy)(void *ctx);
     uint64_t (*memory)(void *ctx); /* bytes that could be given to models now */
+    dev *(*device)(void *ctx);     /* for workflows; NULL = they have none */
     /* Bytes that loading `path` will map; an early and cheap look that also finds it missing. */
     err_code (*file_bytes)(void *ctx, str path, uint64_t *ret, err *e);
     err_code (*load)(void *ctx, str path, void **ret_model, err *e);

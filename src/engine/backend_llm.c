@@ -35,6 +35,10 @@ static uint64_t backend_memory(void *ctx) {
     return os_mem_query().total_bytes;
 }
 
+static dev *backend_device(void *ctx) {
+    return ((llm_backend *)ctx)->d;
+}
+
 static err_code backend_file_bytes(void *ctx, str path, uint64_t *ret, err *e) {
     (void)ctx;
     arena *a = arena_create(512);
@@ -226,6 +230,7 @@ err_code engine_backend_llm(int32_t n_threads, engine_backend *ret, err *e) {
         .ctx = b,
         .destroy = backend_destroy,
         .memory = backend_memory,
+        .device = backend_device,
         .file_bytes = backend_file_bytes,
         .load = backend_load,
         .unload = backend_unload,

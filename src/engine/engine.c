@@ -8,6 +8,7 @@
  * lock is held by the engine thread except during steps. */
 #include "engine/engine.h"
 #include "base/limits.h"
+#include "engine/flow.h"
 #include "engine/job.h"
 
 enum { DEFAULT_QUEUE = 512, DEFAULT_PARALLEL = 8, DEFAULT_CTX = 4096, PLAN_TOKENS = 256 };
@@ -193,6 +194,10 @@ static void do_actions(engine *eng) {
     bool any = false;
     while (sched_next(eng->s, clock_mono_ns(), &act)) {
         any = true;
+        if (flow_owns(act.model ? act.model : sched_job_model(act.job))) {
+            flow_do_action(eng->flow, &act);
+            continue;
+        }
         switch (act.kind) {
         case SCHED_DO_LOAD:
             do_load(eng, act.model);
@@ -229,6 +234,7 @@ static void *engine_main(void *arg) {
     while (!eng->stop) {
         collect_worker(eng);
         look_at_jobs(eng);
+        flow_look(eng->flow);
         do_actions(eng);
         if (engine_run_step(eng)) continue;
         int64_t wake = sched_wakeup(eng->s, clock_mono_ns());
@@ -236,6 +242,9 @@ static void *engine_main(void *arg) {
         bell_wait(&eng->bell, wake);
         pthread_mutex_lock(&eng->mu);
     }
+    pthread_mutex_unlock(&eng->mu);
+    flow_destroy(&eng->flow); /* what it waits for in the engine is answered below */
+    pthread_mutex_lock(&eng->mu);
     stop_all(eng);
     pthread_mutex_unlock(&eng->mu);
     return NULL;
@@ -267,6 +276,7 @@ err_code engine_create_with(const engine_config *c, const engine_backend *b, eng
                        .patience_ns = PATIENCE_NS};
     eng->s = sched_create(&sc);
     eng->worker = worker_create(eng);
+    eng->flow = flow_create(eng);
     pthread_create(&eng->thread, NULL, engine_main, eng);
     *ret = eng;
     return ERR_OK;
@@ -283,6 +293,7 @@ void engine_destroy(engine **ep) {
     if (!eng) return;
     pthread_mutex_lock(&eng->mu);
     eng->stop = true;
+    flow_interrupt(eng->flow);
     pthread_mutex_unlock(&eng->mu);
     bell_ring(&eng->bell);
     pthread_join(eng->thread, NULL);

@@ -85,6 +85,7 @@ struct engine {
     engine_jobs jobs;
     VEC(engine_loaded *) loaded;
     int64_t device_ns;
+    struct engine_flow *flow; /* workflows (engine/flow.h) */
     bool stop;
 };
 

@@ -5,6 +5,7 @@
  * engine's lock is let go while the model computes and while tokens are sampled: only the jobs of
  * the batch are touched then, and nobody else ends them meanwhile. */
 #include "base/limits.h"
+#include "engine/flow.h"
 #include "engine/job.h"
 #include <math.h>
 
@@ -183,6 +184,10 @@ static void settle(step *s, int64_t spent, int64_t now) {
 bool engine_run_step(engine *eng) {
     sched_job *jobs[LIMIT_PARALLEL], *lead = sched_pick(eng->s);
     if (!lead) return false;
+    if (flow_owns(sched_job_model(lead))) {
+        flow_lend_turn(eng->flow);
+        return true;
+    }
     engine_job *first = sched_job_owner(lead);
     step mem = {.eng = eng, .m = first->m}, *s = &mem;
     size_t n = sched_batch(eng->s, lead, jobs, LIMIT_PARALLEL);

@@ -3,6 +3,7 @@
 #include "engine/stream.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/vec.h"
 #include <assert.h>
 
@@ -263,6 +264,46 @@ void stream_put_error(engine_stream *s, const err *why) {
         s->ended = true;
         end(s);
     }
+}
+
+static bool replaces(const engine_event *next, const queued *last) {
+    bool passing =
+        next->kind == ENGINE_EVENT_NODE_PROGRESS || next->kind == ENGINE_EVENT_NODE_PREVIEW;
+    return passing && last && last->ev.kind == next->kind && str_eq(last->ev.node, next->node);
+}
+
+/* Called with the lock: everything in *ev becomes the queue's own. */
+static void push_copy(engine_stream *s, const engine_event *ev) {
+    queued *q = s->events.len > 0 && replaces(ev, VEC_LAST(s->events)) ? VEC_LAST(s->events) : NULL;
+    if (!q) q = push(s, ev->kind);
+    s->n_bytes -= q->n_bytes;
+    q->n_bytes = 0;
+    arena_destroy(&q->mem);
+    arena *a = q->mem = arena_create(256);
+    str *ids = ARENA_ARRAY(a, str, ev->n_ids + 1);
+    for (size_t i = 0; i < ev->n_ids; i++) ids[i] = str_dup(a, ev->ids[i]);
+    q->ev = *ev;
+    q->ev.ids = ids;
+    q->ev.node = str_dup(a, ev->node);
+    q->ev.class_type = str_dup(a, ev->class_type);
+    q->ev.picture = str_dup(a, ev->picture);
+    q->ev.ui = ev->ui ? value_copy(a, ev->ui) : NULL;
+    q->ev.inputs = ev->inputs ? value_copy(a, ev->inputs) : NULL;
+    count(s, q, arena_bytes(a));
+}
+
+void stream_put_node(engine_stream *s, const engine_event *ev) {
+    if (!begin(s)) return;
+    bool slow = s->n_bytes > LIMIT_STREAM_BYTES;
+    if (!slow || ev->kind != ENGINE_EVENT_NODE_PREVIEW) push_copy(s, ev);
+    end(s);
+}
+
+void stream_put_last(engine_stream *s, const engine_event *ev) {
+    if (!begin(s)) return;
+    push_copy(s, ev);
+    s->ended = true;
+    end(s);
 }
 
 /* Called with the lock. */

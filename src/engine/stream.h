@@ -39,5 +39,9 @@ void stream_set_in_step(engine_stream *s, bool in_step); /* between bell_step_be
 void stream_put_progress(engine_stream *s, engine_event_kind kind, int64_t n_done, int64_t n_total);
 void stream_put_text(engine_stream *s, str text, const engine_logprob *lp, size_t n_lp);
 void stream_put_embedding(engine_stream *s, size_t index, const float *vec, size_t n_vec);
+/* An event of a workflow; everything in it is copied. A preview or progress that nobody has read is
+ * replaced by the next of the same node. */
+void stream_put_node(engine_stream *s, const engine_event *ev);
+void stream_put_last(engine_stream *s, const engine_event *ev);   /* a workflow's DONE or ERROR */
 void stream_put_done(engine_stream *s, const engine_event *done); /* text, context are copied */
 void stream_put_error(engine_stream *s, const err *why);

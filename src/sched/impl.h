@@ -37,7 +37,8 @@ struct sched_model {
     bool expire_now;
     bool placed_served; /* within room_next: its placed jobs had their turn */
     bool pinned;
-    err why; /* of the last failure; doomed jobs carry it away */
+    bool memory_only; /* see sched_job_spec */
+    err why;          /* of the last failure; doomed jobs carry it away */
 };
 
 struct sched_job {

@@ -47,11 +47,13 @@ static bool evict_before(const sched_model *a, const sched_model *b) {
     return a->last_use < b->last_use;
 }
 
-static sched_model *victim(const sched *s, const sched_model *not_this, uint64_t seq,
-                           bool patient) {
+/* `counted`: only of those that max_models counts. */
+static sched_model *victim(const sched *s, const sched_model *not_this, uint64_t seq, bool patient,
+                           bool counted) {
     sched_model *best = NULL;
     for (size_t i = 0; i < s->models.len; i++) {
         sched_model *m = s->models.items[i];
+        if (counted && m->memory_only) continue;
         if (m == not_this || !evictable(s, m, seq, patient)) continue;
         if (!best || evict_before(m, best)) best = m;
     }
@@ -97,13 +99,13 @@ static uint64_t pinned_bytes(const sched *s, const sched_model *not_this) {
 static room room_for_model(sched *s, const sched_model *m, uint64_t seq, bool patient) {
     int32_t n = 0, leaving = 0;
     for (size_t i = 0; i < s->models.len; i++) {
-        if (s->models.items[i]->state == MODEL_ABSENT) continue;
+        if (s->models.items[i]->state == MODEL_ABSENT || s->models.items[i]->memory_only) continue;
         n++;
         if (going(s->models.items[i])) leaving++;
     }
-    if (s->conf.max_models <= 0 || n < s->conf.max_models) return ROOM_OK;
+    if (s->conf.max_models <= 0 || n < s->conf.max_models || m->memory_only) return ROOM_OK;
     if (n - leaving < s->conf.max_models) return ROOM_COMING;
-    sched_model *v = victim(s, m, seq, patient);
+    sched_model *v = victim(s, m, seq, patient, true);
     if (v) {
         v->state = MODEL_EVICTING;
         return ROOM_COMING;
@@ -139,7 +141,7 @@ static room room_for_bytes(sched *s, const sched_model *m, const request *q, boo
         if (s->models.items[i] != m && going(s->models.items[i]))
             coming += model_bytes(s->models.items[i]);
     while (coming < n_bytes) {
-        sched_model *v = victim(s, m, q->seq, patient);
+        sched_model *v = victim(s, m, q->seq, patient, false);
         if (!v) break;
         v->state = MODEL_EVICTING;
         coming += model_bytes(v);

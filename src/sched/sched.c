@@ -65,14 +65,23 @@ static int32_t n_queued(const sched *s) {
     return n;
 }
 
+static void insert_by_age(sched *s, sched_job *j) {
+    size_t at = s->jobs.len;
+    VEC_PUSH(s->jobs, j);
+    for (; at > 0 && s->jobs.items[at - 1]->seq > j->seq; at--)
+        s->jobs.items[at] = s->jobs.items[at - 1];
+    s->jobs.items[at] = j;
+}
+
 err_code sched_submit(sched *s, const sched_job_spec *spec, int64_t now, sched_job **ret, err *e) {
     const sched_model *known = model_find(s, spec->model_key);
     bool place_free = known && known->state == MODEL_RESIDENT &&
                       known->n_placed + known->n_waiting < s->conf.max_parallel;
-    if (!place_free && n_queued(s) >= s->conf.max_waiting)
+    if (!place_free && !spec->memory_only && n_queued(s) >= s->conf.max_waiting)
         FAIL(e, BUSY, "server busy, please try again.  maximum pending requests exceeded");
     sched_model *m = model_get(s, spec);
     if (m->state == MODEL_ABSENT) m->want_bytes = spec->model_bytes;
+    m->memory_only = spec->memory_only;
     m->keep_alive_ns = spec->keep_alive_ns;
     m->expire_now = false;
     m->last_use = now;
@@ -82,11 +91,11 @@ err_code sched_submit(sched *s, const sched_job_spec *spec, int64_t now, sched_j
     *j = (sched_job){.owner_sched = s,
                      .model = m,
                      .owner = spec->owner,
-                     .seq = s->n_made++,
+                     .seq = spec->beside ? spec->beside->seq : s->n_made++,
                      .blocked_since = -1,
                      .load_only = spec->load_only};
     j->flow = sched_flow_create(s->fair, spec->cls, spec->user);
-    VEC_PUSH(s->jobs, j);
+    insert_by_age(s, j);
     s->dirty = true;
     *ret = j;
     return ERR_OK;

@@ -44,7 +44,12 @@ typedef struct sched_job_spec {
     uint64_t model_bytes; /* weights, to be reserved before loading */
     int64_t keep_alive_ns;
     bool load_only; /* needs no place: STARTED as soon as the model is resident */
-    void *owner;    /* the engine's job */
+    /* Not a language model but memory somebody asks for: max_models and max_waiting do not count.
+     */
+    bool memory_only;
+    const sched_job
+        *beside; /* or NULL: counts as being as old as this one, a part of which it is */
+    void *owner; /* the engine's job */
 } sched_job_spec;
 
 /* ERR_BUSY when max_waiting jobs wait already. */

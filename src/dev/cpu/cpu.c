@@ -18,6 +18,7 @@ static void cpu_destroy(dev *base) {
     cpu_dev *d = (cpu_dev *)base;
     assert(atomic_load(&d->given_bytes) == 0); /* every buffer and program has been given back */
     pool_destroy(&d->pool);
+    pthread_mutex_destroy(&d->run_mu);
     mem_free(d->profile);
     mem_free(d);
 }
@@ -210,6 +211,7 @@ err_code dev_cpu_create(const dev_cpu_params *params, dev **ret, err *e) {
     d->mat = kern_mat_get(d->level);
     d->gemm = kern_gemm_get(d->level);
     d->pool = pool_create((int32_t)n_threads, SPIN_NS);
+    pthread_mutex_init(&d->run_mu, NULL);
     d->n_threads = pool_n_threads(d->pool);
     d->capacity_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     d->profile = NEW_ARRAY(dev_profile, (size_t)d->n_threads);

@@ -5,6 +5,7 @@
 #include "kern/kern_mat.h"
 #include "kern/kern_vec.h"
 #include "os/pool.h"
+#include <pthread.h>
 #include <stdatomic.h>
 
 typedef struct cpu_dev cpu_dev;
@@ -75,6 +76,7 @@ struct cpu_program {
 struct cpu_dev {
     dev base;
     pool *pool;
+    pthread_mutex_t run_mu; /* around runs: whoever has no turn waits, instead of breaking things */
     const kern_vec *vec;
     const kern_mat *mat;
     const kern_gemm *gemm;

@@ -121,7 +121,9 @@ err_code cpu_run_step(dev_program *base, const dev_step *step, int32_t phase_fro
                     .next_phase = next_phase,
                     .waited = profile_on ? waited : NULL,
                     .arg = &r};
+    pthread_mutex_lock(&p->d->run_mu);
     pool_run(p->d->pool, &job);
+    pthread_mutex_unlock(&p->d->run_mu);
     if (profile_on) p->d->profile[0].run_ns += clock_mono_ns() - from;
     if (r.cancelled || cpu_is_cancelled(&r)) FAIL(e, CANCELLED, "the step was cancelled");
     return ERR_OK;
