@@ -27,3 +27,15 @@ bool conv_wino_fits(const dev_node *n);
 conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads);
 uint64_t conv_wino_scratch(const dev_node *n, int64_t n_threads);
 void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread);
+
+/* Asks for part `part` of `n_parts` of a panel of weights to be brought near: `cols` rows of
+ * `bytes` bytes, `stride` apart. Rows lie on pages of their own, so the processor does not guess
+ * them; while one panel is multiplied the next one is asked for. Nothing happens where w is NULL.
+ */
+static inline void conv_fetch(const char *w, int64_t stride, int64_t cols, int64_t bytes,
+                              int64_t part, int64_t n_parts) {
+    if (!w) return;
+    int64_t lines = bytes / 64 + 1, all = cols * lines;
+    for (int64_t i = all * part / n_parts; i < all * (part + 1) / n_parts; i++)
+        __builtin_prefetch(w + i / lines * stride + cpu_min(i % lines * 64, bytes - 1), 0, 2);
+}

@@ -94,8 +94,14 @@ static void transform_inputs(const wino_job *j) {
     }
 }
 
-/* Sums of the 36 products of output channels [o, o + cols): m [position][tile][32]. */
-static void multiply(const wino_job *j, int64_t o, int32_t cols) {
+static const char *tap_weights(const dev_tensor *w, int64_t o, int64_t tap) {
+    return (const char *)w->data + o * w->stride[3] + tap / 3 * w->stride[2] +
+           tap % 3 * w->stride[1];
+}
+
+/* Sums of the 36 products of output channels [o, o + cols), of [.., end): m [position][tile][32].
+ */
+static void multiply(const wino_job *j, int64_t o, int32_t cols, int64_t end) {
     const dev_tensor *w = j->n->in[1];
     const int64_t elem = w->stride[1] / w->ne[0];
     for (int64_t c = 0; c < j->C; c += j->step) {
@@ -110,7 +116,13 @@ static void multiply(const wino_job *j, int64_t o, int32_t cols) {
                                                  .cols = cols,
                                                  .k = k});
         j->gemm->wino_weights(j->u, j->g, n);
-        for (int64_t pos = 0; pos < KERN_WINO; pos++)
+        bool last = c + j->step >= j->C; /* then the next output channels' first step follows */
+        int64_t next_o = last ? o + CONV_COLS : o, next_c = last ? 0 : c + j->step;
+        int64_t next_cols = cpu_min(CONV_COLS, end - next_o);
+        for (int64_t pos = 0; pos < KERN_WINO; pos++) {
+            int64_t tap = pos / 4; /* four parts of each */
+            conv_fetch(next_cols > 0 ? tap_weights(w, next_o, tap) + next_c * elem : NULL,
+                       w->stride[3], next_cols, cpu_min(j->step, j->C - next_c) * elem, pos % 4, 4);
             for (int64_t i = 0; i < j->tiles; i += KERN_GEMM_ROWS)
                 j->gemm->mul(
                     &(kern_gemm_tile){.a = v_tile(j, c / j->step, pos, i),
@@ -122,6 +134,7 @@ static void multiply(const wino_job *j, int64_t o, int32_t cols) {
                                       .out_stride = CONV_COLS,
                                       .out_half = KERN_GEMM_BLOCK,
                                       .add = c > 0});
+        }
     }
 }
 
@@ -176,7 +189,7 @@ void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread)
     int64_t end = cpu_min((run + 1) * c.run, O);
     for (int64_t o = run * c.run; o < end; o += CONV_COLS) {
         int32_t cols = (int32_t)cpu_min(CONV_COLS, end - o);
-        multiply(&j, o, cols);
+        multiply(&j, o, cols, end);
         transform_sums(&j, o, cols);
     }
 }

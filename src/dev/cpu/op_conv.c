@@ -129,7 +129,12 @@ static void direct_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thr
                                              .type = w->type,
                                              .cols = cols,
                                              .k = k});
-        for (int64_t i = 0; i < count; i += KERN_GEMM_ROWS)
+        const char *next =
+            o + CONV_COLS < o_end ? (const char *)w->data + (o + CONV_COLS) * w->stride[3] : NULL;
+        int64_t next_cols = cpu_min(CONV_COLS, o_end - o - CONV_COLS);
+        for (int64_t i = 0; i < count; i += KERN_GEMM_ROWS) {
+            conv_fetch(next, w->stride[3], next_cols, w->stride[3], i / KERN_GEMM_ROWS,
+                       cpu_div_up(count, KERN_GEMM_ROWS));
             gemm->mul(&(kern_gemm_tile){
                 .a = a + kern_gemm_a_floats(i, k),
                 .b = b,
@@ -143,6 +148,7 @@ static void direct_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thr
                 .residual =
                     rest ? (const float *)(const void *)(rest + i * res->stride[1]) + o : NULL,
                 .residual_stride = res ? res->stride[1] / (int64_t)sizeof(float) : 0});
+        }
     }
 }
 

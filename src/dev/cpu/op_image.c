@@ -6,22 +6,26 @@
 
 /* ---- group norm ---- */
 
-/* Channels that one chunk takes: whole groups, at least a few cache lines wide. */
-enum { NORM_CHANNELS = 64 };
+/* Channels that one chunk takes: whole groups, a few cache lines wide. Sums of so many pixels stay
+ * in f32 before they are added up in f64. */
+enum { NORM_CHANNELS = 64, NORM_CHANNELS_MIN = 16, NORM_PIXELS = 64 };
 
-static int64_t groups_per_chunk(const cpu_node *n) {
-    int64_t per_group = n->n.in[0]->ne[0] / n->n.params.conv.n_groups;
-    return cpu_min(n->n.params.conv.n_groups, cpu_max(1, NORM_CHANNELS / per_group));
+static int64_t groups_per_chunk(const dev_node *n, int64_t n_threads) {
+    int64_t groups = n->params.conv.n_groups, per_group = n->in[0]->ne[0] / groups;
+    int64_t per = cpu_min(groups, cpu_max(1, NORM_CHANNELS / per_group));
+    while (cpu_div_up(groups, per) * n->out->ne[3] < 2 * n_threads &&
+           per / 2 * per_group >= NORM_CHANNELS_MIN)
+        per /= 2;
+    return per;
 }
 
 int32_t cpu_group_norm_n_chunks(const cpu_run *r, const cpu_node *n) {
-    (void)r;
-    int64_t per_picture = cpu_div_up(n->n.params.conv.n_groups, groups_per_chunk(n));
-    return (int32_t)(per_picture * n->n.out->ne[3]);
+    int64_t per = groups_per_chunk(&n->n, r->p->d->n_threads);
+    return (int32_t)(cpu_div_up(n->n.params.conv.n_groups, per) * n->n.out->ne[3]);
 }
 
 double cpu_group_norm_ns(const cpu_run *r, const cpu_node *n) {
-    return (double)(n->n.out->ne[0] * cpu_rows(r, n->n.out)) * 1.2;
+    return (double)(n->n.out->ne[0] * cpu_rows(r, n->n.out)) * 0.5;
 }
 
 uint64_t cpu_group_norm_scratch(const cpu_program *p, const cpu_node *n) {
@@ -30,52 +34,58 @@ uint64_t cpu_group_norm_scratch(const cpu_program *p, const cpu_node *n) {
 }
 
 typedef struct norm_job {
+    const kern_gemm *gemm;
     const char *in;
     char *out;
-    int64_t C, X, Y;                  /* C: channels of the chunk */
-    int64_t in_x, in_y, out_x, out_y; /* strides */
+    int64_t C, X, Y;                  /* C: channels of the chunk; lines of X pixels */
+    int64_t in_x, in_y, out_x, out_y; /* strides, bytes */
     int64_t per_group;
+    float *scale, *shift, *sum, *square; /* [C] */
 } norm_job;
 
-/* Mean and deviation of each group from sums over all pixels, row by row so that float sums stay
- * short; scale and shift per channel. */
+/* Sums of each group over all pixels. */
 static void norm_stats(const norm_job *j, double *sum, double *square) {
     int64_t n_groups = j->C / j->per_group;
     for (int64_t g = 0; g < n_groups; g++) sum[g] = square[g] = 0;
     for (int64_t y = 0; y < j->Y; y++)
-        for (int64_t x = 0; x < j->X; x++) {
-            const float *px = (const float *)(const void *)(j->in + y * j->in_y + x * j->in_x);
-            for (int64_t g = 0; g < n_groups; g++) {
-                float s = 0, q = 0;
-                for (int64_t c = g * j->per_group; c < (g + 1) * j->per_group; c++) {
-                    s += px[c];
-                    q += px[c] * px[c];
-                }
-                sum[g] += (double)s;
-                square[g] += (double)q;
+        for (int64_t x = 0; x < j->X; x += NORM_PIXELS) {
+            memset(j->sum, 0, (size_t)j->C * sizeof(float));
+            memset(j->square, 0, (size_t)j->C * sizeof(float));
+            const char *px = j->in + y * j->in_y + x * j->in_x;
+            j->gemm->norm_sums(j->sum, j->square, (const float *)(const void *)px,
+                               j->in_x / (int64_t)sizeof(float), cpu_min(NORM_PIXELS, j->X - x),
+                               j->C);
+            for (int64_t c = 0; c < j->C; c++) {
+                sum[c / j->per_group] += (double)j->sum[c];
+                square[c / j->per_group] += (double)j->square[c];
             }
         }
 }
 
-static void norm_apply(const cpu_run *r, const norm_job *j, const float *scale, const float *shift,
-                       bool silu) {
+static void norm_apply(const norm_job *j, bool silu) {
     for (int64_t y = 0; y < j->Y; y++)
-        for (int64_t x = 0; x < j->X; x++) {
-            const float *px = (const float *)(const void *)(j->in + y * j->in_y + x * j->in_x);
-            float *to = (float *)(void *)(j->out + y * j->out_y + x * j->out_x);
-            for (int64_t c = 0; c < j->C; c++) to[c] = px[c] * scale[c] + shift[c];
-            if (silu) r->p->d->vec->act(to, to, j->C, KERN_ACT_SILU);
-        }
+        j->gemm->norm_apply(
+            &(kern_norm_apply){.out = (float *)(void *)(j->out + y * j->out_y),
+                               .x = (const float *)(const void *)(j->in + y * j->in_y),
+                               .out_stride = j->out_x / (int64_t)sizeof(float),
+                               .x_stride = j->in_x / (int64_t)sizeof(float),
+                               .n = j->X,
+                               .c = j->C,
+                               .scale = j->scale,
+                               .shift = j->shift,
+                               .silu = silu});
 }
 
 void cpu_group_norm_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
     const dev_node *n = &cn->n;
     const dev_tensor *x = n->in[0], *out = n->out;
-    int64_t groups = n->params.conv.n_groups, per_chunk = groups_per_chunk(cn);
+    int64_t groups = n->params.conv.n_groups;
+    int64_t per_chunk = groups_per_chunk(n, r->p->d->n_threads);
     int64_t per_picture = cpu_div_up(groups, per_chunk), picture = chunk / per_picture;
     int64_t first = chunk % per_picture * per_chunk, n_groups = cpu_min(per_chunk, groups - first);
     int64_t per_group = x->ne[0] / groups, c0 = first * per_group;
-    norm_job j = {.in = cpu_base(r, x) + picture * x->stride[3] + c0 * 4,
+    norm_job j = {.gemm = r->p->d->gemm,
+                  .in = cpu_base(r, x) + picture * x->stride[3] + c0 * 4,
                   .out = cpu_base(r, out) + picture * out->stride[3] + c0 * 4,
                   .C = n_groups * per_group,
                   .X = x->ne[1],
@@ -84,21 +94,24 @@ void cpu_group_norm_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t t
                   .in_y = x->stride[2],
                   .out_x = out->stride[1],
                   .out_y = out->stride[2],
-                  .per_group = per_group};
+                  .per_group = per_group,
+                  .scale = cpu_scratch(r, thread)};
+    j.shift = j.scale + j.C;
+    j.sum = j.shift + j.C;
+    j.square = j.sum + j.C;
     double sum[NORM_CHANNELS], square[NORM_CHANNELS];
     norm_stats(&j, sum, square);
-    float *scale = cpu_scratch(r, thread), *shift = scale + j.C;
     const float *w = n->in[1] ? (const float *)n->in[1]->data + c0 : NULL;
     const float *b = n->in[2] ? (const float *)n->in[2]->data + c0 : NULL;
     double count = (double)(per_group * j.X * j.Y);
     for (int64_t c = 0; c < j.C; c++) {
         double mean = sum[c / per_group] / count;
-        double var = fmax(0, square[c / per_group] / count - mean * mean);
-        double inv = 1 / sqrt(var + (double)n->params.conv.eps);
-        scale[c] = (float)(inv * (w ? (double)w[c] : 1));
-        shift[c] = (float)((b ? (double)b[c] : 0) - mean * inv * (w ? (double)w[c] : 1));
+        double var = square[c / per_group] / count - mean * mean;
+        double inv = 1 / sqrt((var < 0 ? 0 : var) + (double)n->params.conv.eps); /* NaN stays */
+        j.scale[c] = (float)(inv * (w ? (double)w[c] : 1));
+        j.shift[c] = (float)((b ? (double)b[c] : 0) - mean * inv * (w ? (double)w[c] : 1));
     }
-    norm_apply(r, &j, scale, shift, n->params.conv.silu);
+    norm_apply(&j, n->params.conv.silu);
 }
 
 /* ---- rows of pixels ---- */

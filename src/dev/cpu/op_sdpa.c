@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { QUERIES = 96, KEYS = 256, ROWS = KERN_GEMM_ROWS, COLS = KERN_GEMM_COLS };
+enum { QUERIES = 192, KEYS = 256, ROWS = KERN_GEMM_ROWS, COLS = KERN_GEMM_COLS };
 
 static int64_t queries_per_chunk(const dev_node *n) {
     int64_t T = n->in[0]->ne[2], blocks = cpu_div_up(T, QUERIES);
