@@ -179,6 +179,8 @@ static int serve(arena *mem) {
     err e;
     int signal_number;
     sigset_t signals;
+    signal(SIGPIPE, SIG_IGN); /* a command, in contrast, ends when nobody reads it */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the end */
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
@@ -211,7 +213,7 @@ static int client(int argc, char **argv, arena *mem) {
                  .image_url = image_url,
                  .history_path =
                      keep_history ? str_fmt(mem, "%s/history", home_dir(mem)).ptr : NULL,
-                 .editor = getenv("EDITOR"),
+                 .editor = getenv("OLLAMA_EDITOR") ? getenv("OLLAMA_EDITOR") : getenv("EDITOR"),
                  .version = VERSION,
                  .home = getenv("HOME")};
     if (keep_history) file_mkdirs(home_dir(mem), NULL);
@@ -219,9 +221,7 @@ static int client(int argc, char **argv, arena *mem) {
 }
 
 int main(int argc, char **argv) {
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the end */
-    mallopt(M_ARENA_MAX, 2);  /* a server of few threads: less memory kept by each */
+    mallopt(M_ARENA_MAX, 2); /* a server of few threads: less memory kept by each */
     arena *mem = arena_create(0);
     bool serves = argc > 1 && (strcmp(argv[1], "serve") == 0 || strcmp(argv[1], "start") == 0);
     int status = serves ? serve(mem) : client(argc - 1, argv + 1, mem);

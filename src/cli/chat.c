@@ -6,6 +6,7 @@
 #include "cli/slash.h"
 #include <errno.h>
 #include <histedit.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,7 @@ static unsigned char edit_line(EditLine *el, int ch) {
 
 static void terminal_open(terminal *t, const cli_env *env) {
     t->env = env;
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) setlocale(LC_CTYPE, "C.UTF-8");
     t->el = el_init("hob", stdin, stdout, stderr);
     t->history = history_init();
     HistEvent ev;
@@ -138,7 +140,7 @@ int chat_loop(cli_context *c, run_session *s) {
         if (slash.keep_history) history(t.history, &ev, H_ENTER, buf_cstr(&message));
         if (text.ptr[0] == '/') {
             slash_run(c, s, &slash, text);
-        } else if (run_send(c, s, buf_cstr(&message), &e)) {
+        } else if (run_send(c, s, buf_str(&message), &e)) {
             cli_fail(&e);
         }
     }

@@ -1,5 +1,6 @@
 /* Finds the command and runs it. `serve` is main's own. */
 #include "cli/cli.h"
+#include "base/buf.h"
 #include "cli/commands.h"
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,14 @@ int cli_fail(const err *e) {
 int cli_usage(const char *text) {
     fprintf(stderr, "usage: %s\n", text);
     return 1;
+}
+
+json_t *cli_text(str s) {
+    buf clean = {0};
+    for (size_t pos = 0; pos < s.len;) buf_put_utf8(&clean, str_utf8_next(s, &pos));
+    json_t *text = json_stringn(clean.ptr ? clean.ptr : "", clean.len);
+    buf_finish(&clean);
+    return text;
 }
 
 bool cli_flag(cli_args *a, const char *name, char letter, bool takes_value,

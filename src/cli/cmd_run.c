@@ -24,6 +24,8 @@ void run_session_finish(run_session *s) {
     json_decref(s->options);
     json_decref(s->format);
     json_decref(s->think);
+    json_decref(s->dimensions);
+    json_decref(s->truncate);
     *s = (run_session){0};
 }
 
@@ -89,20 +91,22 @@ static void print_figures(const json_t *last) {
 static json_t *request_body(const run_session *s) {
     json_t *body = json_object(), *messages = json_array();
     if (s->system)
-        json_array_append_new(messages,
-                              json_pack("{s:s, s:s}", "role", "system", "content", s->system));
+        json_array_append_new(messages, json_pack("{s:s, s:o}", "role", "system", "content",
+                                                  cli_text(str_from(s->system))));
     json_array_extend(messages, s->messages);
     json_object_set_new(body, "model", json_string(s->model));
     json_object_set_new(body, "messages", messages);
     if (json_object_size(s->options)) json_object_set(body, "options", s->options);
     if (s->format) json_object_set(body, "format", s->format);
     if (s->think) json_object_set(body, "think", s->think);
+    if (s->truncate) json_object_set(body, "truncate", s->truncate);
     if (s->keep_alive) json_object_set_new(body, "keep_alive", json_string(s->keep_alive));
     return body;
 }
 
-err_code run_send(cli_context *c, run_session *s, const char *content, err *e) {
-    json_array_append_new(s->messages, json_pack("{s:s, s:s}", "role", "user", "content", content));
+err_code run_send(cli_context *c, run_session *s, str content, err *e) {
+    json_array_append_new(s->messages,
+                          json_pack("{s:s, s:o}", "role", "user", "content", cli_text(content)));
     answer a = {.s = s, .wrap = {.width = s->wordwrap ? format_terminal_width() : 0}};
     json_t *body = request_body(s);
     cli_interrupted(true);
@@ -124,9 +128,13 @@ err_code run_send(cli_context *c, run_session *s, const char *content, err *e) {
     return kept ? ERR_OK : code;
 }
 
-static int embed(cli_context *c, const run_session *s, const char *prompt) {
+static int embed(cli_context *c, const run_session *s, str prompt) {
     err e;
-    json_t *reply = NULL, *body = json_pack("{s:s, s:s}", "model", s->model, "input", prompt);
+    json_t *reply = NULL,
+           *body = json_pack("{s:s, s:o}", "model", s->model, "input", cli_text(prompt));
+    if (s->dimensions) json_object_set(body, "dimensions", s->dimensions);
+    if (s->truncate) json_object_set(body, "truncate", s->truncate);
+    if (s->keep_alive) json_object_set_new(body, "keep_alive", json_string(s->keep_alive));
     err_code code = cli_client_call(c->client, "POST", "/api/embed", body, &reply, &e);
     json_decref(body);
     if (code) return cli_fail(&e);
@@ -155,10 +163,16 @@ static err_code find_model(cli_context *c, const run_session *s, bool *ret_embed
     return ERR_OK;
 }
 
-static json_t *parse_think(const char *text) {
+/* A flag that may stand alone: true, false or another value. */
+static json_t *parse_switch(const char *text) {
     if (*text == '\0' || strcmp(text, "true") == 0) return json_true();
     if (strcmp(text, "false") == 0) return json_false();
     return json_string(text);
+}
+
+static json_t *parse_count(const char *text) {
+    int64_t n;
+    return str_to_i64(str_from(text), &n) ? json_integer(n) : json_string(text);
 }
 
 static json_t *parse_format(const char *text) {
@@ -183,7 +197,11 @@ static bool parse_args(int argc, char **argv, run_session *s, buf *prompt) {
         else if (cli_flag(&args, "format", 0, true, &v))
             s->format = parse_format(v);
         else if (cli_flag(&args, "think", 0, false, &v))
-            s->think = parse_think(v);
+            s->think = parse_switch(v);
+        else if (cli_flag(&args, "truncate", 0, false, &v))
+            s->truncate = parse_switch(v);
+        else if (cli_flag(&args, "dimensions", 0, true, &v))
+            s->dimensions = parse_count(v);
         else if (argv[args.at][0] == '-' && argv[args.at][1] != '\0')
             return false;
         else if (!s->model)
@@ -213,8 +231,10 @@ int cmd_run(cli_context *c, int argc, char **argv) {
     int status = 0;
     bool embeds = false;
     if (!parse_args(argc, argv, &s, &prompt)) {
-        status = cli_usage("hob run MODEL [PROMPT] [--verbose] [--nowordwrap] [--format json] "
-                           "[--keepalive 5m] [--think[=LEVEL]] [--hidethinking]");
+        status =
+            cli_usage("hob run MODEL [PROMPT] [--verbose] [--nowordwrap] [--format json] "
+                      "[--keepalive 5m] [--think[=LEVEL]] [--hidethinking] [--truncate[=false]] "
+                      "[--dimensions N]");
         goto end;
     }
     cli_interrupt_watch();
@@ -223,9 +243,9 @@ int cmd_run(cli_context *c, int argc, char **argv) {
     if (find_model(c, &s, &embeds, &e)) {
         status = cli_fail(&e);
     } else if (embeds) {
-        status = embed(c, &s, buf_cstr(&prompt));
+        status = embed(c, &s, buf_str(&prompt));
     } else if (prompt.len || piped || !isatty(STDOUT_FILENO)) {
-        status = run_send(c, &s, buf_cstr(&prompt), &e) ? cli_fail(&e) : 0;
+        status = run_send(c, &s, buf_str(&prompt), &e) ? cli_fail(&e) : 0;
     } else {
         status = chat_loop(c, &s);
     }

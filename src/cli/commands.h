@@ -24,6 +24,9 @@ int cmd_version(cli_context *c, int argc, char **argv);
 int cli_fail(const err *e);
 int cli_usage(const char *text); /* prints it to standard error and returns 1 */
 
+/* Text from outside as a JSON string: what is no UTF-8 becomes U+FFFD. */
+json_t *cli_text(str s);
+
 /* A walk over arguments; argv[at] is the current one. */
 typedef struct cli_args {
     int argc;

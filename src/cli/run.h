@@ -6,19 +6,21 @@
 
 typedef struct run_session {
     char *model;
-    json_t *messages; /* array of {role, content} so far */
-    json_t *options;  /* object */
-    char *system;     /* NULL = the model's own */
-    json_t *format;   /* NULL, "json" or a schema */
-    json_t *think;    /* NULL = default, boolean or level */
-    char *keep_alive; /* NULL = default */
-    bool verbose;     /* print the figures after each answer */
+    json_t *messages;   /* array of {role, content} so far */
+    json_t *options;    /* object */
+    char *system;       /* NULL = the model's own */
+    json_t *format;     /* NULL, "json" or a schema */
+    json_t *think;      /* NULL = default, boolean or level */
+    char *keep_alive;   /* NULL = default */
+    json_t *dimensions; /* of embeddings; NULL = all */
+    json_t *truncate;   /* boolean; NULL = default */
+    bool verbose;       /* print the figures after each answer */
     bool wordwrap;
     bool hide_thinking;
 } run_session;
 
 /* Sends messages plus `content` as the user's, prints the answer as it comes, appends both.
  * Ctrl-C keeps what was said so far and returns ERR_OK. */
-err_code run_send(cli_context *c, run_session *s, const char *content, err *e);
+err_code run_send(cli_context *c, run_session *s, str content, err *e);
 
 void run_session_finish(run_session *s);

@@ -612,8 +612,10 @@ static void test_broken_and_override(void **state) {
     in.override_template = STR("[{{ messages[0].content }}]");
     expect(render_chat("{% if %}", in), "[U]");
     expect(render_chat("", in), "[U]");
-    in.override_template = STR("{{ .Prompt }}");
-    expect_error(render_chat(CHATML, in), ERR_FORMAT, "line 1");
+    in.override_template = STR("{{ '' | nope }}");
+    expect_error(render_chat(CHATML, in), ERR_FORMAT, "nope");
+    in.override_template = STR("<{{ .Prompt }}>"); /* a Go template */
+    expect(render_chat(CHATML, in), "<U>");
     in.override_template = (str){0};
     in.messages = text("hello");
     expect_error(render_chat(CHATML, in), ERR_INVALID, "list");
