@@ -161,9 +161,3 @@ err_code options_apply(options *o, const json_t *object, arena *a, err *e) {
     if (o->n_predict < 0) o->n_predict = -1;
     return ERR_OK;
 }
-
-bool options_known(str name) {
-    for (size_t i = 0; i < COUNT_OF(TABLE); i++)
-        if (str_eq(str_from(TABLE[i].name), name)) return true;
-    return false;
-}

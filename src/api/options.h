@@ -14,7 +14,7 @@ typedef struct options {
     llm_sample_params sample;
     int32_t n_ctx; /* 0 = default */
     int32_t n_keep;
-    int32_t n_predict; /* -1 = until the end */
+    int32_t n_predict; /* -1 = until the end, 0 = nothing */
     const str *stop;   /* [n_stop] in the arena */
     size_t n_stop;
 } options;
@@ -23,6 +23,3 @@ options options_default(void);
 
 /* Lays `object` (NULL allowed) over *o. Strings are copied into the arena. */
 err_code options_apply(options *o, const json_t *object, arena *a, err *e);
-
-/* Whether `name` is an option at all (create and Modelfiles refuse others). */
-bool options_known(str name);

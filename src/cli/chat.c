@@ -92,6 +92,7 @@ static void terminal_close(terminal *t, bool keep_history) {
 static bool read_message(terminal *t, buf *out) {
     buf_clear(out);
     t->in_block = false;
+    cli_interrupted(true); /* what stopped the last answer; from here on it stops the next */
     for (;;) {
         int n = 0;
         errno = 0;

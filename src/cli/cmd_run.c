@@ -59,12 +59,13 @@ static bool on_line(const json_t *line, void *arg) {
     return true;
 }
 
+/* The figures go to standard error, so that the answer alone can be piped on. */
 static void print_figure(const char *label, const json_t *last, const char *key) {
     const json_t *v = json_object_get(last, key);
     if (!v) return;
     buf b = {0};
     format_duration(&b, json_integer_value(v));
-    printf("%-21s%s\n", label, buf_cstr(&b));
+    fprintf(stderr, "%-22s%s\n", label, buf_cstr(&b));
     buf_finish(&b);
 }
 
@@ -74,11 +75,11 @@ static void print_rate(const char *what, const json_t *last, const char *count_k
     int64_t ns = json_integer_value(json_object_get(last, time_key));
     char label[40];
     snprintf(label, sizeof label, "%s count:", what);
-    printf("%-21s%lld token(s)\n", label, (long long)n);
+    fprintf(stderr, "%-22s%lld token(s)\n", label, (long long)n);
     snprintf(label, sizeof label, "%s duration:", what);
     print_figure(label, last, time_key);
     snprintf(label, sizeof label, "%s rate:", what);
-    if (ns > 0) printf("%-21s%.2f tokens/s\n", label, (double)n * 1e9 / (double)ns);
+    if (ns > 0) fprintf(stderr, "%-22s%.2f tokens/s\n", label, (double)n * 1e9 / (double)ns);
 }
 
 static void print_figures(const json_t *last) {
@@ -109,7 +110,6 @@ err_code run_send(cli_context *c, run_session *s, str content, err *e) {
                           json_pack("{s:s, s:o}", "role", "user", "content", cli_text(content)));
     answer a = {.s = s, .wrap = {.width = s->wordwrap ? format_terminal_width() : 0}};
     json_t *body = request_body(s);
-    cli_interrupted(true);
     err_code code = cli_client_stream(c->client, "/api/chat", body, on_line, &a, e);
     json_decref(body);
     format_wrap_finish(&a.wrap);

@@ -74,18 +74,54 @@ static str cut_word(str *line) {
     return str_sub(s, 0, n);
 }
 
-static bool is_command(str word) {
-    static const char *const names[] = {"from",      "license", "template", "system",
-                                        "adapter",   "draft",   "renderer", "parser",
-                                        "parameter", "message", "requires"};
-    for (size_t i = 0; i < COUNT_OF(names); i++)
+static bool is_one_of(str word, const char *const *names, size_t n) {
+    for (size_t i = 0; i < n; i++)
         if (str_eq(word, str_from(names[i]))) return true;
     return false;
 }
 
+static const char *const COMMANDS[] = {"from",      "license", "template", "system",
+                                       "adapter",   "draft",   "renderer", "parser",
+                                       "parameter", "message", "requires"};
+
+/* Ollama's options, with the old names that are accepted and do nothing. */
+static const char *const PARAMETERS[] = {
+    "num_keep",
+    "seed",
+    "num_predict",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repeat_last_n",
+    "temperature",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "stop",
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "use_mmap",
+    "num_thread",
+    "draft_num_predict",
+    "penalize_newline",
+    "low_vram",
+    "f16_kv",
+    "logits_all",
+    "vocab_only",
+    "use_mlock",
+    "mirostat",
+    "mirostat_tau",
+    "mirostat_eta",
+    "tfs_z",
+    "numa",
+};
+
 static err_code parse_line(parser *p, str line, err *e) {
     modelfile_line out = {.line_no = p->line_no, .command = str_lower(p->a, cut_word(&line))};
-    if (!is_command(out.command))
+    if (!is_one_of(out.command, COMMANDS, COUNT_OF(COMMANDS)))
         FAIL(e, FORMAT,
              "(line %d): command must be one of \"from\", \"license\", \"template\", \"system\", "
              "\"adapter\", \"draft\", \"renderer\", \"parser\", \"parameter\", \"message\", or "
@@ -99,6 +135,9 @@ static err_code parse_line(parser *p, str line, err *e) {
         FAIL(e, FORMAT,
              "(line %d): message role must be one of \"system\", \"user\", or \"assistant\"",
              p->line_no);
+    if (str_eq(out.command, STR("parameter")) &&
+        !is_one_of(out.key, PARAMETERS, COUNT_OF(PARAMETERS)))
+        FAIL(e, FORMAT, "(line %d): unknown parameter '" STR_FMT "'", p->line_no, STR_ARG(out.key));
     TRY(parse_value(p, line, &out.text, e));
     VEC_PUSH(p->lines, out);
     return ERR_OK;
