@@ -23,7 +23,7 @@ typedef struct quantize_progress {
 /* Writes a quantised copy of a GGUF. Targets, ignoring case: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0
  * Q4_K_S Q4_K_M Q4_K Q5_K_S Q5_K_M Q5_K Q6_K. Mixes: see quantize_gguf.c. The output appears only
  * when it is complete.
- * UNSUPPORTED "quantization is only supported for F16, BF16 and F32 models" for other inputs,
+ * INVALID "quantization is only supported for F16, BF16 and F32 models" for other inputs,
  * INVALID "unsupported quantization type X - supported types are ..." for other targets. progress
  * may be NULL; CANCELLED when it says so. Holds one tensor's row group in memory, not the model. */
 err_code quantize_gguf(const char *path_in, const char *path_out, const char *target,

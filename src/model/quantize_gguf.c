@@ -192,7 +192,7 @@ static err_code make_plan(const gguf *g, const mix *m, plan *p, err *e) {
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const gguf_tensor *t = gguf_tensor_at(g, i);
         if (dtype_get_info(t->type)->quantised)
-            FAIL(e, UNSUPPORTED, "quantization is only supported for F16, BF16 and F32 models");
+            FAIL(e, INVALID, "quantization is only supported for F16, BF16 and F32 models");
         int64_t layer = layer_of(t->name);
         if (layer >= p->n_layers && layer < INT32_MAX) p->n_layers = layer + 1;
     }

@@ -216,7 +216,7 @@ static void test_refusals(void **state) {
     assert_non_null(strstr(e.msg, "unsupported quantization type Q9_Z - supported types are"));
     assert_int_equal(quantize_gguf("/nonexistent.gguf", out_path, "Q8_0", NULL, &e), ERR_NOT_FOUND);
     write_model(WIDTH, false, DTYPE_Q8_0);
-    assert_int_equal(quantize_gguf(in_path, out_path, "Q4_0", NULL, &e), ERR_UNSUPPORTED);
+    assert_int_equal(quantize_gguf(in_path, out_path, "Q4_0", NULL, &e), ERR_INVALID);
     assert_non_null(strstr(e.msg, "only supported for F16, BF16 and F32 models"));
     assert_false(file_exists(out_path));
 }

@@ -116,7 +116,7 @@ err_code image_kontext_scale_run(flow_call *c, err *e) {
     static const size_t others[] = {1568, 1504, 1456, 1392, 1328, 1248, 1184, 1104, 1024};
     const flow_image *in;
     TRY(px_in_image(c, "image", &in, e));
-    double aspect = (double)in->x / (double)in->y, best = INFINITY;
+    double aspect = (double)in->x / (double)in->y, best = (double)INFINITY;
     resize_target to = {.method = RESIZE_LANCZOS};
     for (size_t i = 0; i < 2 * COUNT_OF(sides) - 1; i++) { /* narrow ones first */
         size_t k = i < COUNT_OF(sides) ? i : 2 * (COUNT_OF(sides) - 1) - i;

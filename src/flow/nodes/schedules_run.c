@@ -220,7 +220,7 @@ err_code sigmas_extend_run(flow_call *c, err *e) {
     TRY(flow_in_text(c, "spacing", &spacing, e));
     if (in->n * steps > SIGMAS_STEPS_MAX * 10)
         FAIL(e, LIMIT, "%zu sigmas with %zu steps between would be too many", in->n, steps);
-    if (start < 0) start = INFINITY;
+    if (start < 0) start = (double)INFINITY;
     flow_sigmas *s = sigmas_new(in->n * steps);
     s->n = 0;
     for (size_t i = 0; i < in->n; i++) {
