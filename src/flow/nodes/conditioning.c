@@ -68,5 +68,5 @@ const flow_def flow_nodes_conditioning[] = {
     {NODE("ConditioningMultiply", "Conditioning (Multiply)", "conditioning", 0),
      INPUTS(LINK("conditioning", "CONDITIONING", 0),
             FLOAT("multiplier", 1.0, -100.0, 100.0, 0.01, 0, 0)),
-     OUTPUTS({"CONDITIONING", NULL, false})},
+     OUTPUTS({"CONDITIONING", NULL, false}), .run = cond_multiply_run},
     {.name = NULL}};

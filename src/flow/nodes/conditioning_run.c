@@ -1,5 +1,7 @@
 /* Conditioning: where, when and how strongly a prompt counts. */
+#include "base/limits.h"
 #include "flow/nodes/model_runs.h"
+#include <math.h>
 #include <string.h>
 
 /* A list of copies to change, one for each entry. */
@@ -13,6 +15,8 @@ err_code cond_combine_run(flow_call *c, err *e) {
     const diff_conds *a, *b;
     TRY(md_in_conds(c, "conditioning_1", &a, e));
     TRY(md_in_conds(c, "conditioning_2", &b, e));
+    if (a->n + b->n > LIMIT_CONDS)
+        FAIL(e, LIMIT, "%zu conditionings together; at most %d", a->n + b->n, LIMIT_CONDS);
     diff_conds *l = diff_conds_new(a->n + b->n);
     for (size_t i = 0; i < l->n; i++)
         l->items[i] = diff_cond_ref(i < a->n ? a->items[i] : b->items[i - a->n]);
@@ -66,6 +70,10 @@ err_code cond_concat_run(flow_call *c, err *e) {
     TRY(md_in_conds(c, "conditioning_from", &from, e));
     TRY(check_from(from, to, e));
     const diff_floats_ref *f = from->items[0]->vectors;
+    for (size_t i = 0; i < to->n; i++)
+        if (to->items[i]->n_tokens + from->items[0]->n_tokens > LIMIT_COND_TOKENS)
+            FAIL(e, LIMIT, "a prompt of %d tokens; at most %d",
+                 to->items[i]->n_tokens + from->items[0]->n_tokens, LIMIT_COND_TOKENS);
     diff_conds *l = copy_all(to);
     for (size_t i = 0; i < l->n; i++) {
         diff_cond *x = l->items[i];
@@ -87,7 +95,7 @@ static err_code set_area(flow_call *c, diff_area_kind kind, double unit, err *e)
     TRY(md_in_conds(c, "conditioning", &from, e));
     for (size_t i = 0; i < 4; i++) {
         TRY(flow_in_float(c, NAMES[i], &area[i], e));
-        area[i] /= unit;
+        if (unit > 1) area[i] = floor(area[i] / unit);
     }
     TRY(flow_in_float(c, "strength", &strength, e));
     diff_conds *l = copy_all(from);
@@ -148,21 +156,34 @@ err_code cond_mask_run(flow_call *c, err *e) {
     return ERR_OK;
 }
 
-err_code cond_zero_run(flow_call *c, err *e) {
+static void scale(diff_floats_ref **at, float by) {
+    if (!*at) return;
+    diff_floats_ref *v = diff_floats_new((*at)->n);
+    for (size_t i = 0; i < v->n; i++) v->v[i] = by < 0 || by > 0 ? (*at)->v[i] * by : 0;
+    diff_floats_drop(at);
+    *at = v;
+}
+
+static err_code scale_all(flow_call *c, float by, err *e) {
     const diff_conds *from;
     TRY(md_in_conds(c, "conditioning", &from, e));
     diff_conds *l = copy_all(from);
     for (size_t i = 0; i < l->n; i++) {
-        diff_cond *x = l->items[i];
-        size_t n = x->vectors->n, n_pooled = x->pooled ? x->pooled->n : 0;
-        diff_floats_drop(&x->vectors);
-        x->vectors = diff_floats_new(n);
-        if (!x->pooled) continue;
-        diff_floats_drop(&x->pooled);
-        x->pooled = diff_floats_new(n_pooled);
+        scale(&l->items[i]->vectors, by);
+        scale(&l->items[i]->pooled, by);
     }
     md_out_conds(c, 0, l);
     return ERR_OK;
+}
+
+err_code cond_zero_run(flow_call *c, err *e) {
+    return scale_all(c, 0, e);
+}
+
+err_code cond_multiply_run(flow_call *c, err *e) {
+    double by;
+    TRY(flow_in_float(c, "multiplier", &by, e));
+    return scale_all(c, (float)by, e);
 }
 
 err_code cond_range_run(flow_call *c, err *e) {

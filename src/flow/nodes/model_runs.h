@@ -62,6 +62,7 @@ FLOW_RUN(cond_area_percent_run);
 FLOW_RUN(cond_strength_run);
 FLOW_RUN(cond_mask_run);
 FLOW_RUN(cond_zero_run);
+FLOW_RUN(cond_multiply_run);
 FLOW_RUN(cond_range_run);
 /* vae_run.c */
 FLOW_RUN(vae_decode_run);
