@@ -182,21 +182,26 @@ static bool is_picture(str name) {
     return strncmp(mime, "image/", 6) == 0 && strcmp(mime, "image/svg+xml") != 0;
 }
 
+/* Latents lie among the uploaded pictures. */
+#define LATENTS "input_latents"
+
 static void list_files(void *ctx, const char *key, arena *a, value *list) {
     const folders *f = ctx;
     size_t n = 0;
-    bool input = strcmp(key, "input") == 0;
+    bool latents = strcmp(key, LATENTS) == 0, input = latents || strcmp(key, "input") == 0;
     const folder *dir = input ? NULL : folders_find(f, str_from(key));
     folder_file *files = input ? dir_list(f->input, false, a, &n)
                          : dir ? folder_list(dir, a, &n)
                                : NULL;
     for (size_t i = 0; i < n; i++)
-        if (!input || is_picture(files[i].name)) value_push(a, list, value_str(a, files[i].name));
+        if (!input ||
+            (latents ? str_ends(files[i].name, STR(".latent")) : is_picture(files[i].name)))
+            value_push(a, list, value_str(a, files[i].name));
 }
 
-/* An uploaded picture, or with a note one of another directory. */
-static bool input_path(const folders *f, str name, arena *a, str *ret_path) {
-    str type = comfy_annotation(&name, STR("input"));
+/* A file of the directory `type`, or with a note one of another directory. */
+static bool noted_path(const folders *f, str type, str name, arena *a, str *ret_path) {
+    type = comfy_annotation(&name, type);
     str dir = str_eq(type, STR("output")) ? f->output
               : str_eq(type, STR("temp")) ? f->temp
                                           : f->input;
@@ -205,7 +210,9 @@ static bool input_path(const folders *f, str name, arena *a, str *ret_path) {
 
 static bool find_path(void *ctx, const char *key, str name, arena *a, str *ret_path) {
     const folders *f = ctx;
-    if (strcmp(key, "input") == 0) return input_path(f, name, a, ret_path);
+    if (strcmp(key, "input") == 0 || strcmp(key, LATENTS) == 0)
+        return noted_path(f, STR("input"), name, a, ret_path);
+    if (strcmp(key, "output") == 0) return noted_path(f, STR("output"), name, a, ret_path);
     const folder *dir = folders_find(f, str_from(key));
     return dir && folder_path(dir, name, a, ret_path);
 }
