@@ -38,7 +38,10 @@ static bool host_has_file(void *ctx, const char *folder, str name) {
 }
 
 static flow_host host_of(engine *eng) {
-    return (flow_host){.ctx = &eng->flow->folders, .files = host_files, .has_file = host_has_file};
+    return (flow_host){.ctx = &eng->flow->folders,
+                       .files = host_files,
+                       .has_file = host_has_file,
+                       .only_runnable = true};
 }
 
 const value *engine_flow_info(engine *eng, str class_name, arena *a) {
