@@ -5,7 +5,7 @@
 #include "api/comfy_prompt.h"
 #include "api/comfy_queue.h"
 #include "api/comfy_watch.h"
-#include "api/fields.h"
+#include "api/image_form.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/rng.h"
@@ -429,7 +429,7 @@ void comfy_generate(http_request *r, void *ctx) {
 
 static void openai(http_request *r, void *ctx, bool edit) {
     err e;
-    const json_t *body = comfy_body(r, &e);
+    const json_t *body = image_form_body(r, &e);
     if (json_is_object(body))
         image_openai(ctx, r, body, edit);
     else
