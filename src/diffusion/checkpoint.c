@@ -2,6 +2,7 @@
 #include "diffusion/checkpoint.h"
 #include "base/mem.h"
 #include "diffusion/clip_tok.h"
+#include "diffusion/lora.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -279,6 +280,48 @@ err_code diff_clip_open(dev *d, const char *const *paths, size_t n, diff_clip **
     c->family = c->l && c->g ? DIFF_SDXL : c->l ? DIFF_SD1 : DIFF_SD2;
     *ret = c;
     return ERR_OK;
+}
+
+/* ---- adapters ---- */
+
+static diff_weights *patched(diff_net *n, lora *l, lora_target target, double strength) {
+    diff_patch p = lora_patch(l, target, strength);
+    return diff_weights_patched(diff_net_weights(n), &p);
+}
+
+err_code diff_model_with_lora(const diff_model *m, lora *l, double strength, diff_model **ret,
+                              err *e) {
+    unet *net;
+    diff_net *old = unet_net(m->net);
+    TRY(unet_create(diff_net_device(old), patched(old, l, LORA_UNET, strength), &net, e));
+    diff_model *n = diff_model_copy(m);
+    unet_unref(&n->net);
+    n->net = net;
+    *ret = n;
+    return ERR_OK;
+}
+
+static err_code patch_encoder(clip_text **slot, lora *l, lora_target target, double strength,
+                              err *e) {
+    clip_text *t;
+    if (!*slot) return ERR_OK;
+    diff_net *old = clip_text_net(*slot);
+    TRY(clip_text_create(diff_net_device(old), patched(old, l, target, strength), &t, e));
+    clip_text_unref(slot);
+    *slot = t;
+    return ERR_OK;
+}
+
+err_code diff_clip_with_lora(const diff_clip *c, lora *l, double strength, diff_clip **ret,
+                             err *e) {
+    diff_clip *n = diff_clip_copy(c);
+    err_code code = patch_encoder(&n->l, l, LORA_CLIP_L, strength, e);
+    if (code == ERR_OK) code = patch_encoder(&n->g, l, LORA_CLIP_G, strength, e);
+    if (code)
+        diff_clip_unref(&n);
+    else
+        *ret = n;
+    return code;
 }
 
 /* ---- defaults ---- */

@@ -51,6 +51,13 @@ err_code diff_model_open(dev *d, const char *path, diff_model **ret, err *e);
 err_code diff_vae_open(dev *d, const char *path, vae **ret, err *e);
 err_code diff_clip_open(dev *d, const char *const *paths, size_t n, diff_clip **ret, err *e);
 
+/* With a LoRA over it: what the file does not change is shared. INVALID when it fits nothing. */
+struct lora;
+err_code diff_model_with_lora(const diff_model *m, struct lora *l, double strength,
+                              diff_model **ret, err *e);
+err_code diff_clip_with_lora(const diff_clip *c, struct lora *l, double strength, diff_clip **ret,
+                             err *e);
+
 /* What suits a checkpoint when nothing else is said: from its metadata, else its family. */
 typedef struct diff_defaults {
     int32_t width, height, steps;

@@ -127,6 +127,14 @@ void diff_weights_unref(diff_weights **wp) {
     mem_free(w);
 }
 
+const diff_file *diff_weights_file(const diff_weights *w) {
+    return w->file;
+}
+
+const char *diff_weights_prefix(const diff_weights *w) {
+    return w->prefix;
+}
+
 const safetensors_tensor *diff_weights_find(const diff_weights *w, const char *name) {
     return diff_file_find(w->file, w->prefix, name);
 }

@@ -42,6 +42,8 @@ diff_weights *diff_weights_patched(diff_weights *below, const diff_patch *p);
 diff_weights *diff_weights_ref(diff_weights *w);
 void diff_weights_unref(diff_weights **w);
 
+const diff_file *diff_weights_file(const diff_weights *w);
+const char *diff_weights_prefix(const diff_weights *w);
 /* The raw tensor; NULL when there is none. */
 const safetensors_tensor *diff_weights_find(const diff_weights *w, const char *name);
 bool diff_weights_has(const diff_weights *w, const char *name);

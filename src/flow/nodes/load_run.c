@@ -1,4 +1,5 @@
 /* Loaders. */
+#include "diffusion/lora.h"
 #include "flow/nodes/model_runs.h"
 
 err_code load_checkpoint_run(flow_call *c, err *e) {
@@ -58,4 +59,60 @@ err_code load_vae_run(flow_call *c, err *e) {
     TRY(diff_vae_open(md_env(c)->d, path, &v, e));
     md_out_vae(c, 0, v);
     return ERR_OK;
+}
+
+/* ---- LoRA ---- */
+
+static bool is_zero(double v) {
+    return !(v < 0) && !(v > 0);
+}
+
+static err_code patch_model(flow_call *c, lora *l, double strength, err *e) {
+    diff_model *m, *n;
+    TRY(md_in_model(c, "model", &m, e));
+    if (is_zero(strength))
+        n = diff_model_ref(m);
+    else
+        TRY(diff_model_with_lora(m, l, strength, &n, e));
+    md_out_model(c, 0, n);
+    return ERR_OK;
+}
+
+static err_code patch_clip(flow_call *c, lora *l, double strength, err *e) {
+    diff_clip *k, *n;
+    TRY(md_in_clip(c, "clip", &k, e));
+    if (is_zero(strength))
+        n = diff_clip_ref(k);
+    else
+        TRY(diff_clip_with_lora(k, l, strength, &n, e));
+    md_out_clip(c, 1, n);
+    return ERR_OK;
+}
+
+static err_code open_lora(flow_call *c, lora **ret, err *e) {
+    char *path;
+    TRY(md_in_path(c, "lora_name", "loras", &path, e));
+    return lora_open(path, ret, e);
+}
+
+err_code load_lora_run(flow_call *c, err *e) {
+    lora *l;
+    double model, clip;
+    TRY(flow_in_float(c, "strength_model", &model, e));
+    TRY(flow_in_float(c, "strength_clip", &clip, e));
+    TRY(open_lora(c, &l, e));
+    err_code code = patch_model(c, l, model, e);
+    if (code == ERR_OK) code = patch_clip(c, l, clip, e);
+    lora_unref(&l);
+    return code;
+}
+
+err_code load_lora_model_run(flow_call *c, err *e) {
+    lora *l;
+    double model;
+    TRY(flow_in_float(c, "strength_model", &model, e));
+    TRY(open_lora(c, &l, e));
+    err_code code = patch_model(c, l, model, e);
+    lora_unref(&l);
+    return code;
 }

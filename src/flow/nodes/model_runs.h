@@ -48,6 +48,8 @@ FLOW_RUN(load_unet_run);
 FLOW_RUN(load_clip_run);
 FLOW_RUN(load_dual_clip_run);
 FLOW_RUN(load_vae_run);
+FLOW_RUN(load_lora_run);
+FLOW_RUN(load_lora_model_run);
 /* text_run.c */
 FLOW_RUN(text_encode_run);
 FLOW_RUN(text_last_layer_run);
