@@ -3,6 +3,7 @@
  */
 #include "engine/flow_job.h"
 #include "base/limits.h"
+#include "diffusion/checkpoint.h"
 #include "engine/flow.h"
 #include "flow/convert.h"
 #include "flow/object_info.h"
@@ -405,4 +406,21 @@ void engine_flow_free(engine *eng, bool unload_models, bool drop_cache) {
     f->drop_all = f->drop_all || drop_cache;
     pthread_cond_broadcast(&f->wake);
     pthread_mutex_unlock(&eng->mu);
+}
+
+err_code engine_image_defaults_of(engine *eng, str checkpoint, arena *a, engine_image_defaults *ret,
+                                  err *e) {
+    const engine_folders *f = &eng->flow->folders;
+    str path;
+    diff_defaults d;
+    if (!f->path || !f->path(f->ctx, "checkpoints", checkpoint, a, &path))
+        FAIL(e, NOT_FOUND, "there is no checkpoint \"" STR_FMT "\"", STR_ARG(checkpoint));
+    TRY(diff_checkpoint_defaults(str_cstr(a, path), &d, e));
+    *ret = (engine_image_defaults){.width = d.width,
+                                   .height = d.height,
+                                   .steps = d.steps,
+                                   .cfg = d.cfg,
+                                   .sampler = str_from(d.sampler),
+                                   .scheduler = str_from(d.scheduler)};
+    return ERR_OK;
 }
