@@ -30,22 +30,23 @@ static bool put_res(char *dst, size_t cap, const char *at, str rest) {
     return false;
 }
 
-/* Part `j` of a numbered block: 0 residual, 1 attention, or resampling. */
-static bool put_part(char *dst, size_t cap, const char *side, int level, int place, int part,
-                     str rest) {
+/* A place in the network: which side, which level, which block of it, which part of the block (0
+ * residual, 1 attention, or resampling). */
+typedef struct spot {
+    bool up;
+    int level, place, part;
+} spot;
+
+static bool put_part(char *dst, size_t cap, spot p, str rest) {
     char at[64];
-    bool up = side[0] == 'u';
-    if (str_starts(rest, STR("op"))) {
-        snprintf(at, sizeof at, "down_blocks.%d.downsamplers.0.conv", level);
+    const char *side = p.up ? "up" : "down";
+    if (p.up ? p.part > 0 && str_eq(rest, STR("conv")) : str_eq(rest, STR("op"))) {
+        snprintf(at, sizeof at, "%s_blocks.%d.%ssamplers.0.conv", side, p.level, side);
         return put(dst, cap, at, STR(""));
     }
-    if (up && part > 0 && str_eq(rest, STR("conv"))) {
-        snprintf(at, sizeof at, "up_blocks.%d.upsamplers.0.conv", level);
-        return put(dst, cap, at, STR(""));
-    }
-    snprintf(at, sizeof at, "%s.%d.%s.%d", side, level, part == 0 ? "resnets" : "attentions",
-             place);
-    return part == 0 ? put_res(dst, cap, at, rest) : put(dst, cap, at, rest);
+    snprintf(at, sizeof at, "%s_blocks.%d.%s.%d", side, p.level,
+             p.part == 0 ? "resnets" : "attentions", p.place);
+    return p.part == 0 ? put_res(dst, cap, at, rest) : put(dst, cap, at, rest);
 }
 
 bool lora_diffusers_name(str name, int n_res, char *dst, size_t cap) {
@@ -60,10 +61,11 @@ bool lora_diffusers_name(str name, int n_res, char *dst, size_t cap) {
     }
     if (!str_to_i64(str_cut(&rest, '.'), &part) || part < 0 || part > 2) return false;
     int per = n_res + 1;
-    if (str_eq(head, STR("input_blocks")))
-        return put_part(dst, cap, "down_blocks", (int)(n - 1) / per, (int)(n - 1) % per, (int)part,
-                        rest);
-    if (str_eq(head, STR("output_blocks")))
-        return put_part(dst, cap, "up_blocks", (int)n / per, (int)n % per, (int)part, rest);
-    return false;
+    spot p = {.up = str_eq(head, STR("output_blocks")), .part = (int)part};
+    if (!p.up && !str_eq(head, STR("input_blocks"))) return false;
+    if (!p.up) n--; /* the first is the convolution in front */
+    if (n < 0) return false;
+    p.level = (int)n / per;
+    p.place = (int)n % per;
+    return put_part(dst, cap, p, rest);
 }
