@@ -154,6 +154,7 @@ static void vae(net *n, int64_t X, int64_t B) {
 static double node_flop(const dev_node *n) {
     const dev_tensor *o = n->out;
     double out = (double)(o->ne[0] * o->ne[1] * o->ne[2] * o->ne[3]);
+    if (n->n_parts > 1) out /= n->n_parts;
     if (n->op == DEV_OP_CONV2D)
         return 2 * out * (double)(n->in[1]->ne[0] * n->in[1]->ne[1] * n->in[1]->ne[2]);
     if (n->op == DEV_OP_SDPA) return 4 * out * (double)n->in[1]->ne[2];

@@ -145,6 +145,8 @@ typedef struct dev_node {
     const dev_tensor *in[DEV_NODE_INPUTS]; /* NULL = absent */
     const dev_tensor *out;                 /* NULL for KV_STORE */
     int32_t phase;                         /* set by the planner, ascending in list order */
+    int32_t part, n_parts; /* this node does the part'th of n_parts shares of the work, the others
+                              follow in later phases; n_parts 0 or 1: all of it */
     union {
         struct {
             float eps;

@@ -32,6 +32,8 @@ typedef struct graph_node {
 struct graph {
     arena *mem;
     graph_params params;
+    double phase_products; /* a convolution or picture attention of more multiplications is shared
+                              out over several phases, so that slices stay short; 0 = 2e9 */
     VEC(graph_node) nodes;
     VEC(graph_tensor *) tensors;
     VEC(graph_buf *) bufs;

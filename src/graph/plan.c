@@ -12,7 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARENA_ALIGN = 64 };
+enum { ARENA_ALIGN = 64, PARTS_MAX = 256 };
+
+#define PHASE_PRODUCTS 2e9
 
 static graph_buf *buf_of(graph_t t) {
     return t ? ((const graph_tensor *)(const void *)t)->buf : NULL;
@@ -204,15 +206,48 @@ static uint64_t place_all(graph *g) {
 
 /* ---- the plan ---- */
 
-static dev_node *sorted_nodes(graph *g, int32_t n_phases, int32_t *ret_n) {
-    dev_node *out = ARENA_ARRAY(g->mem, dev_node, g->nodes.len + 1);
-    int32_t *start = ARENA_ARRAY(g->mem, int32_t, (size_t)n_phases + 1);
-    for (size_t i = 0; i < g->nodes.len; i++)
-        if (!g->nodes.items[i].dead) start[g->nodes.items[i].n.phase + 1]++;
-    for (int32_t p = 0; p < n_phases; p++) start[p + 1] += start[p];
-    *ret_n = start[n_phases];
-    for (size_t i = 0; i < g->nodes.len; i++)
-        if (!g->nodes.items[i].dead) out[start[g->nodes.items[i].n.phase]++] = g->nodes.items[i].n;
+/* Large nodes of pictures are done over several phases: [1, PARTS_MAX]. */
+static int32_t n_parts_of(const graph *g, const dev_node *n) {
+    double most = g->phase_products > 0 ? g->phase_products : PHASE_PRODUCTS;
+    double products = 0;
+    if (n->op == DEV_OP_CONV2D)
+        products = (double)(n->in[1]->ne[0] * n->in[1]->ne[1] * n->in[1]->ne[2]);
+    else if (n->op == DEV_OP_SDPA)
+        products = 2 * (double)n->in[1]->ne[2];
+    for (int d = 0; n->out && d < 4; d++) products *= (double)n->out->ne[d];
+    if (products >= most * PARTS_MAX) return PARTS_MAX;
+    return 1 + (int32_t)(products / most);
+}
+
+/* Nodes by phase, in build order; a phase with shared-out nodes becomes several, and everything
+ * that lives in it lives in all of them. */
+static dev_node *sorted_nodes(graph *g, int32_t *n_phases, int32_t *ret_n) {
+    int32_t *first = ARENA_ARRAY(g->mem, int32_t, (size_t)*n_phases + 1); /* new number */
+    for (size_t i = 0; i < g->nodes.len; i++) {
+        dev_node *n = &g->nodes.items[i].n;
+        if (g->nodes.items[i].dead) continue;
+        n->n_parts = n_parts_of(g, n);
+        if (n->n_parts > first[n->phase + 1]) first[n->phase + 1] = n->n_parts;
+    }
+    for (int32_t p = 0; p < *n_phases; p++) first[p + 1] += first[p];
+    *n_phases = first[*n_phases];
+    int32_t *start = ARENA_ARRAY(g->mem, int32_t, (size_t)*n_phases + 1);
+    for (size_t i = 0; i < g->nodes.len; i++) {
+        const dev_node *n = &g->nodes.items[i].n;
+        for (int32_t k = 0; k < n->n_parts && !g->nodes.items[i].dead; k++)
+            start[first[n->phase] + k + 1]++;
+    }
+    for (int32_t p = 0; p < *n_phases; p++) start[p + 1] += start[p];
+    *ret_n = start[*n_phases];
+    dev_node *out = ARENA_ARRAY(g->mem, dev_node, (size_t)*ret_n + 1);
+    for (size_t i = 0; i < g->nodes.len; i++) {
+        dev_node n = g->nodes.items[i].n;
+        int32_t phase = first[n.phase];
+        for (n.part = 0; n.part < n.n_parts && !g->nodes.items[i].dead; n.part++) {
+            n.phase = phase + n.part;
+            out[start[n.phase]++] = n;
+        }
+    }
     return out;
 }
 
@@ -237,7 +272,7 @@ err_code graph_plan(graph *g, dev_program_spec *ret_spec, err *e) {
         if (t->buf) t->t.offset = root_of(t->buf)->offset + t->buf_offset;
     }
     int32_t n_nodes;
-    const dev_node *nodes = sorted_nodes(g, n_phases, &n_nodes);
+    const dev_node *nodes = sorted_nodes(g, &n_phases, &n_nodes);
     *ret_spec = (dev_program_spec){.nodes = nodes,
                                    .n_nodes = n_nodes,
                                    .n_phases = n_phases,

@@ -28,6 +28,7 @@ struct cpu_node {
     const cpu_op *op;
     const dev_tensor *next_w; /* MATMUL: the weights of the next one, or NULL */
     int32_t rope_table;
+    int32_t chunk_from; /* set when its phase is opened: the first chunk of its part */
 };
 
 /* Cosines and sines of the step's positions for one set of rope parameters. */

@@ -21,6 +21,13 @@ static bool writes_nothing(const cpu_run *r, const dev_node *n) {
     return n->out && n->out->place == DEV_PLACE_OUTPUT && !r->step->outputs[n->out->slot];
 }
 
+/* Of a shared-out node's chunks, those of this part. */
+static int32_t take_part(cpu_node *n, int32_t all) {
+    if (n->n.n_parts <= 1) return all;
+    n->chunk_from = (int32_t)((int64_t)all * n->n.part / n->n.n_parts);
+    return (int32_t)((int64_t)all * (n->n.part + 1) / n->n.n_parts) - n->chunk_from;
+}
+
 /* Sets up the chunks of phase `ph`; returns their number and the estimated time of one thread. */
 static int32_t open_phase(cpu_run *r, const cpu_phase *ph, double *ret_ns) {
     int64_t total = 0;
@@ -28,9 +35,9 @@ static int32_t open_phase(cpu_run *r, const cpu_phase *ph, double *ret_ns) {
     r->first = ph->first;
     r->n_nodes = ph->n;
     for (int32_t i = 0; i < ph->n; i++) {
-        const cpu_node *n = &r->p->nodes[ph->first + i];
+        cpu_node *n = &r->p->nodes[ph->first + i];
         if (!writes_nothing(r, &n->n)) {
-            int32_t chunks = n->op->n_chunks(r, n);
+            int32_t chunks = take_part(n, n->op->n_chunks(r, n));
             total += chunks;
             if (chunks > 0) *ret_ns += node_ns(r, n);
         }
@@ -41,6 +48,7 @@ static int32_t open_phase(cpu_run *r, const cpu_phase *ph, double *ret_ns) {
 }
 
 static void run_node_chunk(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
+    chunk += n->chunk_from;
     if (!r->p->d->profile_on) {
         n->op->run_chunk(r, n, chunk, thread);
         return;
