@@ -5,6 +5,7 @@
  * client (cli/). The only place that reads the environment. */
 #include "api/api.h"
 #include "api/comfy.h"
+#include "api/models.h"
 #include "api/pump.h"
 #include "api/tasks.h"
 #include "base/clock.h"
@@ -144,6 +145,7 @@ static err_code start(services *s, arena *mem, err *e) {
     s->a.version = VERSION;
     TRY(store_open(models_dir(mem), &s->a.store, e));
     TRY(engine_create(&config, &s->a.eng, e));
+    api_models_offer(&s->a);
     s->a.pump = pump_create();
     s->a.tasks = tasks_create();
     http.routes = api_chat_routes(&http.n_routes);

@@ -1,5 +1,6 @@
 /* Resolving a model name to everything a handler needs to know. */
 #include "api/models.h"
+#include "engine/flow_job.h"
 #include "http/json.h"
 
 /* The text of the first layer of a kind; empty when there is none. */
@@ -45,6 +46,19 @@ err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     take_template(&m);
     *ret = m;
     return ERR_OK;
+}
+
+static err_code find_for_workflow(void *ctx, str name, arena *mem, engine_model *ret, err *e) {
+    api_model m;
+    TRY(api_model_find(ctx, name, mem, &m, e));
+    if (!m.file.can_generate)
+        FAIL(e, INVALID, "\"" STR_FMT "\" does not generate text", STR_ARG(name));
+    *ret = m.engine;
+    return ERR_OK;
+}
+
+void api_models_offer(api *a) {
+    engine_set_model_finder(a->eng, &(engine_model_finder){a, find_for_workflow});
 }
 
 size_t api_model_capabilities(const api_model *m, str ret[8]) {

@@ -19,6 +19,9 @@ typedef struct api_model {
 /* Finds by name. Errors keep their codes: INVALID "invalid model name", NOT_FOUND. */
 err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e);
 
+/* Lets workflows find language models of the store by name. */
+void api_models_offer(api *a);
+
 /* "completion", "embedding", ... in Ollama's order; at most 8. */
 size_t api_model_capabilities(const api_model *m, str ret[8]);
 bool api_model_can(const api_model *m, const char *capability);

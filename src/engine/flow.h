@@ -55,6 +55,7 @@ typedef struct engine_flow {
     flow_cache *cache;
     flow_env env;
     engine_folders folders;
+    engine_model_finder finder;
     flow_folders env_folders;
     bool drop_models, drop_all; /* asked for */
     bool stop;

@@ -24,6 +24,10 @@ void engine_set_folders(engine *eng, const engine_folders *folders) {
     f->env.no_metadata = folders->no_metadata;
 }
 
+void engine_set_model_finder(engine *eng, const engine_model_finder *finder) {
+    eng->flow->finder = *finder;
+}
+
 static void host_files(void *ctx, const char *folder, arena *a, value *list) {
     const engine_folders *f = ctx;
     if (f->files) f->files(f->ctx, folder, a, list);
@@ -118,15 +122,9 @@ static void on_output(void *ctx, str id, const value *ui) {
 
 /* ---- the language model ---- */
 
-/* A model by the name users call it: a file the server knows, or one that is resident. Empty: any
- * that is resident. */
+/* A model by the name users call it. Empty: any that is resident. */
 static err_code find_model(engine_flow *f, str name, arena *a, engine_model *ret, err *e) {
-    str path;
-    *ret = (engine_model){.name = str_dup(a, name)};
-    if (name.len && f->folders.path && f->folders.path(f->folders.ctx, "llm", name, a, &path)) {
-        ret->path = path;
-        return ERR_OK;
-    }
+    if (name.len && f->finder.find) return f->finder.find(f->finder.ctx, name, a, ret, e);
     bool found = false;
     pthread_mutex_lock(&f->eng->mu);
     for (size_t i = 0; !found && i < f->eng->loaded.len; i++) {

@@ -17,6 +17,14 @@ typedef struct engine_folders {
 } engine_folders;
 void engine_set_folders(engine *eng, const engine_folders *f);
 
+/* Finds a language model by the name users call it, for workflows that ask one. Set once; without
+ * it only models that are resident are known. */
+typedef struct engine_model_finder {
+    void *ctx;
+    err_code (*find)(void *ctx, str name, arena *a, engine_model *ret, err *e);
+} engine_model_finder;
+void engine_set_model_finder(engine *eng, const engine_model_finder *f);
+
 /* The catalogue of node classes: a map of one class, or of all with an empty name. An unknown class
  * gives an empty map. Lives in `a`. */
 const value *engine_flow_info(engine *eng, str class_name, arena *a);
