@@ -42,7 +42,10 @@ typedef struct flow_claim {
     bool granted, refused;
     bool leaving;  /* the scheduler waits for it to be given back */
     bool released; /* given back; the scheduler will say so */
-    err why;       /* refused */
+    /* Not asked for any more, but models in the cache still hold the memory: the next request of as
+     * many bytes takes it, and dropping the models ends it. */
+    bool kept;
+    err why; /* refused */
 } flow_claim;
 
 typedef struct engine_flow {

@@ -60,10 +60,9 @@ static void claim_action(engine_flow *f, const sched_action *act, sched_model *m
         }
         c->sm = m;
         c->leaving = true;
-        if (c->released)
-            claim_gone(f, c);
-        else
-            f->drop_models = true;
+        if (!c->released) f->drop_models = true;
+        /* While a workflow runs its models stay until it has ended; the account is ahead then. */
+        if (c->released || (c->kept && f->sj)) claim_gone(f, c);
         return;
     case SCHED_DO_START:
         if (!c) return;
@@ -201,11 +200,7 @@ static err_code claim_wait(engine_flow *f, flow_claim *c, err *e) {
     return flow_must_stop(f) ? stopped(e) : ERR_OK;
 }
 
-err_code flow_reserve(void *ctx, uint64_t n_bytes, err *e) {
-    engine_flow *f = ctx;
-    if (n_bytes == 0) return ERR_OK;
-    pthread_mutex_lock(&f->eng->mu);
-    if (f->turn == TURN_HELD) end_turn(f, TURN_NONE);
+static flow_claim *claim_create(engine_flow *f, uint64_t n_bytes) {
     flow_claim *c = NEW(flow_claim);
     buf key = {0};
     buf_put_char(&key, OURS);
@@ -214,8 +209,34 @@ err_code flow_reserve(void *ctx, uint64_t n_bytes, err *e) {
     c->key.ptr = buf_take(&key);
     c->n_bytes = n_bytes;
     VEC_PUSH(f->claims, c);
-    err_code code = claim_submit(f, c, e);
-    if (code == ERR_OK) code = claim_wait(f, c, e);
+    return c;
+}
+
+/* One that models of the cache hold already. */
+static flow_claim *claim_kept(const engine_flow *f, uint64_t n_bytes) {
+    for (size_t i = 0; i < f->claims.len; i++) {
+        flow_claim *c = f->claims.items[i];
+        if (c->kept && !c->leaving && c->n_bytes == n_bytes) return c;
+    }
+    return NULL;
+}
+
+err_code flow_reserve(void *ctx, uint64_t n_bytes, err *e) {
+    engine_flow *f = ctx;
+    if (n_bytes == 0) return ERR_OK;
+    pthread_mutex_lock(&f->eng->mu);
+    if (f->turn == TURN_HELD) end_turn(f, TURN_NONE);
+    flow_claim *c;
+    err_code code;
+    for (;;) {
+        c = claim_kept(f, n_bytes);
+        if (!c) c = claim_create(f, n_bytes);
+        c->kept = false;
+        code = claim_submit(f, c, e);
+        if (code == ERR_OK) code = claim_wait(f, c, e);
+        if (code || c->granted) break;
+        claim_gone(f, c); /* a kept one that was on its way out */
+    }
     if (code && c->sm) { /* granted after all, at the same moment */
         c->released = true;
         if (c->sj) sched_finish(&c->sj, clock_mono_ns());
@@ -228,7 +249,7 @@ err_code flow_reserve(void *ctx, uint64_t n_bytes, err *e) {
     return code;
 }
 
-/* The claim's owner is done with it. */
+/* The claim's memory is free. */
 static void claim_release(engine_flow *f, flow_claim *c) {
     int64_t now = clock_mono_ns();
     if (c->leaving) {
@@ -236,14 +257,25 @@ static void claim_release(engine_flow *f, flow_claim *c) {
         return;
     }
     c->released = true;
+    c->kept = false;
     if (c->sj) sched_finish(&c->sj, now);
     sched_expire(f->eng->s, c->key, now);
+}
+
+/* Its owner is done with it; what models hold is free when they go. */
+static void claim_keep(engine_flow *f, flow_claim *c) {
+    if (c->leaving) {
+        claim_gone(f, c);
+        return;
+    }
+    c->kept = true;
+    if (c->sj) sched_finish(&c->sj, clock_mono_ns());
 }
 
 static flow_claim *claim_at_most(const engine_flow *f, uint64_t n_bytes, bool exact) {
     for (size_t i = f->claims.len; i-- > 0;) {
         flow_claim *c = f->claims.items[i];
-        if (c->released || !c->sm) continue;
+        if (c->released || c->kept || !c->sm) continue;
         if (exact ? c->n_bytes == n_bytes : c->n_bytes <= n_bytes) return c;
     }
     return NULL;
@@ -255,7 +287,7 @@ void flow_release(void *ctx, uint64_t n_bytes) {
     pthread_mutex_lock(&f->eng->mu);
     flow_claim *c = claim_at_most(f, n_bytes, true);
     if (c) {
-        claim_release(f, c);
+        claim_keep(f, c);
     } else { /* in other pieces than it was taken */
         f->slack_bytes += n_bytes;
         while ((c = claim_at_most(f, f->slack_bytes, false))) {
@@ -282,8 +314,13 @@ void flow_drop(engine_flow *f) {
         flow_cache_clear(f->cache);
         pthread_mutex_lock(&f->eng->mu);
     }
-    for (size_t i = f->claims.len; i-- > 0;)
-        if (i < f->claims.len && f->claims.items[i]->leaving) claim_gone(f, f->claims.items[i]);
+    for (size_t i = f->claims.len; i-- > 0;) {
+        flow_claim *c = f->claims.items[i];
+        if (c->leaving)
+            claim_gone(f, c);
+        else if (c->kept)
+            claim_release(f, c);
+    }
     bell_ring(&f->eng->bell);
 }
 
@@ -294,12 +331,12 @@ void flow_drop(engine_flow *f) {
 static err_code hold_claims(engine_flow *f, err *e) {
     for (size_t i = 0; i < f->claims.len; i++) {
         flow_claim *c = f->claims.items[i];
-        if (c->released || c->leaving) continue;
+        if (c->released || c->leaving || c->kept) continue;
         TRY(claim_submit(f, c, e));
     }
     for (size_t i = 0; i < f->claims.len;) {
         flow_claim *c = f->claims.items[i];
-        if (!c->released) TRY(claim_wait(f, c, e));
+        if (!c->released && !c->kept) TRY(claim_wait(f, c, e));
         if (!c->released && c->leaving) {
             flow_drop(f);
             i = 0;

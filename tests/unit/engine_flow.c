@@ -400,14 +400,20 @@ static void test_memory(void **state) {
     assert_int_equal(atomic_load(&f.n_loaded), 0);
     assert_int_equal(reserved(eng), 1200);
     flow_release(r.f, 700);
-    wait_reserved(eng, 500);
+    assert_int_equal(reserved(eng), 1200);                /* the cached model still holds it */
+    assert_int_equal(flow_reserve(r.f, 700, &e), ERR_OK); /* the same again */
+    assert_int_equal(reserved(eng), 1200);
+    flow_release(r.f, 700);
     rig_job_end(&r);
-    assert_int_equal(reserved(eng), 500); /* kept for the next picture */
-    chat_through(eng);                    /* fits beside it */
+    assert_int_equal(reserved(eng), 1200); /* kept for the next picture */
+    engine_flow_free(eng, true, false);
+    wait_reserved(eng, 500); /* what nobody released stays with its owner */
+    chat_through(eng);       /* fits beside it */
     assert_int_equal(reserved(eng), 1700);
     rig_job_begin(&r, eng);
     assert_int_equal(flow_reserve(r.f, 1400, &e), ERR_OK);
     assert_int_equal(atomic_load(&f.n_loaded), 0);
+    flow_release(r.f, 1400);
     rig_job_end(&r);
     chat_through(eng); /* no picture runs: image models make room */
     assert_int_equal(atomic_load(&f.n_loaded), 1);
