@@ -20,6 +20,7 @@ WARN := -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmi
   -Wdouble-promotion -Wconversion -Wno-sign-conversion -Wno-string-conversion -Werror
 OPT ?= -O2 -D_FORTIFY_SOURCE=2
 SAN ?=
+KERN_OPT ?= -O3
 HARDEN ?= -fstack-protector-strong -fPIE
 CFLAGS := -std=c11 -D_GNU_SOURCE -Isrc -g -fvisibility=hidden -fno-omit-frame-pointer \
   $(OPT) $(HARDEN) $(SAN) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -38,12 +39,12 @@ TEST_BIN := $(TEST_SRC:tests/%.c=$(BUILD)/tests/%)
 all: $(BUILD)/hob
 
 # Kernels are compiled for their own instruction set and chosen at run time.
-$(BUILD)/obj/kern/x86/%_avx2.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -O3
-$(BUILD)/obj/kern/x86/%_avxvnni.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavxvnni -O3
+$(BUILD)/obj/kern/x86/%_avx2.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 $(KERN_OPT)
+$(BUILD)/obj/kern/x86/%_avxvnni.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavxvnni $(KERN_OPT)
 $(BUILD)/obj/kern/x86/%_avx512.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \
-  -mavx512vl -mavx512dq -mavx512vnni -O3 -mprefer-vector-width=512
+  -mavx512vl -mavx512dq -mavx512vnni $(KERN_OPT) -mprefer-vector-width=512
 $(BUILD)/obj/kern/x86/%_bf16.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \
-  -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -O3 -mprefer-vector-width=512
+  -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 $(KERN_OPT) -mprefer-vector-width=512
 
 $(BUILD)/obj/diffusion/clip_tok.o: src/diffusion/clip_merges.txt
 
@@ -94,13 +95,13 @@ tidy:
 
 # The whole program and its tests under AddressSanitizer and UndefinedBehaviorSanitizer.
 asan-build:
-	@$(MAKE) -s -j2 BUILD=build/asan OPT="-O1" HARDEN= SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" check-build
+	@$(MAKE) -s -j2 BUILD=build/asan OPT="-O1" KERN_OPT="-O1" HARDEN= SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" check-build
 asan: asan-build
 	@tools/test asan
 
 # The tests that use several threads under ThreadSanitizer.
 tsan-build:
-	@$(MAKE) -s BUILD=build/tsan OPT="-O1" HARDEN= SAN="-fsanitize=thread" check-build
+	@$(MAKE) -s BUILD=build/tsan OPT="-O1" KERN_OPT="-O1" HARDEN= SAN="-fsanitize=thread" check-build
 tsan: tsan-build
 	@tools/test tsan
 
@@ -111,7 +112,7 @@ $(BUILD)/fuzz_%: tests/fuzz/%.c $(BUILD)/libhob.a
 	@$(CC) $(CFLAGS) -Wno-missing-prototypes -MMD -MP -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(BUILD)/libhob.a $(LDLIBS)
 fuzz-programs: $(FUZZ_BIN)
 fuzz-build:
-	@$(MAKE) -s -j2 BUILD=build/fuzz CC=clang OPT="-O1" HARDEN= \
+	@$(MAKE) -s -j2 BUILD=build/fuzz CC=clang OPT="-O1" KERN_OPT="-O1" HARDEN= \
 	  SAN="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzz-programs
 fuzz: fuzz-build
 	@tools/test fuzz
