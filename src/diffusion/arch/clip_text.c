@@ -77,8 +77,8 @@ static void read_info(const diff_weights *w, const layout *n, const char *base,
     if (!projected) projected = layers_dim(w, "text_projection", 0);
     ret->has_projection = projected > 0;
     if (projected) ret->pooled_dim = projected;
-    /* bigG in the transformers layout: its activation is not the quick one */
-    if (ret->width > 1024) ret->open_clip = true;
+    /* H and bigG in the transformers layout: their activation is not the quick one */
+    if (ret->width >= 1024) ret->open_clip = true;
 }
 
 /* ---- the graph ---- */
