@@ -3,6 +3,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "diffusion/names.h"
 #include "kern/kern_vec.h"
 #include <assert.h>
 #include <stdatomic.h>
@@ -59,10 +60,28 @@ str diff_file_path(const diff_file *f) {
     return str_from(f->path);
 }
 
-const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix, const char *name) {
+typedef struct below_prefix {
+    const diff_file *f;
+    const char *prefix;
+} below_prefix;
+
+static const safetensors_tensor *find_as_is(const below_prefix *at, const char *name) {
     char full[NAME_BYTES];
-    int n = snprintf(full, sizeof full, "%s%s", prefix, name);
-    return n > 0 && n < NAME_BYTES ? safetensors_find(f->st, full) : NULL;
+    int n = snprintf(full, sizeof full, "%s%s", at->prefix, name);
+    return n > 0 && n < NAME_BYTES ? safetensors_find(at->f->st, full) : NULL;
+}
+
+static bool has_as_is(void *ctx, const char *name) {
+    return find_as_is(ctx, name) != NULL;
+}
+
+const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix, const char *name) {
+    char other[NAMES_BYTES];
+    below_prefix at = {f, prefix};
+    const safetensors_tensor *t = find_as_is(&at, name);
+    if (!t && names_diffusers(&(names_file){&at, has_as_is}, name, other))
+        t = find_as_is(&at, other);
+    return t;
 }
 
 /* ---- weights ---- */

@@ -20,7 +20,8 @@ diff_file *diff_file_ref(diff_file *f);
 void diff_file_unref(diff_file **f);
 const safetensors *diff_file_tensors(const diff_file *f);
 str diff_file_path(const diff_file *f);
-/* The tensor `prefix` + `name`, or NULL. */
+/* The tensor `prefix` + `name`, by the name of the original layout; where the file has no such
+ * name, the one of the diffusers layout (names.h). NULL when it has neither. */
 const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix, const char *name);
 
 /* ---- weights ---- */
