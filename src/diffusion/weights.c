@@ -215,6 +215,19 @@ static float *read_floats(const diff_weights *w, const char *name, const safeten
     return v;
 }
 
+float *diff_weights_read(const diff_weights *w, const char *name) {
+    const safetensors_tensor *t = diff_weights_find(w, name);
+    return t && dtype_get_info(t->type)->supported ? read_floats(w, name, t) : NULL;
+}
+
+const safetensors_tensor *diff_weights_at(const diff_weights *w, size_t i, str *ret_name) {
+    if (i >= safetensors_n_tensors(w->file->st)) return NULL;
+    const safetensors_tensor *t = safetensors_tensor_at(w->file->st, i);
+    str prefix = str_from(w->prefix);
+    *ret_name = str_starts(t->name, prefix) ? str_sub(t->name, prefix.len, t->name.len) : STR("");
+    return t;
+}
+
 /* [X,Y,C,O] as stored to [C,X,Y,O]; elements of `bytes` each. */
 static void turn_kernel(const safetensors_tensor *t, const void *from, void *to, size_t bytes) {
     int64_t XY = t->ne[0] * t->ne[1], C = t->ne[2], O = t->ne[3];

@@ -48,6 +48,12 @@ const char *diff_weights_prefix(const diff_weights *w);
 /* The raw tensor; NULL when there is none. */
 const safetensors_tensor *diff_weights_find(const diff_weights *w, const char *name);
 bool diff_weights_has(const diff_weights *w, const char *name);
+/* The file's i-th tensor, NULL past the end; *ret_name is what follows the prefix, empty when the
+ * tensor lies elsewhere. */
+const safetensors_tensor *diff_weights_at(const diff_weights *w, size_t i, str *ret_name);
+/* All elements as f32, patches applied; the caller's (mem_free). NULL when absent or of a type that
+ * cannot be read. */
+float *diff_weights_read(const diff_weights *w, const char *name);
 /* Bytes of all tensors below the prefix plus copies made so far. */
 uint64_t diff_weights_bytes(const diff_weights *w);
 

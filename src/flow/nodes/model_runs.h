@@ -94,3 +94,11 @@ FLOW_RUN(patch_discrete_run);
 FLOW_RUN(patch_continuous_edm_run);
 FLOW_RUN(patch_continuous_v_run);
 FLOW_RUN(patch_rescale_cfg_run);
+/* merge_run.c */
+FLOW_RUN(merge_simple_run);
+FLOW_RUN(merge_blocks_run);
+FLOW_RUN(merge_subtract_run);
+FLOW_RUN(merge_add_run);
+FLOW_RUN(merge_clip_simple_run);
+FLOW_RUN(merge_clip_subtract_run);
+FLOW_RUN(merge_clip_add_run);
