@@ -285,7 +285,7 @@ err_code diff_clip_open(dev *d, const char *const *paths, size_t n, diff_clip **
 /* ---- adapters ---- */
 
 static diff_weights *patched(diff_net *n, lora *l, lora_target target, double strength) {
-    diff_patch p = lora_patch(l, target, strength);
+    diff_patch p = lora_patch(l, target, diff_net_weights(n), strength);
     return diff_weights_patched(diff_net_weights(n), &p);
 }
 

@@ -23,6 +23,7 @@ typedef struct applied {
     lora *l;
     lora_target target;
     double strength;
+    int n_res; /* residual blocks a level */
 } applied;
 
 /* Kinds we do not know, by a part of their tensors' names. */
@@ -123,23 +124,40 @@ static bool try_name(const diff_file *f, const char *prefix, const char *name, b
     return find_stem(f, stem, ret);
 }
 
-static bool find_unet(const diff_file *f, str base, lora_pair *ret) {
-    char own[NAME_BYTES], other[NAME_BYTES];
+/* Residual blocks a level of the network: what stands before its first downsampling. */
+static int count_res(const diff_weights *w) {
+    char name[64];
+    for (int i = 1; i < 64; i++) {
+        snprintf(name, sizeof name, "input_blocks.%d.0.in_layers.0.weight", i);
+        if (!diff_weights_has(w, name)) return i - 1;
+    }
+    return 0;
+}
+
+/* The older names of attention: ".processor" in between, "to_out" without its number. */
+static bool old_name(const char *name, char dst[NAME_BYTES]) {
+    const char *to = strstr(name, ".to_");
+    if (!to || strlen(name) + 16 > NAME_BYTES) return false;
+    int n = snprintf(dst, NAME_BYTES, "%.*s.processor%s", (int)(to - name), name, to);
+    if (n > 9 && strcmp(dst + n - 9, ".to_out.0") == 0) dst[n - 2] = '\0';
+    return true;
+}
+
+static bool find_unet(const diff_file *f, str base, int n_res, lora_pair *ret) {
+    char own[NAME_BYTES], other[NAME_BYTES], old[NAME_BYTES];
     if (base.len >= sizeof own) return false;
     memcpy(own, base.ptr, base.len);
     own[base.len] = '\0';
     if (try_name(f, "lora_unet_", own, true, ret) ||
-        try_name(f, "diffusion_model.", own, false, ret) || try_name(f, "lycoris_", own, true, ret))
+        try_name(f, "diffusion_model.", own, false, ret))
         return true;
-    for (int n_res = 2; n_res >= 1; n_res--) { /* the usual two residual blocks a level first */
-        if (!lora_diffusers_name(base, n_res, other, sizeof other)) continue;
-        if (try_name(f, "lora_unet_", other, true, ret) ||
-            try_name(f, "unet.", other, false, ret) ||
-            try_name(f, "base_model.model.", other, false, ret) ||
-            try_name(f, "", other, false, ret))
-            return true;
-    }
-    return false;
+    if (!lora_diffusers_name(base, n_res, other, sizeof other)) return false;
+    if (try_name(f, "lora_unet_", other, true, ret) || try_name(f, "lycoris_", other, true, ret) ||
+        try_name(f, "unet.", other, false, ret) ||
+        try_name(f, "base_model.model.", other, false, ret) || try_name(f, "", other, false, ret))
+        return true;
+    return old_name(other, old) &&
+           (try_name(f, "unet.", old, false, ret) || try_name(f, "", old, false, ret));
 }
 
 static bool find_text(const diff_file *f, lora_target target, const char *name, lora_pair *ret) {
@@ -187,7 +205,7 @@ static size_t find_parts(const applied *a, const char *name, lora_pair ret[3], b
     else
         return 0;
     if (a->target == LORA_UNET) {
-        found[0] = find_unet(a->l->file, base, &ret[0]);
+        found[0] = find_unet(a->l->file, base, a->n_res, &ret[0]);
         return found[0];
     }
     size_t n = fused ? 3 : 1, any = 0;
@@ -257,14 +275,14 @@ static void end_patch(void *ctx) {
     mem_free(a);
 }
 
-diff_patch lora_patch(lora *l, lora_target target, double strength) {
+diff_patch lora_patch(lora *l, lora_target target, const diff_weights *w, double strength) {
     applied *a = NEW(applied);
-    *a = (applied){lora_ref(l), target, strength};
+    *a = (applied){lora_ref(l), target, strength, count_res(w)};
     return (diff_patch){a, touches, apply, end_patch};
 }
 
 size_t lora_n_touched(lora *l, lora_target target, const diff_weights *w) {
-    applied a = {l, target, 1};
+    applied a = {l, target, 1, count_res(w)};
     const safetensors *st = diff_file_tensors(diff_weights_file(w));
     str prefix = str_from(diff_weights_prefix(w));
     char name[NAME_BYTES];

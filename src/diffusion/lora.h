@@ -18,7 +18,7 @@ typedef enum lora_target {
 /* UNSUPPORTED names the kind (LoHa, LoKr, OFT, GLoRA, DoRA, Tucker) and what to do. */
 err_code lora_open(const char *path, lora **ret, err *e);
 void lora_unref(lora **l);
-/* A patch that changes the target's tensors; it holds a reference of its own. */
-diff_patch lora_patch(lora *l, lora_target target, double strength);
+/* A patch that changes the target's tensors w; it holds a reference of its own. */
+diff_patch lora_patch(lora *l, lora_target target, const diff_weights *w, double strength);
 /* How many tensors of w it changes. */
 size_t lora_n_touched(lora *l, lora_target target, const diff_weights *w);
