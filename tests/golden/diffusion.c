@@ -289,7 +289,7 @@ static void check_lora(const char *stem, const char *up_end, const char *down_en
     diff_weights *w = diff_weights_create(b.file, "model.diffusion_model.");
     if (lora_n_touched(l, LORA_UNET, w) != 1)
         fail_msg("%s fits %zu tensors", up, lora_n_touched(l, LORA_UNET, w));
-    diff_patch p = lora_patch(l, LORA_UNET, 0.5);
+    diff_patch p = lora_patch(l, LORA_UNET, w, 0.5);
     diff_weights *over = diff_weights_patched(w, &p);
     const float *before = diff_floats(w, target), *after = diff_floats(over, target);
     uint64_t su = fnv(up), sd = fnv(down);
