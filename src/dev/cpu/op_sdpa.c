@@ -172,6 +172,7 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
     pack_queries(&j, vec);
     int64_t seen = j.causal ? cpu_min(j.S, first + j.n_q) : j.S;
     for (int64_t from = 0; from < seen; from += KEYS) {
+        if (cpu_is_cancelled(r)) return; /* a large picture has millions of keys */
         int64_t n_keys = cpu_min(KEYS, seen - from);
         pack_block(&j, from, n_keys);
         for (int64_t i = 0; i < j.n_q; i += ROWS) {
