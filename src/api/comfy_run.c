@@ -22,6 +22,7 @@ struct comfy_run {
     size_t n_nodes, n_done;
     double fraction; /* of the running node */
     int64_t step, steps;
+    int64_t state_ms; /* when the last progress_state went out */
 };
 
 static json_t *parsed(str text) {
@@ -112,7 +113,15 @@ static json_t *state_data(const comfy_run *r) {
     return d;
 }
 
+/* The message lists every node so far: with thousands of nodes not each change is told, so that the
+ * work stays in proportion to the workflow. The last one always is. */
 static void send_state(comfy_run *r) {
+    enum { ALWAYS = 256, NODES_PER_MS = 20 };
+    size_t n = json_object_size(r->nodes);
+    int64_t now = comfy_now_ms();
+    if (n > ALWAYS && r->n_done < r->n_nodes && now - r->state_ms < (int64_t)n / NODES_PER_MS)
+        return;
+    r->state_ms = now;
     send(r, r->job->client_id, "progress_state", state_data(r));
 }
 
