@@ -124,6 +124,7 @@ static err_code start_pictures(services *s, arena *mem, err *e) {
     if (http.addr.off) return ERR_OK;
     TRY(folders_open(&dirs, &s->dirs, e));
     comfy_config config = {.eng = s->a.eng,
+                           .chat = &s->a,
                            .db_path = str_fmt(mem, "%s/hob.db", home_dir(mem)).ptr,
                            .dirs = s->dirs,
                            .preview_method = getenv("HOB_IMAGE_PREVIEW"),

@@ -16,11 +16,12 @@ static const char VERSION[] = "0.33.0"; /* of ComfyUI's API */
 err_code comfy_create(const comfy_config *cfg, comfy **ret, err *e) {
     comfy *c = NEW(comfy);
     c->eng = cfg->eng;
+    c->chat = cfg->chat;
     c->dirs = cfg->dirs;
     c->version = VERSION;
     c->preview_method = cfg->preview_method ? cfg->preview_method : "none";
     c->web_dir = cfg->web_dir && *cfg->web_dir ? cfg->web_dir : NULL;
-    comfy_engine_set_folders(c->eng, c->dirs, cfg->no_metadata);
+    comfy_engine_set_folders(c, cfg->no_metadata);
     c->hub = comfy_hub_create();
     c->v2 = comfy_v2_create();
     c->watches = comfy_watches_create();

@@ -16,6 +16,7 @@ struct comfy_watches;
 
 typedef struct comfy {
     engine *eng;
+    api *chat; /* whose language models workflows may name; NULL = none */
     db *db;
     folders *dirs;
     struct comfy_hub *hub;
@@ -29,6 +30,7 @@ typedef struct comfy {
 
 typedef struct comfy_config {
     engine *eng;
+    api *chat; /* whose language models workflows may name; NULL = none */
     const char *db_path;
     folders *dirs;              /* borrowed: the engine uses them too, and ends later */
     const char *preview_method; /* NULL = none */

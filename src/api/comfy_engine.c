@@ -1,6 +1,7 @@
 /* Specs and verdicts between JSON and the engine's plain data. */
 #include "api/comfy_engine.h"
 #include "api/comfy_files.h"
+#include "api/models.h"
 #include "base/clock.h"
 #include "base/vec.h"
 #include "http/json.h"
@@ -186,7 +187,7 @@ static bool is_picture(str name) {
 #define LATENTS "input_latents"
 
 static void list_files(void *ctx, const char *key, arena *a, value *list) {
-    const folders *f = ctx;
+    const folders *f = ((comfy *)ctx)->dirs;
     size_t n = 0;
     bool latents = strcmp(key, LATENTS) == 0, input = latents || strcmp(key, "input") == 0;
     const folder *dir = input ? NULL : folders_find(f, str_from(key));
@@ -208,8 +209,19 @@ static bool noted_path(const folders *f, str type, str name, arena *a, str *ret_
     return path_inside(a, dir, name, ret_path) && file_exists(ret_path->ptr);
 }
 
+/* The weights of a language model by the name chats call it. */
+static bool llm_path(api *chat, str name, arena *a, str *ret_path) {
+    api_model m;
+    err e;
+    if (!chat || api_model_find(chat, name, a, &m, &e) || m.engine.path.len == 0) return false;
+    *ret_path = m.engine.path;
+    return true;
+}
+
 static bool find_path(void *ctx, const char *key, str name, arena *a, str *ret_path) {
-    const folders *f = ctx;
+    comfy *c = ctx;
+    const folders *f = c->dirs;
+    if (strcmp(key, "llm") == 0) return llm_path(c->chat, name, a, ret_path);
     if (strcmp(key, "input") == 0 || strcmp(key, LATENTS) == 0)
         return noted_path(f, STR("input"), name, a, ret_path);
     if (strcmp(key, "output") == 0) return noted_path(f, STR("output"), name, a, ret_path);
@@ -217,13 +229,14 @@ static bool find_path(void *ctx, const char *key, str name, arena *a, str *ret_p
     return dir && folder_path(dir, name, a, ret_path);
 }
 
-void comfy_engine_set_folders(engine *eng, folders *f, bool no_metadata) {
-    engine_folders e = {.ctx = f,
+void comfy_engine_set_folders(comfy *c, bool no_metadata) {
+    const folders *f = c->dirs;
+    engine_folders e = {.ctx = c,
                         .files = list_files,
                         .path = find_path,
                         .output = f->output,
                         .input = f->input,
                         .temp = f->temp,
                         .no_metadata = no_metadata};
-    engine_set_folders(eng, &e);
+    engine_set_folders(c->eng, &e);
 }

@@ -24,5 +24,5 @@ void comfy_check_finish(comfy_check *k);
 /* A saved workflow (nodes and links) as an API graph; NULL: *e says why not. */
 json_t *comfy_engine_convert(comfy *c, const json_t *workflow, err *e);
 
-/* Gives the engine the directories; once, before the first job. `f` outlives the engine. */
-void comfy_engine_set_folders(engine *eng, folders *f, bool no_metadata);
+/* Gives the engine the directories; once, before the first job. */
+void comfy_engine_set_folders(comfy *c, bool no_metadata);
