@@ -238,7 +238,7 @@ static void check_range(check *c, frame *f, const flow_input *in, const value *s
     str bound;
     const char *type = "value_smaller_than_min", *word = "smaller than min";
     if (!literal_too_small(in, source, v, c->a, &bound)) {
-        if (!literal_too_big(in, v, c->a, &bound)) return;
+        if (!literal_too_big(in, source, v, c->a, &bound)) return;
         type = "value_bigger_than_max";
         word = "bigger than max";
     }

@@ -203,10 +203,19 @@ bool literal_too_small(const flow_input *in, const value *source, const value *v
     return v->as.number < in->f.min;
 }
 
-bool literal_too_big(const flow_input *in, const value *v, arena *a, str *ret_bound) {
+/* Of what a client sent: more than an uint64 holds. */
+static bool is_beyond_wide(const value *source, const char *most) {
+    if (source->kind == VALUE_FLOAT) return source->as.number >= 18446744073709551616.0;
+    return source->kind == VALUE_STR && !str_eq(str_trim(source->as.text), str_from(most));
+}
+
+bool literal_too_big(const flow_input *in, const value *source, const value *v, arena *a,
+                     str *ret_bound) {
     if (in->flags & FLOW_NO_MAX) return false;
     if (is(in, "INT") && v->kind == VALUE_INT) {
         *ret_bound = str_fmt(a, "%llu", (unsigned long long)in->i.max);
+        if (is_wide(in) && (uint64_t)v->as.integer == UINT64_MAX)
+            return in->i.max < UINT64_MAX || is_beyond_wide(source, ret_bound->ptr);
         if (is_wide(in)) return (uint64_t)v->as.integer > in->i.max;
         *ret_bound = int_text(a, (int64_t)in->i.max);
         return v->as.integer > (int64_t)in->i.max;

@@ -14,4 +14,5 @@ bool literal_convert(const flow_input *in, const value *v, arena *a, const value
  * `source`: before it was converted. */
 bool literal_too_small(const flow_input *in, const value *source, const value *v, arena *a,
                        str *ret_bound);
-bool literal_too_big(const flow_input *in, const value *v, arena *a, str *ret_bound);
+bool literal_too_big(const flow_input *in, const value *source, const value *v, arena *a,
+                     str *ret_bound);

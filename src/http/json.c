@@ -74,6 +74,22 @@ static void repair(buf *out, str text) {
     }
 }
 
+/* Whole numbers that were read as reals beside one too large for 64 bits become integers again. */
+static json_t *integers_again(json_t *v) {
+    const double exact = 9007199254740992.0; /* 2^53 */
+    size_t i;
+    const char *key;
+    json_t *item;
+    if (json_is_real(v)) {
+        double d = json_real_value(v);
+        return d > -exact && d < exact && d == floor(d) ? json_integer((json_int_t)d)
+                                                        : json_incref(v);
+    }
+    json_array_foreach(v, i, item) json_array_set_new(v, i, integers_again(item));
+    json_object_foreach(v, key, item) json_object_set_new(v, key, integers_again(item));
+    return json_incref(v);
+}
+
 err_code json_parse(str text, json_t **ret_v, err *e) {
     size_t flags = JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK | JSON_ALLOW_NUL;
     if (!depth_ok(text)) FAIL(e, FORMAT, "JSON is nested deeper than %d levels", LIMIT_JSON_DEPTH);
@@ -88,8 +104,14 @@ err_code json_parse(str text, json_t **ret_v, err *e) {
     }
     json_error_t at;
     json_t *v = json_loadb(text.ptr, text.len, flags, &at);
-    if (!v && json_error_code(&at) == json_error_numeric_overflow)
+    if (!v && json_error_code(&at) == json_error_numeric_overflow) {
         v = json_loadb(text.ptr, text.len, flags | JSON_DECODE_INT_AS_REAL, &at);
+        if (v) {
+            json_t *mended = integers_again(v);
+            json_decref(v);
+            v = mended;
+        }
+    }
     buf_finish(&repaired);
     buf_finish(&paired);
     if (!v) FAIL(e, FORMAT, "invalid JSON at line %d, column %d: %s", at.line, at.column, at.text);
