@@ -5,7 +5,7 @@ import struct
 import unittest
 
 from tests.api.harness import DEMO, MODELS
-from tests.api.pictures import CHECKPOINT, PictureServer, make_png, needs_checkpoint
+from tests.api.pictures import CHECKPOINT, PictureServer, make_png, needs_checkpoint, text_to_image
 
 # A producer for each type: class, output slot, its inputs.
 PRODUCERS = {
@@ -191,3 +191,20 @@ class Nodes(unittest.TestCase):
         for name, message in REFUSED.items():
             self.assertIn(message, faults.pop(name, ""), name)
         self.assertEqual(faults, {}, "\n".join(f"{k}: {v}" for k, v in faults.items()))
+
+    def test_seeds(self):
+        for seed, status in ((2**64 - 1, 200), (str(2**64 - 1), 200), (2**64, 400), (str(2**64), 400), (-1, 400)):
+            with self.subTest(seed=seed):
+                got, answer = self.server.call("/prompt", {"prompt": text_to_image(seed=seed, steps=1)})
+                self.assertEqual(got, status, answer)
+                if status == 400:
+                    self.assertIn(answer["node_errors"]["3"]["errors"][0]["type"],
+                                  ("value_bigger_than_max", "value_smaller_than_min"))
+                else:
+                    self.assertEqual(self.server.wait(answer["prompt_id"])["status"]["status_str"], "success")
+
+    def test_ten_thousand_nodes(self):
+        graph = {str(k): {"class_type": "ImageInvert", "inputs": {"image": [str(k - 1), 0]}} for k in range(1, 9998)}
+        graph["0"] = {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}}
+        graph["end"] = {"class_type": "PreviewImage", "inputs": {"images": ["9997", 0]}}
+        self.assertEqual(self.server.wait(self.server.queue(graph))["status"]["status_str"], "success")
