@@ -77,6 +77,7 @@ FLOW_RUN(sample_advanced_run);
 FLOW_RUN(sample_custom_run);
 FLOW_RUN(sample_custom_advanced_run);
 FLOW_RUN(sampler_select_run);
+FLOW_RUN(sampler_named_run); /* Sampler* classes, with the values their samplers have anyway */
 FLOW_RUN(guider_basic_run);
 FLOW_RUN(guider_cfg_run);
 FLOW_RUN(guider_dual_run);

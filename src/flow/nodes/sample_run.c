@@ -257,6 +257,54 @@ err_code sampler_select_run(flow_call *c, err *e) {
     return ERR_OK;
 }
 
+static const struct {
+    const char *class_name, *sampler;
+} named[] = {{"SamplerEulerAncestral", "euler_ancestral"},
+             {"SamplerEulerAncestralCFGPP", "euler_ancestral_cfg_pp"},
+             {"SamplerEulerCFGpp", "euler_cfg_pp"},
+             {"SamplerLMS", "lms"},
+             {"SamplerDPMPP_2S_Ancestral", "dpmpp_2s_ancestral"},
+             {"SamplerDPMPP_SDE", "dpmpp_sde"},
+             {"SamplerDPMPP_2M_SDE", "dpmpp_2m_sde"},
+             {"SamplerDPMPP_3M_SDE", "dpmpp_3m_sde"},
+             {"SamplerDPMAdaptative", "dpm_adaptive"},
+             {"SamplerER_SDE", "er_sde"},
+             {"SamplerLCM", "lcm"}};
+
+/* UNSUPPORTED unless the input has the value of its row; where noise is drawn makes no difference.
+ */
+static err_code only_default(const flow_call *c, const flow_input *in, err *e) {
+    double n = 0;
+    int64_t i = 0;
+    str s = {0};
+    bool same = true;
+    if (strcmp(in->name, "noise_device") == 0) return ERR_OK;
+    if (strcmp(in->type, "FLOAT") == 0) {
+        TRY(flow_in_float(c, in->name, &n, e));
+        same = n == in->f.initial;
+    } else if (strcmp(in->type, "INT") == 0) {
+        TRY(flow_in_int(c, in->name, &i, e));
+        same = i == in->i.initial;
+    } else {
+        TRY(flow_in_text(c, in->name, &s, e));
+        same = str_eq(s, str_from(in->choices[0]));
+    }
+    if (!same)
+        FAIL(e, UNSUPPORTED, "%s: values other than the default are not supported yet", in->name);
+    return ERR_OK;
+}
+
+err_code sampler_named_run(flow_call *c, err *e) {
+    const flow_def *def = flow_call_def(c);
+    const char *name = NULL;
+    for (size_t i = 0; i < COUNT_OF(named); i++)
+        if (strcmp(named[i].class_name, def->name) == 0) name = named[i].sampler;
+    if (!name || !sampler_exists(name)) FAIL(e, UNSUPPORTED, "%s is not supported", def->name);
+    for (const flow_input *in = def->inputs; in->name; in++) TRY(only_default(c, in, e));
+    flow_out(c, 0, flow_value_object(FLOW_SAMPLER, mem_dup(name, strlen(name) + 1), mem_free, 0));
+    return ERR_OK;
+}
+
 /* ---- guiders ---- */
 
 static void end_guider(void *p) {
