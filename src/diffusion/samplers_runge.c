@@ -52,11 +52,18 @@ err_code samplers_heunpp2(samplers_run *r) {
     return ERR_OK;
 }
 
-/* Half way in log sigma, rounded as the reference rounds it: the table entry that is nearest to
- * it may hang on the last bit. */
-static double log_middle(double s, double down) {
-    float from = logf((float)s), to = logf((float)down);
-    return (double)expf(to - (to - from) * 0.5f);
+/* Half way in log sigma between s and where the step ends, all in float as the reference has it:
+ * with an ancestral split that is t itself, which may lie half way between two entries of the
+ * model's table, so the choice of the nearer one hangs on the last bit. */
+static double log_middle(double s, double t, bool ancestral) {
+    float from = (float)s, to = (float)t;
+    if (ancestral) {
+        float up = sqrtf(to * to * (from * from - to * to) / (from * from));
+        if (up > to) up = to;
+        to = sqrtf(to * to - up * up);
+    }
+    float log_from = logf(from), log_to = logf(to);
+    return (double)expf(log_to - (log_to - log_from) * 0.5f);
 }
 
 err_code samplers_dpm_2(samplers_run *r) {
@@ -71,7 +78,8 @@ err_code samplers_dpm_2(samplers_run *r) {
         if (f.down == 0) {
             MIX(r, r->x, {1, D});
         } else {
-            double mid = log_middle(s, f.down);
+            double mid =
+                log_middle(s, r->model->is_flow ? f.down : t, ancestral && !r->model->is_flow);
             slope(r, d, r->x, D, s);
             MIX(r, x2, {1, r->x}, {mid - s, d});
             TRY(samplers_call(r, x2, mid, D, NULL));
