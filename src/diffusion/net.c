@@ -126,7 +126,7 @@ err_code diff_net_run(diff_net *n, const diff_shape *s, const diff_io *io, const
     dev_step step = {.outputs = {NULL, NULL, io->result, io->second}};
     for (int i = 0; i < DEV_DATA_COUNT; i++) step.data[i] = io->data[i];
     /* Phases of a slice: few enough that a slice stays short, as measured on the way. */
-    int32_t at = 0, take = 4;
+    int32_t at = 0, take = 1;
     while (at < p->n_phases) {
         TRY(pause_at(gate, e));
         int32_t to = at + take < p->n_phases ? at + take : p->n_phases;
