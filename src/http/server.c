@@ -240,6 +240,13 @@ err_code http_server_create(const http_config *c, http_server **ret, err *e) {
     return ERR_OK;
 }
 
+static bool has_streams(http_server *s) {
+    pthread_mutex_lock(&s->streams_lock);
+    bool any = s->streams != NULL;
+    pthread_mutex_unlock(&s->streams_lock);
+    return any;
+}
+
 void http_server_destroy(http_server **ps) {
     if (!ps || !*ps) return;
     http_server *s = *ps;
@@ -252,6 +259,8 @@ void http_server_destroy(http_server **ps) {
     }
     MHD_stop_daemon(s->daemon);
     http_sockets_destroy(&s->sockets);
+    /* writers were told; their streams still know the server until they let go */
+    for (int i = 0; i < 5000 && has_streams(s); i++) usleep(1000);
     if (fd != MHD_INVALID_SOCKET) close(fd);
     http_watch_stop(s);
     pthread_mutex_destroy(&s->streams_lock);
