@@ -66,7 +66,6 @@ static void answer_error(gathering *k, const err *why) {
 /* On the pump thread. */
 static void run(pump_source *s) {
     gathering *k = (gathering *)(void *)((char *)s - offsetof(gathering, source));
-    if (!k->submitted) return;
     engine_event ev;
     while (engine_stream_next(k->events, &ev)) {
         if (ev.kind == ENGINE_EVENT_EMBEDDING) put_vec(k, &ev);
@@ -87,7 +86,7 @@ void embedding_start(api *a, http_request *req, const embedding_dialect *d, str 
     k->v.model = str_dup(k->mem, model);
     k->v.base64 = base64;
     k->pump = a->pump;
-    k->source.run = run;
+    pump_hold(&k->source, run);
     k->out = http_stream_create(req, "application/json; charset=utf-8", on_gone, k);
     if (engine_submit(a->eng, spec, on_event, k, &k->events, &e)) {
         answer_error(k, &e);
@@ -96,7 +95,7 @@ void embedding_start(api *a, http_request *req, const embedding_dialect *d, str 
     }
     k->submitted = true;
     if (k->gone) engine_stream_cancel(k->events);
-    pump_wake(k->pump, &k->source); /* events that came before `events` was set */
+    pump_let_go(k->pump, &k->source); /* from here on it may be gone */
 }
 
 json_t *embedding_array(const float *vec, size_t n) {

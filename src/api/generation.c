@@ -144,7 +144,6 @@ static void on_error(running *r, const err *error) {
 /* On the pump thread: handles every event that has arrived. */
 static void run(pump_source *s) {
     running *r = (running *)(void *)((char *)s - offsetof(running, source));
-    if (!r->submitted) return; /* generation_start wakes us again */
     engine_event ev;
     while (!r->done && engine_stream_next(r->events, &ev)) {
         if (ev.kind == ENGINE_EVENT_TEXT) on_text(r, &ev);
@@ -162,7 +161,7 @@ void generation_start(api *a, http_request *req, const generation *proto,
     r->mem = arena_create(0);
     r->g.model = str_dup(r->mem, proto->model);
     r->g.created_s = clock_wall_ns() / NS_PER_S;
-    r->source.run = run;
+    pump_hold(&r->source, run);
     r->pump = a->pump;
     err e;
     r->out = http_stream_create(req, proto->content_type, on_gone, r);
@@ -173,5 +172,5 @@ void generation_start(api *a, http_request *req, const generation *proto,
     }
     r->submitted = true;
     if (r->gone) engine_stream_cancel(r->events);
-    pump_wake(r->pump, &r->source); /* events that came before `events` was set */
+    pump_let_go(r->pump, &r->source); /* from here on it may be gone */
 }

@@ -59,18 +59,30 @@ void pump_destroy(pump **p) {
     *p = NULL;
 }
 
+static void append(pump *p, pump_source *s) {
+    s->queued = true;
+    s->next = NULL;
+    if (p->last)
+        p->last->next = s;
+    else
+        p->first = s;
+    p->last = s;
+    pthread_cond_signal(&p->wake);
+}
+
+void pump_hold(pump_source *s, void (*run)(pump_source *s)) {
+    *s = (pump_source){.run = run, .queued = true};
+}
+
+void pump_let_go(pump *p, pump_source *s) {
+    pthread_mutex_lock(&p->lock);
+    append(p, s);
+    pthread_mutex_unlock(&p->lock);
+}
+
 void pump_wake(pump *p, pump_source *s) {
     pthread_mutex_lock(&p->lock);
-    if (!s->queued) {
-        s->queued = true;
-        s->next = NULL;
-        if (p->last)
-            p->last->next = s;
-        else
-            p->first = s;
-        p->last = s;
-        pthread_cond_signal(&p->wake);
-    }
+    if (!s->queued) append(p, s);
     pthread_mutex_unlock(&p->lock);
 }
 
