@@ -162,6 +162,7 @@ static bool take_event(comfy_run *run, const engine_event *ev) {
     case ENGINE_EVENT_LOADING:
     case ENGINE_EVENT_PROMPT:
     case ENGINE_EVENT_TEXT:
+    case ENGINE_EVENT_TOOL_CALL:
     case ENGINE_EVENT_EMBEDDING:
         break;
     }

@@ -21,8 +21,26 @@ static json_t *begin_object(const generation *g) {
     return o;
 }
 
-static json_t *message_object(str content) {
-    return json_pack("{s:s, s:o}", "role", "assistant", "content", text(content));
+/* [{id, function: {index, name, arguments}}] of generation.h's calls. */
+static json_t *calls_array(const json_t *calls) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < json_array_size(calls); i++) {
+        const json_t *c = json_array_get(calls, i);
+        json_array_append_new(list,
+                              json_pack("{s:O, s:{s:O, s:O, s:O}}", "id", json_object_get(c, "id"),
+                                        "function", "index", json_object_get(c, "index"), "name",
+                                        json_object_get(c, "name"), "arguments",
+                                        json_object_get(c, "arguments")));
+    }
+    return list;
+}
+
+/* `calls` borrowed, NULL = none. */
+static json_t *message_object(str content, str thinking, const json_t *calls) {
+    json_t *o = json_pack("{s:s, s:o}", "role", "assistant", "content", text(content));
+    if (thinking.len) json_object_set_new(o, "thinking", text(thinking));
+    if (calls) json_object_set_new(o, "tool_calls", calls_array(calls));
+    return o;
 }
 
 static const char *reason_name(engine_done_reason reason) {
@@ -48,7 +66,8 @@ static void set_figures(json_t *o, const engine_event *ev) {
 
 /* done, done_reason, context and the figures, in Ollama's order; chat has its log-probabilities
  * before the figures, generate behind them. */
-static void end_object(json_t *o, const generation *g, const engine_event *ev, json_t *logprobs) {
+static void end_object(json_t *o, const generation *g, json_t *logprobs) {
+    const engine_event *ev = &g->out->done;
     json_object_set_new(o, "done", json_true());
     json_object_set_new(o, "done_reason", json_string(reason_name(ev->reason)));
     if (g->embeds_context && ev->n_context) {
@@ -62,56 +81,88 @@ static void end_object(json_t *o, const generation *g, const engine_event *ev, j
     set_figures(o, ev);
 }
 
-static json_t *generate_chunk(const generation *g, str piece, json_t *logprobs) {
+static void generate_piece(generation *g, generation_output *out, const generation_piece *p,
+                           json_t *objects) {
+    (void)out;
     json_t *o = begin_object(g);
-    json_object_set_new(o, "response", text(piece));
+    json_object_set_new(o, "response", text(p->kind == PIECE_CONTENT ? p->text : STR("")));
+    if (p->kind == PIECE_THINKING) json_object_set_new(o, "thinking", text(p->text));
     json_object_set_new(o, "done", json_false());
-    if (logprobs) json_object_set(o, "logprobs", logprobs);
+    json_t *call = p->call ? json_pack("[O]", p->call) : NULL;
+    if (call) json_object_set_new(o, "tool_calls", calls_array(call));
+    json_decref(call);
+    if (p->logprobs) json_object_set(o, "logprobs", p->logprobs);
+    json_array_append_new(objects, o);
+}
+
+/* The last object: of a stream without what was said before. */
+static json_t *generate_last(const generation *g, const generation_output *said) {
+    json_t *o = begin_object(g);
+    json_object_set_new(o, "response", text(said ? buf_str(&said->content) : STR("")));
+    if (said && said->thinking.len)
+        json_object_set_new(o, "thinking", text(buf_str(&said->thinking)));
+    end_object(o, g, NULL);
+    if (said && said->calls) json_object_set_new(o, "tool_calls", calls_array(said->calls));
+    if (said && said->logprobs) json_object_set(o, "logprobs", said->logprobs);
     return o;
 }
 
-static json_t *generate_whole(const generation *g, const engine_event *ev) {
+/* _debug_render_only; NULL when it was not asked for. */
+static json_t *rendered_object(const generation *g) {
+    const engine_event *ev = &g->out->done;
+    if (!ev->text.len || g->out->n_pieces || ev->n_eval_tokens || ev->reason != ENGINE_DONE_STOP)
+        return NULL;
     json_t *o = begin_object(g);
-    if (ev->text.len && g->text.len == 0 && ev->n_eval_tokens == 0 &&
-        ev->reason == ENGINE_DONE_STOP) {
-        json_object_set_new(o, "_debug_info",
-                            json_pack("{s:o}", "rendered_template", text(ev->text)));
-        return o;
-    }
-    json_object_set_new(o, "response", text(buf_str(&g->text)));
-    end_object(o, g, ev, NULL);
-    if (g->logprobs) json_object_set(o, "logprobs", g->logprobs);
+    json_object_set_new(o, "_debug_info", json_pack("{s:o}", "rendered_template", text(ev->text)));
     return o;
 }
 
-static void generate_finish(const generation *g, const engine_event *ev, json_t *objects) {
-    json_array_append_new(objects, generate_whole(g, ev));
+static json_t *generate_whole(const generation *g) {
+    json_t *rendered = rendered_object(g);
+    return rendered ? rendered : generate_last(g, g->out);
 }
 
-static json_t *chat_chunk(const generation *g, str piece, json_t *logprobs) {
-    json_t *o = begin_object(g);
-    json_object_set_new(o, "message", message_object(piece));
+static void generate_finish(generation *g, generation_output *o, json_t *objects) {
+    (void)o;
+    json_array_append_new(objects, generate_last(g, NULL));
+}
+
+static void chat_piece(generation *g, generation_output *out, const generation_piece *p,
+                       json_t *objects) {
+    (void)out;
+    json_t *o = begin_object(g), *call = p->call ? json_pack("[O]", p->call) : NULL;
+    bool thinks = p->kind == PIECE_THINKING;
+    json_object_set_new(
+        o, "message", message_object(thinks ? STR("") : p->text, thinks ? p->text : STR(""), call));
+    json_decref(call);
     json_object_set_new(o, "done", json_false());
-    if (logprobs) json_object_set(o, "logprobs", logprobs);
-    return o;
+    if (p->logprobs) json_object_set(o, "logprobs", p->logprobs);
+    json_array_append_new(objects, o);
 }
 
-static json_t *chat_whole(const generation *g, const engine_event *ev) {
+static json_t *chat_whole(const generation *g) {
+    const generation_output *said = g->out;
     json_t *o = begin_object(g);
-    json_object_set_new(o, "message", message_object(buf_str(&g->text)));
-    end_object(o, g, ev, g->logprobs);
+    json_object_set_new(
+        o, "message",
+        message_object(buf_str(&said->content), buf_str(&said->thinking), said->calls));
+    end_object(o, g, said->logprobs);
     return o;
 }
 
-static void chat_finish(const generation *g, const engine_event *ev, json_t *objects) {
-    json_array_append_new(objects, chat_whole(g, ev));
+static void chat_finish(generation *g, generation_output *out, json_t *objects) {
+    (void)out;
+    json_t *o = begin_object(g);
+    json_object_set_new(o, "message", message_object(STR(""), STR(""), NULL));
+    end_object(o, g, NULL);
+    json_array_append_new(objects, o);
 }
 
-static const dialect GENERATE = {.chunk = generate_chunk,
+static const dialect GENERATE = {.piece = generate_piece,
                                  .finish = generate_finish,
                                  .whole = generate_whole,
                                  .error = generation_native_error};
-static const dialect CHAT = {.chunk = chat_chunk,
+static const dialect CHAT = {.piece = chat_piece,
                              .finish = chat_finish,
                              .whole = chat_whole,
                              .error = generation_native_error};

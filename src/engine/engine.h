@@ -47,11 +47,22 @@ typedef enum engine_prompt_kind {
 
 typedef enum engine_think { ENGINE_THINK_DEFAULT, ENGINE_THINK_OFF, ENGINE_THINK_ON } engine_think;
 
+/* Whether the model may, must or must not call a tool. */
+typedef enum engine_tool_choice {
+    ENGINE_TOOLS_AUTO,
+    ENGINE_TOOLS_NONE,    /* text is text, whatever it looks like */
+    ENGINE_TOOLS_REQUIRED /* the output is held to a call; of `tool_name` when that is given */
+} engine_tool_choice;
+
 typedef struct engine_prompt {
     engine_prompt_kind kind;
     str text;
     const value *messages; /* list of maps: role, content, thinking, tool_calls, name ... */
-    const value *tools;    /* list or NULL */
+    const value *tools;    /* list of {"type": "function", "function": {...}}, or NULL */
+    engine_tool_choice tool_choice;
+    str tool_name;         /* REQUIRED: this one only; empty = any */
+    bool single_tool_call; /* the answer ends after the first call */
+    str parser;            /* name of what reads the output; empty = as the template suggests */
     str template_text;     /* replaces the model's own chat template when len > 0 */
     engine_think think;
     str think_level;        /* "low", "medium", "high", "max" or empty */
@@ -111,6 +122,7 @@ typedef enum engine_event_kind {
     ENGINE_EVENT_LOADING, /* bytes done and total of the model load */
     ENGINE_EVENT_PROMPT,  /* prompt tokens done and total */
     ENGINE_EVENT_TEXT, /* generated text, whole UTF-8 characters, stop strings already held back */
+    ENGINE_EVENT_TOOL_CALL, /* a call that is complete */
     ENGINE_EVENT_EMBEDDING, /* one vector, in input order */
     /* of workflows (engine/flow_job.h) */
     ENGINE_EVENT_NODES_CACHED,  /* ids [n_ids] are not run again */
@@ -136,10 +148,22 @@ typedef struct engine_logprob {
     size_t n_top;
 } engine_logprob;
 
+/* Who is meant by a text: the reader, or the model itself. */
+typedef enum engine_channel { ENGINE_CHANNEL_CONTENT, ENGINE_CHANNEL_THINKING } engine_channel;
+
+typedef struct engine_tool_call {
+    int32_t index; /* counted from 0 within the answer */
+    str id;        /* "call_" and 8 letters or digits */
+    str name;
+    const value *arguments; /* a map, keys in the model's order */
+} engine_tool_call;
+
 typedef struct engine_event {
     engine_event_kind kind;
     int64_t n_done, n_total;        /* QUEUED (place, waiting), LOADING, PROMPT */
     str text;                       /* TEXT; DONE of render_only: the rendered prompt */
+    engine_channel channel;         /* TEXT */
+    engine_tool_call call;          /* TOOL_CALL */
     const engine_logprob *logprobs; /* TEXT: one per token that this text holds */
     size_t n_logprobs;
     const float *vec; /* EMBEDDING [n_vec] */

@@ -19,6 +19,8 @@ static engine_prompt copy_prompt(arena *a, const engine_prompt *p) {
     to.tools = p->tools ? value_copy(a, p->tools) : NULL;
     to.template_text = dup(a, p->template_text);
     to.suffix = dup(a, p->suffix);
+    to.tool_name = dup(a, p->tool_name);
+    to.parser = dup(a, p->parser);
     to.think_level = dup(a, p->think_level);
     to.context = p->n_context ? arena_dup(a, p->context, p->n_context * sizeof(int32_t)) : NULL;
     return to;
@@ -63,7 +65,7 @@ static void say_text(engine_job *j, bool last) {
     buf out = {0};
     size_t n = llm_text_take(j->text, last, &out);
     if (n > j->logprobs.len) n = j->logprobs.len;
-    stream_put_text(j->stream, buf_str(&out), j->logprobs.items, n);
+    stream_put_text(j->stream, ENGINE_CHANNEL_CONTENT, buf_str(&out), j->logprobs.items, n);
     buf_finish(&out);
     for (size_t i = 0; i < n; i++) VEC_REMOVE_AT(j->logprobs, 0);
     if (j->logprobs.len == 0 && j->logprob_mem) arena_reset(j->logprob_mem);

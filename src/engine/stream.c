@@ -214,11 +214,13 @@ static engine_logprob copy_logprob(arena *a, const engine_logprob *from) {
     return to;
 }
 
-void stream_put_text(engine_stream *s, str text, const engine_logprob *lp, size_t n_lp) {
+void stream_put_text(engine_stream *s, engine_channel channel, str text, const engine_logprob *lp,
+                     size_t n_lp) {
     if (text.len == 0 && n_lp == 0) return;
     if (!begin(s)) return;
     queued *q = last_of(s, ENGINE_EVENT_TEXT);
-    if (!q) q = push(s, ENGINE_EVENT_TEXT);
+    if (!q || q->ev.channel != channel) q = push(s, ENGINE_EVENT_TEXT);
+    q->ev.channel = channel;
     buf_put_str(&q->text, text);
     size_t n_bytes = text.len;
     if (n_lp > 0 && !q->mem) q->mem = arena_create(1024);
@@ -227,6 +229,18 @@ void stream_put_text(engine_stream *s, str text, const engine_logprob *lp, size_
         n_bytes += (lp[i].n_top + 1) * (sizeof(engine_logprob) + 16);
     }
     count(s, q, n_bytes);
+    end(s);
+}
+
+void stream_put_tool_call(engine_stream *s, const engine_tool_call *call) {
+    if (!begin(s)) return;
+    queued *q = push(s, ENGINE_EVENT_TOOL_CALL);
+    arena *a = q->mem = arena_create(512);
+    q->ev.call = (engine_tool_call){.index = call->index,
+                                    .id = str_dup(a, call->id),
+                                    .name = str_dup(a, call->name),
+                                    .arguments = value_copy(a, call->arguments)};
+    count(s, q, arena_bytes(a));
     end(s);
 }
 

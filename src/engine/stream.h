@@ -37,7 +37,9 @@ size_t stream_bytes(engine_stream *s);                   /* waiting to be read *
 void stream_set_in_step(engine_stream *s, bool in_step); /* between bell_step_begin and _end */
 
 void stream_put_progress(engine_stream *s, engine_event_kind kind, int64_t n_done, int64_t n_total);
-void stream_put_text(engine_stream *s, str text, const engine_logprob *lp, size_t n_lp);
+void stream_put_text(engine_stream *s, engine_channel channel, str text, const engine_logprob *lp,
+                     size_t n_lp);
+void stream_put_tool_call(engine_stream *s, const engine_tool_call *call); /* copied */
 void stream_put_embedding(engine_stream *s, size_t index, const float *vec, size_t n_vec);
 /* An event of a workflow; everything in it is copied. A preview or progress that nobody has read is
  * replaced by the next of the same node. */

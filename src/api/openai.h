@@ -1,0 +1,15 @@
+/* What the OpenAI routes share: bodies, errors and models in their words. */
+#pragma once
+#include "api/request.h"
+
+/* {"error": {message, type, param, code}}; the type follows from the status. */
+json_t *openai_error(int status, const char *message);
+void openai_reply_error(http_request *r, int status, const char *message);
+void openai_reply_err(http_request *r, const err *e);
+
+/* The parsed body, an object that lives as long as the request; NULL: answered. */
+const json_t *openai_body(http_request *r);
+/* The model for a request; false: answered. */
+bool openai_find_model(api *a, http_request *r, str name, api_model *ret);
+/* "none", "minimal", "low" ... as think and think_level; empty changes nothing. */
+err_code openai_effort(str effort, const api_model *m, engine_prompt *ret, err *e);
