@@ -29,6 +29,12 @@ LDLIBS = $(shell pkg-config --libs $(PKGS)) -lwslay -lm -lpthread
 
 SRC := $(sort $(shell find src -name '*.c'))
 OBJ := $(SRC:src/%.c=$(BUILD)/obj/%.o)
+
+# The front end: built once for all variants of the program, linked in as bytes (tools/web-embed).
+WEB := build/web
+WEB_OBJ := $(BUILD)/obj/web/web_files.o $(BUILD)/obj/web/web_bytes.o
+WEB_SRC := $(shell find web -name node_modules -prune -o -type f -print)
+OBJ += $(WEB_OBJ)
 LIB_OBJ := $(filter-out $(BUILD)/obj/main.o,$(OBJ))
 
 # One program per C test file, linked with everything but main.
@@ -68,7 +74,7 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libhob.a
 check-build: all $(TEST_BIN)
 
 deps:
-	@tools/deps
+	@tools/deps test
 
 demo: all
 	@tools/demo
@@ -83,7 +89,7 @@ run:
 	@exec $(BUILD)/hob serve
 
 test:
-	@tools/deps
+	@tools/deps test
 	@$(MAKE) -s -j2 check-build
 	@$(MAKE) -s -j2 asan-build fuzz-build
 	@tools/demo --no-import
@@ -125,8 +131,26 @@ $(BUILD)/bench/%: bench/%.c $(BUILD)/libhob.a
 bench: all $(BENCH_BIN)
 	@bench/run
 
-web:
-	@echo "web: the front end is not part of the tree yet"
+web: $(WEB)/web_files.c
+
+web/node_modules/.package-lock.json: web/package-lock.json
+	@command -v npm >/dev/null || { echo "web: npm is missing; run make deps" >&2; exit 1; }
+	@echo "  NPM  web"
+	@cd web && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
+$(WEB)/web_files.c: $(WEB_SRC) web/node_modules/.package-lock.json tools/web-embed
+	@echo "  WEB  $@"
+	@cd web && node_modules/.bin/vite build --logLevel warn --outDir ../$(WEB)/dist --emptyOutDir
+	@tools/web-embed $(WEB)/dist $(WEB)
+
+$(BUILD)/obj/web/web_files.o: $(WEB)/web_files.c src/api/web_page.h
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/obj/web/web_bytes.o: $(WEB)/web_files.c
+	@mkdir -p $(@D)
+	@$(CC) -c -o $@ $(WEB)/web_bytes.S
 
 clean:
 	rm -rf $(BUILD)

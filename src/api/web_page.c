@@ -1,18 +1,16 @@
-/* The table's place until a front end is built in: one page that says where things are. */
+/* Finds one of the page's files in the sorted table. */
 #include "api/web_page.h"
+#include <stdlib.h>
+#include <string.h>
 
-static const char SHELL[] =
-    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>hob</title>"
-    "<p>This build has no front end; the API is described in docs/web-api.md.</p></html>\n";
-
-static const web_asset ASSETS[] = {{.path = "/index.html",
-                                    .content_type = "text/html; charset=utf-8",
-                                    .etag = "\"none\"",
-                                    .bytes = (const unsigned char *)SHELL,
-                                    .n_bytes = sizeof SHELL - 1}};
+static int compare(const void *key, const void *row) {
+    const str *path = key;
+    str name = str_from(((const web_asset *)row)->path);
+    size_t n = name.len < path->len ? name.len : path->len;
+    int order = n ? memcmp(path->ptr, name.ptr, n) : 0;
+    return order ? order : (path->len > name.len) - (path->len < name.len);
+}
 
 const web_asset *web_page_find(str path) {
-    for (size_t i = 0; i < COUNT_OF(ASSETS); i++)
-        if (str_eq(path, str_from(ASSETS[i].path))) return &ASSETS[i];
-    return NULL;
+    return bsearch(&path, WEB_ASSETS, WEB_ASSETS_N, sizeof *WEB_ASSETS, compare);
 }

@@ -1,7 +1,7 @@
 /* The page's files, embedded in the program.
  *
- * Built by `make` from web/ (tools/embed makes the table); a build without a front end has a table
- * with one plain page. Read-only, any thread. */
+ * Built by `make` from web/; tools/web-embed makes the table, sorted by path. Read-only, any
+ * thread. */
 #pragma once
 #include "base/str.h"
 
@@ -15,6 +15,9 @@ typedef struct web_asset {
     size_t n_gzip;
     bool immutable; /* its name holds its hash: kept for a year */
 } web_asset;
+
+extern const web_asset WEB_ASSETS[];
+extern const size_t WEB_ASSETS_N;
 
 /* NULL when there is no such file. */
 const web_asset *web_page_find(str path);
