@@ -55,7 +55,9 @@ typedef enum dev_op {
                           w [C,KX,KY,O] f32, f16 or bf16, bias or none, emb [O,B] or none,
                           residual [O,X',Y',B] or none. Outside the picture x is 0 */
     DEV_OP_GROUP_NORM, /* over a group's channels and all pixels, then * w + b, then SiLU if
-                          params.conv.silu                        in: x [C,X,Y,B], w [C], b [C] */
+                          params.conv.silu                        in: x [C,X,Y,B], w [C], b [C],
+                          or given [..] instead of w and b: x[c] * given[from + c] +
+                          given[from + C + c], for parts of a picture whose sums are known */
     DEV_OP_UPSAMPLE2X, /* every pixel four times; the last row and column may be missing
                           in: x -> [C, 2X or 2X-1, 2Y or 2Y-1, B] */
     DEV_OP_CONCAT,     /* a's channels, then b's                  in: a [A,..], b [B,..] */
@@ -79,6 +81,7 @@ typedef enum dev_act {
 typedef struct dev_conv {
     int32_t stride_x, stride_y, left, right, top, bottom;
     int32_t n_groups; /* GROUP_NORM */
+    int32_t from;     /* GROUP_NORM with given factors: where they begin */
     float eps;
     bool silu;
 } dev_conv;

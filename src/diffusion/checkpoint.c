@@ -110,7 +110,7 @@ static bool looks_like_v(diff_weights *w) {
 
 static sigmas_params sigmas_of(const diff_file *f, diff_weights *w, diff_family family) {
     sigmas_params p = {.kind = SIGMAS_EPS};
-    str told = safetensors_metadata(diff_file_tensors(f), "modelspec.prediction_type");
+    str told = diff_file_metadata(f, "modelspec.prediction_type");
     bool v = diff_file_find(f, "", "v_pred") || str_eq(told, STR("v")) ||
              str_eq(told, STR("v_prediction")) || (family == DIFF_SD2 && looks_like_v(w));
     if (v) p.kind = SIGMAS_V;
@@ -130,7 +130,7 @@ static err_code open_model(dev *d, diff_file *f, const char *prefix, diff_model 
     m->net = net;
     m->mem = arena_create(0);
     bool xl = family == DIFF_SDXL || family == DIFF_SDXL_REFINER;
-    m->latent_scale = xl ? 0.13025 : 0.18215;
+    m->latent_scale = xl ? DIFF_SCALE_SDXL : DIFF_SCALE_SD;
     m->latent_channels = info->out_channels;
     m->is_refiner = family == DIFF_SDXL_REFINER;
     m->rescale_cfg = -1;
@@ -190,9 +190,30 @@ static err_code open_clip(dev *d, diff_file *f, diff_family family, diff_clip **
     return code;
 }
 
+/* What a TAESD file's latents are multiplied by: told inside, or guessed from its name. */
+static double tiny_scale(const diff_file *f) {
+    const safetensors_tensor *t = diff_file_named(f, "vae_scale");
+    float *v = t && diff_tensor_elems(t) == 1 ? diff_tensor_floats(t) : NULL;
+    str path = diff_file_path(f);
+    ptrdiff_t slash = str_rfind_char(path, '/');
+    bool xl = str_find(str_sub(path, (size_t)(slash + 1), path.len), STR("xl")) >= 0;
+    double scale = v && *v > 0 ? (double)*v : xl ? DIFF_SCALE_SDXL : DIFF_SCALE_SD;
+    mem_free(v);
+    return scale;
+}
+
+/* NULL when the file is no half of a TAESD. */
+static diff_weights *tiny_half(diff_file *f, bool is_decoder) {
+    diff_weights *w = diff_weights_create(f, "");
+    if (!(is_decoder ? vae_is_tiny_decoder(w) : vae_is_tiny_encoder(w))) diff_weights_unref(&w);
+    return w;
+}
+
 static err_code open_vae(dev *d, diff_file *f, vae **ret, err *e) {
     static const char *const PREFIXES[] = {"first_stage_model.", "vae.", ""};
     *ret = NULL;
+    diff_weights *decoder = tiny_half(f, true), *encoder = tiny_half(f, false);
+    if (decoder || encoder) return vae_create_tiny(d, decoder, encoder, tiny_scale(f), ret, e);
     for (size_t i = 0; i < COUNT_OF(PREFIXES); i++)
         if (diff_file_find(f, PREFIXES[i], "decoder.conv_in.weight") ||
             diff_file_find(f, PREFIXES[i], "encoder.conv_in.weight"))
@@ -253,6 +274,27 @@ err_code diff_vae_open(dev *d, const char *path, vae **ret, err *e) {
     if (code == ERR_OK) *ret = v;
     diff_file_unref(&f);
     return code;
+}
+
+static err_code open_tiny_half(const char *path, bool is_decoder, diff_weights **ret, err *e) {
+    diff_file *f;
+    TRY(diff_file_open(path, &f, e));
+    *ret = tiny_half(f, is_decoder);
+    diff_file_unref(&f);
+    if (!*ret)
+        FAIL(e, FORMAT, "%s: no %s of TAESD inside", path, is_decoder ? "decoder" : "encoder");
+    return ERR_OK;
+}
+
+err_code diff_tiny_open(dev *d, const char *decoder, const char *encoder, double scale, vae **ret,
+                        err *e) {
+    diff_weights *dec = NULL, *enc = NULL;
+    TRY(open_tiny_half(decoder, true, &dec, e));
+    if (encoder && open_tiny_half(encoder, false, &enc, e)) {
+        diff_weights_unref(&dec);
+        return e->code;
+    }
+    return vae_create_tiny(d, dec, enc, scale, ret, e);
 }
 
 err_code diff_clip_open(dev *d, const char *const *paths, size_t n, diff_clip **ret, err *e) {
@@ -346,7 +388,7 @@ err_code diff_checkpoint_defaults(const char *path, diff_defaults *ret, err *e) 
     const safetensors_tensor *in =
         prefix ? diff_file_find(f, prefix, "input_blocks.0.0.weight") : NULL;
     if (adm) d.width = d.height = 1024;
-    str told = safetensors_metadata(diff_file_tensors(f), "modelspec.resolution");
+    str told = diff_file_metadata(f, "modelspec.resolution");
     if (told.len) read_resolution(told, &d);
     if (in && in->ne[3] < 192) d.cfg = 3; /* very small networks */
     diff_file_unref(&f);

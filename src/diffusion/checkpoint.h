@@ -14,6 +14,9 @@ typedef enum diff_family {
     DIFF_SDXL_REFINER,
     DIFF_FAMILY_COUNT
 } diff_family;
+/* What a latent of the VAE is multiplied by for the network. */
+#define DIFF_SCALE_SD 0.18215
+#define DIFF_SCALE_SDXL 0.13025
 const char *diff_family_name(diff_family f); /* "SD1.x"; never NULL */
 
 /* The text side: one or two encoders and how the family uses them. */
@@ -49,6 +52,9 @@ void diff_parts_finish(diff_parts *p);
 /* Single parts from files of their own. */
 err_code diff_model_open(dev *d, const char *path, diff_model **ret, err *e);
 err_code diff_vae_open(dev *d, const char *path, vae **ret, err *e);
+/* TAESD from two files; encoder may be NULL. */
+err_code diff_tiny_open(dev *d, const char *decoder, const char *encoder, double scale, vae **ret,
+                        err *e);
 err_code diff_clip_open(dev *d, const char *const *paths, size_t n, diff_clip **ret, err *e);
 
 /* With a LoRA over it: what the file does not change is shared. INVALID when it fits nothing. */

@@ -44,10 +44,9 @@ static bool contains(str s, const char *part) {
 err_code lora_open(const char *path, lora **ret, err *e) {
     diff_file *f;
     TRY(diff_file_open(path, &f, e));
-    const safetensors *st = diff_file_tensors(f);
-    for (size_t i = 0; i < safetensors_n_tensors(st); i++)
+    for (size_t i = 0; i < diff_file_n_tensors(f); i++)
         for (size_t k = 0; k < COUNT_OF(FOREIGN); k++) {
-            if (!contains(safetensors_tensor_at(st, i)->name, FOREIGN[k].mark)) continue;
+            if (!contains(diff_file_at(f, i)->name, FOREIGN[k].mark)) continue;
             diff_file_unref(&f);
             FAIL(e, UNSUPPORTED,
                  "%s: adapters of the kind %s are not supported; convert it to a plain LoRA, or "
@@ -283,12 +282,12 @@ diff_patch lora_patch(lora *l, lora_target target, const diff_weights *w, double
 
 size_t lora_n_touched(lora *l, lora_target target, const diff_weights *w) {
     applied a = {l, target, 1, count_res(w)};
-    const safetensors *st = diff_file_tensors(diff_weights_file(w));
+    const diff_file *f = diff_weights_file(w);
     str prefix = str_from(diff_weights_prefix(w));
     char name[NAME_BYTES];
     size_t n = 0;
-    for (size_t i = 0; i < safetensors_n_tensors(st); i++) {
-        str full = safetensors_tensor_at(st, i)->name;
+    for (size_t i = 0; i < diff_file_n_tensors(f); i++) {
+        str full = diff_file_at(f, i)->name;
         if (!str_starts(full, prefix) || full.len - prefix.len >= sizeof name) continue;
         snprintf(name, sizeof name, STR_FMT, STR_ARG(str_sub(full, prefix.len, full.len)));
         n += touches(&a, name);

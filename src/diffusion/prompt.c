@@ -154,11 +154,10 @@ static const float *embedding_rows(reader *r, str path, size_t *ret_n) {
     const float *rows = NULL;
     int64_t width = clip_text_get_info(r->enc->clip)->width;
     if (diff_file_open(str_cstr(r->a, path), &f, NULL)) return NULL;
-    const safetensors *st = diff_file_tensors(f);
-    const safetensors_tensor *t = safetensors_find(st, r->enc->embed_key);
-    for (size_t i = 0; !t && i < safetensors_n_tensors(st); i++) {
-        const safetensors_tensor *one = safetensors_tensor_at(st, i);
-        if (one->ne[0] == width && !safetensors_find(st, "clip_g")) t = one;
+    const safetensors_tensor *t = diff_file_named(f, r->enc->embed_key);
+    for (size_t i = 0; !t && i < diff_file_n_tensors(f); i++) {
+        const safetensors_tensor *one = diff_file_at(f, i);
+        if (one->ne[0] == width && !diff_file_named(f, "clip_g")) t = one;
     }
     if (t && t->ne[0] == width && t->n_dims <= 2 && t->ne[1] <= TEXT * 8 &&
         dtype_get_info(t->type)->supported) {

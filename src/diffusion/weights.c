@@ -3,86 +3,13 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
-#include "diffusion/names.h"
 #include "kern/kern_vec.h"
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 enum { NAME_BYTES = 512 };
-
-struct diff_file {
-    atomic_int refs;
-    safetensors *st;
-    char *path;
-};
-
-err_code diff_file_open(const char *path, diff_file **ret, err *e) {
-    static const char *const PICKLES[] = {".ckpt", ".pt", ".pth", ".bin", ".pkl"};
-    const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot && i < COUNT_OF(PICKLES); i++)
-        if (strcasecmp(dot, PICKLES[i]) == 0)
-            FAIL(e, UNSUPPORTED,
-                 "%s: files of this kind (%s) can hold programs and are not read; get the "
-                 ".safetensors file of the model, or convert it on a machine you do not mind",
-                 path, PICKLES[i]);
-    safetensors *st;
-    TRY(safetensors_open(path, &st, e));
-    diff_file *f = NEW(diff_file);
-    atomic_init(&f->refs, 1);
-    f->st = st;
-    f->path = mem_dup(path, strlen(path) + 1);
-    *ret = f;
-    return ERR_OK;
-}
-
-diff_file *diff_file_ref(diff_file *f) {
-    atomic_fetch_add(&f->refs, 1);
-    return f;
-}
-
-void diff_file_unref(diff_file **fp) {
-    diff_file *f = *fp;
-    *fp = NULL;
-    if (!f || atomic_fetch_sub(&f->refs, 1) > 1) return;
-    safetensors_destroy(&f->st);
-    mem_free(f->path);
-    mem_free(f);
-}
-
-const safetensors *diff_file_tensors(const diff_file *f) {
-    return f->st;
-}
-
-str diff_file_path(const diff_file *f) {
-    return str_from(f->path);
-}
-
-typedef struct below_prefix {
-    const diff_file *f;
-    const char *prefix;
-} below_prefix;
-
-static const safetensors_tensor *find_as_is(const below_prefix *at, const char *name) {
-    char full[NAME_BYTES];
-    int n = snprintf(full, sizeof full, "%s%s", at->prefix, name);
-    return n > 0 && n < NAME_BYTES ? safetensors_find(at->f->st, full) : NULL;
-}
-
-static bool has_as_is(void *ctx, const char *name) {
-    return find_as_is(ctx, name) != NULL;
-}
-
-const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix, const char *name) {
-    char other[NAMES_BYTES];
-    below_prefix at = {f, prefix};
-    const safetensors_tensor *t = find_as_is(&at, name);
-    if (!t && names_diffusers(&(names_file){&at, has_as_is}, name, other))
-        t = find_as_is(&at, other);
-    return t;
-}
 
 /* ---- weights ---- */
 
@@ -166,8 +93,8 @@ uint64_t diff_weights_bytes(const diff_weights *w) {
     uint64_t n = w->copy_bytes;
     if (w->below) return n + diff_weights_bytes(w->below);
     str prefix = str_from(w->prefix);
-    for (size_t i = 0; i < safetensors_n_tensors(w->file->st); i++) {
-        const safetensors_tensor *t = safetensors_tensor_at(w->file->st, i);
+    for (size_t i = 0; i < diff_file_n_tensors(w->file); i++) {
+        const safetensors_tensor *t = diff_file_at(w->file, i);
         if (str_starts(t->name, prefix)) n += t->n_bytes;
     }
     return n;
@@ -175,7 +102,8 @@ uint64_t diff_weights_bytes(const diff_weights *w) {
 
 static void note_error(diff_weights *w, const char *name, const char *what) {
     if (w->first.code == ERR_OK)
-        err_set(&w->first, ERR_FORMAT, "%s: tensor %s%s %s", w->file->path, w->prefix, name, what);
+        err_set(&w->first, ERR_FORMAT, STR_FMT ": tensor %s%s %s", STR_ARG(diff_file_path(w->file)),
+                w->prefix, name, what);
 }
 
 err_code diff_weights_check(const diff_weights *w, err *e) {
@@ -186,10 +114,6 @@ err_code diff_weights_check(const diff_weights *w, err *e) {
 static graph_t no_leaf(diff_weights *w, graph *g, const char *name, const char *what) {
     note_error(w, name, what);
     return graph_weight(g, DTYPE_F32, 0, (int64_t[4]){0}, NULL);
-}
-
-static int64_t elems(const safetensors_tensor *t) {
-    return t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
 }
 
 static bool is_patched(const diff_weights *w, const char *name) {
@@ -208,9 +132,7 @@ static void apply_patches(const diff_weights *w, const char *name, const safeten
 
 /* All of the tensor in f32 in the file's order, patched; the caller frees it. */
 static float *read_floats(const diff_weights *w, const char *name, const safetensors_tensor *t) {
-    int64_t n = elems(t);
-    float *v = mem_calloc((size_t)n, sizeof *v);
-    dequant_row(t->type, t->data, v, n);
+    float *v = diff_tensor_floats(t);
     apply_patches(w, name, t, v);
     return v;
 }
@@ -221,8 +143,8 @@ float *diff_weights_read(const diff_weights *w, const char *name) {
 }
 
 const safetensors_tensor *diff_weights_at(const diff_weights *w, size_t i, str *ret_name) {
-    if (i >= safetensors_n_tensors(w->file->st)) return NULL;
-    const safetensors_tensor *t = safetensors_tensor_at(w->file->st, i);
+    if (i >= diff_file_n_tensors(w->file)) return NULL;
+    const safetensors_tensor *t = diff_file_at(w->file, i);
     str prefix = str_from(w->prefix);
     *ret_name = str_starts(t->name, prefix) ? str_sub(t->name, prefix.len, t->name.len) : STR("");
     return t;
@@ -243,13 +165,14 @@ static bool is_plain(dtype t) {
     return t == DTYPE_F32 || t == DTYPE_F16 || t == DTYPE_BF16;
 }
 
-static bool is_eight_bit(dtype t) {
-    return t == DTYPE_F8_E4M3 || t == DTYPE_F8_E5M2;
+/* Types of fewer bits than f16 has: their copies need no more room than that. */
+static bool is_narrow(dtype t) {
+    return t == DTYPE_F8_E4M3 || t == DTYPE_F8_E5M2 || dtype_get_info(t)->quantised;
 }
 
 /* Makes the copy; FORM_FLOATS is f32, others keep a plain type unless patched. */
 static copy *make_copy(diff_weights *w, const char *name, form f, const safetensors_tensor *t) {
-    int64_t n = elems(t);
+    int64_t n = diff_tensor_elems(t);
     copy *c = NEW(copy);
     bool patched = is_patched(w, name), turn = f == FORM_KERNEL && t->ne[0] * t->ne[1] > 1;
     if (f != FORM_FLOATS && !patched && is_plain(t->type)) {
@@ -272,7 +195,7 @@ static copy *make_copy(diff_weights *w, const char *name, form f, const safetens
         v = turned;
     }
     c->ptr = v;
-    if (f != FORM_FLOATS && !patched && is_eight_bit(t->type)) {
+    if (f != FORM_FLOATS && !patched && is_narrow(t->type)) {
         uint16_t *half = mem_calloc((size_t)n, sizeof *half);
         kern_vec_get(KERN_LEVEL_REF)->f32_to_f16(half, v, n);
         mem_free(v);
@@ -309,7 +232,7 @@ const float *diff_floats(diff_weights *w, const char *name) {
 graph_t diff_vector_part(diff_weights *w, graph *g, const char *name, int64_t from, int64_t n) {
     const safetensors_tensor *t = diff_weights_find(w, name);
     if (!t) return no_leaf(w, g, name, "is missing");
-    if (!dtype_get_info(t->type)->supported || from + n > elems(t))
+    if (!dtype_get_info(t->type)->supported || from + n > diff_tensor_elems(t))
         return no_leaf(w, g, name, "has an unexpected type or shape");
     const float *v = copy_of(w, name, FORM_FLOATS, t)->ptr;
     return graph_weight(g, DTYPE_F32, 1, (int64_t[4]){n, 1, 1, 1}, v + from);
@@ -317,7 +240,7 @@ graph_t diff_vector_part(diff_weights *w, graph *g, const char *name, int64_t fr
 
 graph_t diff_vector(diff_weights *w, graph *g, const char *name) {
     const safetensors_tensor *t = diff_weights_find(w, name);
-    return diff_vector_part(w, g, name, 0, t ? elems(t) : 0);
+    return diff_vector_part(w, g, name, 0, t ? diff_tensor_elems(t) : 0);
 }
 
 graph_t diff_vector_or_none(diff_weights *w, graph *g, const char *name) {

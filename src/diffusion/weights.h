@@ -1,30 +1,14 @@
 /* The weights of one network of a checkpoint, as graphs want them.
  *
- * A diff_weights names tensors below a prefix of one or two safetensors files. Matrices stay in the
- * file's mapping; convolution kernels are turned to [C,KX,KY,O], vectors become f32, 8-bit floats
- * f16: those copies are made when first asked for and counted. A layer of patches (LoRA) may lie
- * over the weights of another: what it does not change is shared.
- * Errors are kept: the first missing or misshapen tensor is what diff_weights_check returns.
- * Owner: counted references. Threads: one at a time while graphs are built. */
+ * A diff_weights names tensors below a prefix of a file. Matrices stay in the file's mapping;
+ * convolution kernels are turned to [C,KX,KY,O], vectors become f32, 8-bit floats and quantised
+ * types f16: those copies are made when first asked for and counted. A layer of patches (LoRA) may
+ * lie over the weights of another: what it does not change is shared. Errors are kept: the first
+ * missing or misshapen tensor is what diff_weights_check returns. Owner: counted references.
+ * Threads: one at a time while graphs are built. */
 #pragma once
+#include "diffusion/file.h"
 #include "graph/graph.h"
-#include "model/safetensors.h"
-
-/* ---- files ---- */
-
-typedef struct diff_file diff_file;
-
-/* UNSUPPORTED for pickles (.ckpt, .pt, .bin), with advice. */
-err_code diff_file_open(const char *path, diff_file **ret, err *e);
-diff_file *diff_file_ref(diff_file *f);
-void diff_file_unref(diff_file **f);
-const safetensors *diff_file_tensors(const diff_file *f);
-str diff_file_path(const diff_file *f);
-/* The tensor `prefix` + `name`, by the name of the original layout; where the file has no such
- * name, the one of the diffusers layout (names.h). NULL when it has neither. */
-const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix, const char *name);
-
-/* ---- weights ---- */
 
 typedef struct diff_weights diff_weights;
 

@@ -1,6 +1,7 @@
 /* Table rows to the catalogue's JSON shape. The recorded programs show an options object for some
  * inputs and not for others; FLOW_OPTS keeps the difference, because clients compare. */
 #include "flow/object_info.h"
+#include "base/mem.h"
 #include <string.h>
 
 static void set(arena *a, value *map, const char *key, value *v) {
@@ -15,11 +16,29 @@ static bool is(const flow_input *in, const char *type) {
     return strcmp(in->type, type) == 0;
 }
 
+static bool any_starts(const value *list, const char *stem) {
+    for (size_t i = 0; i < list->as.list.len; i++)
+        if (str_starts(list->as.list.items[i]->as.text, str_from(stem))) return true;
+    return false;
+}
+
+/* Behind the files of "vae": small autoencoders whose two halves lie in vae_approx. */
+static void push_tiny(const flow_host *host, arena *a, value *list) {
+    static const char *const NAMES[][3] = {{"taesd", "taesd_decoder.", "taesd_encoder."},
+                                           {"taesdxl", "taesdxl_decoder.", "taesdxl_encoder."}};
+    value *files = value_list(a);
+    host->files(host->ctx, "vae_approx", a, files);
+    for (size_t i = 0; i < COUNT_OF(NAMES); i++)
+        if (any_starts(files, NAMES[i][1]) && any_starts(files, NAMES[i][2]))
+            value_push(a, list, text(a, NAMES[i][0]));
+}
+
 value *flow_input_choices(const flow_input *in, const flow_host *host, arena *a) {
     if (!is(in, "COMBO")) return NULL;
     value *list = value_list(a);
     if (in->files && host && host->files && !(in->flags & FLOW_OF_OUTPUT))
         host->files(host->ctx, in->files, a, list);
+    if (in->files && host && host->files && strcmp(in->files, "vae") == 0) push_tiny(host, a, list);
     for (const char *const *c = in->choices; c && *c; c++) value_push(a, list, text(a, *c));
     return list;
 }

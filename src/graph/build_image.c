@@ -98,6 +98,16 @@ graph_t graph_group_norm(graph *g, graph_t x, graph_t w, graph_t b, const dev_co
     return &out->t;
 }
 
+graph_t graph_given_norm(graph *g, graph_t x, graph_t given, const dev_conv *p) {
+    if (graph_is_failed(g)) return &g->bad->t;
+    if (!is_f32(x) || !is_f32(given) || given->n_dims != 1 || p->from < 0 ||
+        p->from > given->ne[0] - 2 * x->ne[0] || p->n_groups < 1 || x->ne[0] % p->n_groups != 0)
+        return graph_mistake(g, DEV_OP_GROUP_NORM, "the given factors do not fit", x, given, NULL);
+    graph_tensor *out = out_of(g, x->n_dims, x->ne);
+    NODE(g, DEV_OP_GROUP_NORM, out, x, NULL, NULL, given)->params.conv = *p;
+    return &out->t;
+}
+
 graph_t graph_upsample2x(graph *g, graph_t x, int64_t nx, int64_t ny) {
     if (graph_is_failed(g)) return &g->bad->t;
     int64_t ne[4] = {0};

@@ -76,6 +76,9 @@ graph_t graph_conv2d(graph *g, graph_t x, const graph_conv *c);
 /* The same for rows: w [C,O], x [C, T.. up to 3 more] -> [O, T..]; residual of that shape. */
 graph_t graph_linear(graph *g, graph_t x, graph_t w, graph_t bias, graph_t residual);
 graph_t graph_group_norm(graph *g, graph_t x, graph_t w, graph_t b, const dev_conv *p);
+/* A group norm whose statistics are known: given [n] holds C factors from p->from on, then C
+ * summands. */
+graph_t graph_given_norm(graph *g, graph_t x, graph_t given, const dev_conv *p);
 /* To [C,nx,ny,B], each 2X or 2X - 1 (2Y or 2Y - 1). */
 graph_t graph_upsample2x(graph *g, graph_t x, int64_t nx, int64_t ny);
 graph_t graph_concat(graph *g, graph_t a, graph_t b);

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 torch.set_grad_enabled(False)
@@ -238,6 +238,20 @@ def vae():
     c_values("vae_encoded", net.encode(data("vae.px", (1, 3, 12, 10))).latent_dist.mean)
 
 
+def tiny_name(name):
+    """TAESD's own numbers: its decoder begins with a clamp."""
+    m = re.match(r"(encoder|decoder)\.layers\.(\d+)\.(.*)", name)
+    return f"taesd_{m.group(1)}.{int(m.group(2)) + (m.group(1) == 'decoder')}.{m.group(3)}"
+
+
+def tiny():
+    net = AutoencoderTiny(encoder_block_out_channels=(24, 24, 24), decoder_block_out_channels=(24, 24, 24),
+                          num_encoder_blocks=(1, 2, 1), num_decoder_blocks=(2, 1, 1)).eval()
+    c_list("tiny", load(net, {k: tiny_name(k) for k in net.state_dict()}, ""))
+    c_values("tiny_decoded", net.decode(4 * data("tiny.z", (1, 4, 5, 3))).sample)
+    c_values("tiny_encoded", net.encode(data("tiny.px", (1, 3, 12, 20))).latents)
+
+
 def main():
     print("/* Made by diffusion.py: small random networks and what the reference libraries compute with them. */")
     print("typedef struct golden_tensor {\n    const char *name;\n    int n_dims;\n    int64_t shape[4];\n} golden_tensor;")
@@ -253,6 +267,7 @@ def main():
                                   num_attention_heads=2, hidden_act="gelu", projection_dim=96, bos_token_id=998,
                                   eos_token_id=999), True)
     vae()
+    tiny()
 
 
 main()

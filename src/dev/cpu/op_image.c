@@ -99,6 +99,13 @@ void cpu_group_norm_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t t
     j.shift = j.scale + j.C;
     j.sum = j.shift + j.C;
     j.square = j.sum + j.C;
+    if (n->in[3]) {
+        const float *given = (const float *)(void *)cpu_base(r, n->in[3]) + n->params.conv.from;
+        memcpy(j.scale, given + c0, (size_t)j.C * sizeof(float));
+        memcpy(j.shift, given + x->ne[0] + c0, (size_t)j.C * sizeof(float));
+        norm_apply(&j, n->params.conv.silu);
+        return;
+    }
     double sum[NORM_CHANNELS], square[NORM_CHANNELS];
     norm_stats(&j, sum, square);
     const float *w = n->in[1] ? (const float *)n->in[1]->data + c0 : NULL;

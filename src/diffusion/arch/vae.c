@@ -1,32 +1,58 @@
-/* AutoencoderKL: names of the original layout to graphs. */
-#include "diffusion/arch/vae.h"
+/* AutoencoderKL: names of the original layout to graphs, and what all autoencoders share. */
 #include "base/mem.h"
-#include "diffusion/arch/layers.h"
+#include "diffusion/arch/vae_impl.h"
 #include <math.h>
-#include <stdatomic.h>
+#include <string.h>
 
-enum { DECODE = 1, ENCODE = 2, LEVELS_MAX = 8, BLOCKS_MAX = 16 };
-
-struct vae {
-    atomic_int refs;
-    diff_net *net;
-    vae_info info;
-};
-
-static const dev_conv NORM_SILU = {.n_groups = 32, .eps = 1e-6f, .silu = true};
+const dev_conv VAE_NORM_SILU = {.n_groups = 32, .eps = 1e-6f, .silu = true};
 static const dev_conv NORM = {.n_groups = 32, .eps = 1e-6f};
 
-static graph_t res_block(const layers *l, const char *at, graph_t x) {
-    graph_t h = layers_group_norm(l, at, "norm1", x, &NORM_SILU);
-    h = layers_conv(l, at, "conv1", h, &(graph_conv){0});
-    h = layers_group_norm(l, at, "norm2", h, &NORM_SILU);
-    graph_t skip = x;
-    if (layers_has(l, at, "nin_shortcut.weight"))
-        skip = layers_conv(l, at, "nin_shortcut", x, &(graph_conv){0});
-    return layers_conv(l, at, "conv2", h, &(graph_conv){.residual = skip});
+/* ---- pieces ---- */
+
+graph_t vae_norm(vae_maker *m, const char *at, const char *name, graph_t x, const dev_conv *p) {
+    if (m->cut) return m->cut;
+    if (!m->given) return layers_group_norm(&m->l, at, name, x, p);
+    if (m->n_norms++ == m->stop) return m->cut = x;
+    dev_conv q = *p;
+    q.from = m->n_given;
+    m->n_given += 2 * (int32_t)x->ne[0];
+    return graph_given_norm(m->l.g, x, m->given, &q);
 }
 
-static graph_t attn_block(const layers *l, const char *at, graph_t x) {
+graph_t vae_conv(vae_maker *m, const char *at, const char *name, graph_t x, const graph_conv *c) {
+    return m->cut ? m->cut : layers_conv(&m->l, at, name, x, c);
+}
+
+graph_t vae_res_block(vae_maker *m, const char *at, graph_t x) {
+    graph_t h = vae_norm(m, at, "norm1", x, &VAE_NORM_SILU);
+    h = vae_conv(m, at, "conv1", h, &(graph_conv){0});
+    h = vae_norm(m, at, "norm2", h, &VAE_NORM_SILU);
+    graph_t skip = x;
+    if (layers_has(&m->l, at, "nin_shortcut.weight"))
+        skip = vae_conv(m, at, "nin_shortcut", x, &(graph_conv){0});
+    return vae_conv(m, at, "conv2", h, &(graph_conv){.residual = skip});
+}
+
+graph_t vae_up(vae_maker *m, const char *level, graph_t x) {
+    if (m->cut) return m->cut;
+    x = graph_upsample2x(m->l.g, x, 2 * x->ne[1], 2 * x->ne[2]);
+    return vae_conv(m, level, "upsample.conv", x, &(graph_conv){0});
+}
+
+graph_t vae_down(vae_maker *m, const char *level, graph_t x) {
+    const graph_conv down = {.p = {.stride_x = 2, .stride_y = 2, .right = 1, .bottom = 1}};
+    return vae_conv(m, level, "downsample.conv", x, &down);
+}
+
+graph_t vae_out(vae_maker *m, graph_t x) {
+    x = vae_norm(m, "decoder.", "norm_out", x, &VAE_NORM_SILU);
+    return vae_conv(m, "decoder.", "conv_out", x, &(graph_conv){0});
+}
+
+/* ---- whole networks ---- */
+
+static graph_t attn_block(vae_maker *m, const char *at, graph_t x) {
+    const layers *l = &m->l;
     int64_t C = x->ne[0], X = x->ne[1], Y = x->ne[2], B = x->ne[3];
     const int64_t heads[4] = {C, 1, X * Y, B};
     graph_t h = layers_group_norm(l, at, "norm", x, &NORM);
@@ -38,49 +64,46 @@ static graph_t attn_block(const layers *l, const char *at, graph_t x) {
     return layers_conv(l, at, "proj_out", a, &(graph_conv){.residual = x});
 }
 
-static graph_t middle(const layers *l, const char *at, graph_t x) {
+static graph_t middle(vae_maker *m, const char *at, graph_t x) {
     LAYERS_NAME(first, "%smid.block_1.", at);
     LAYERS_NAME(attn, "%smid.attn_1.", at);
     LAYERS_NAME(second, "%smid.block_2.", at);
-    return res_block(l, second, attn_block(l, attn, res_block(l, first, x)));
+    return vae_res_block(m, second, attn_block(m, attn, vae_res_block(m, first, x)));
 }
 
-static graph_t res_blocks(const layers *l, const char *level, graph_t x) {
-    for (int i = 0; i < BLOCKS_MAX; i++) {
+static graph_t res_blocks(vae_maker *m, const char *level, graph_t x) {
+    for (int i = 0; i < VAE_BLOCKS_MAX; i++) {
         LAYERS_NAME(at, "%sblock.%d.", level, i);
-        if (!layers_has(l, at, "norm1.weight")) break;
-        x = res_block(l, at, x);
+        if (!layers_has(&m->l, at, "norm1.weight")) break;
+        x = vae_res_block(m, at, x);
     }
     return x;
 }
 
-static graph_t decoder(const layers *l, graph_t x) {
+static graph_t decoder(vae_maker *m, graph_t x) {
+    const layers *l = &m->l;
     if (layers_has(l, "", "post_quant_conv.weight"))
         x = layers_conv(l, "", "post_quant_conv", x, &(graph_conv){0});
     x = layers_conv(l, "decoder.", "conv_in", x, &(graph_conv){0});
-    x = middle(l, "decoder.", x);
-    for (int i = LEVELS_MAX; i-- > 0;) {
+    x = middle(m, "decoder.", x);
+    for (int i = VAE_LEVELS_MAX; i-- > 0;) {
         LAYERS_NAME(level, "decoder.up.%d.", i);
-        x = res_blocks(l, level, x);
-        if (!layers_has(l, level, "upsample.conv.weight")) continue;
-        x = graph_upsample2x(l->g, x, 2 * x->ne[1], 2 * x->ne[2]);
-        x = layers_conv(l, level, "upsample.conv", x, &(graph_conv){0});
+        x = res_blocks(m, level, x);
+        if (layers_has(l, level, "upsample.conv.weight")) x = vae_up(m, level, x);
     }
-    x = layers_group_norm(l, "decoder.", "norm_out", x, &NORM_SILU);
-    return layers_conv(l, "decoder.", "conv_out", x, &(graph_conv){0});
+    return vae_out(m, x);
 }
 
-static graph_t encoder(const layers *l, graph_t x) {
-    const graph_conv down = {.p = {.stride_x = 2, .stride_y = 2, .right = 1, .bottom = 1}};
+static graph_t encoder(vae_maker *m, graph_t x) {
+    const layers *l = &m->l;
     x = layers_conv(l, "encoder.", "conv_in", x, &(graph_conv){0});
-    for (int i = 0; i < LEVELS_MAX; i++) {
+    for (int i = 0; i < VAE_LEVELS_MAX; i++) {
         LAYERS_NAME(level, "encoder.down.%d.", i);
-        x = res_blocks(l, level, x);
-        if (layers_has(l, level, "downsample.conv.weight"))
-            x = layers_conv(l, level, "downsample.conv", x, &down);
+        x = res_blocks(m, level, x);
+        if (layers_has(l, level, "downsample.conv.weight")) x = vae_down(m, level, x);
     }
-    x = middle(l, "encoder.", x);
-    x = layers_group_norm(l, "encoder.", "norm_out", x, &NORM_SILU);
+    x = middle(m, "encoder.", x);
+    x = layers_group_norm(l, "encoder.", "norm_out", x, &VAE_NORM_SILU);
     x = layers_conv(l, "encoder.", "conv_out", x, &(graph_conv){0});
     if (layers_has(l, "", "quant_conv.weight"))
         x = layers_conv(l, "", "quant_conv", x, &(graph_conv){0});
@@ -88,13 +111,13 @@ static graph_t encoder(const layers *l, graph_t x) {
 }
 
 static void read_info(const diff_weights *w, vae_info *info) {
-    *info = (vae_info){.factor = 1};
+    *info = (vae_info){.factor = 1, .can_band = true};
     info->z_channels = layers_dim(w, "post_quant_conv.weight", 2);
     if (!info->z_channels) info->z_channels = layers_dim(w, "decoder.conv_in.weight", 2);
     info->can_decode = info->z_channels > 0 && diff_weights_has(w, "decoder.conv_out.weight");
     info->can_encode = diff_weights_has(w, "encoder.conv_out.weight");
     if (!info->z_channels) info->z_channels = layers_dim(w, "encoder.conv_out.weight", 3) / 2;
-    for (int i = 0; i < LEVELS_MAX; i++) {
+    for (int i = 0; i < VAE_LEVELS_MAX; i++) {
         LAYERS_NAME(up, "decoder.up.%d.upsample.conv.weight", i);
         LAYERS_NAME(down, "encoder.down.%d.downsample.conv.weight", i);
         if (diff_weights_has(w, info->can_decode ? up : down)) info->factor *= 2;
@@ -104,28 +127,41 @@ static void read_info(const diff_weights *w, vae_info *info) {
 static void build(diff_weights *w, graph *g, const diff_shape *s) {
     vae_info info;
     read_info(w, &info);
-    layers l = {w, g};
-    int64_t channels = s->kind == DECODE ? info.z_channels : 3;
+    vae_maker m = {.l = {w, g}, .stop = -1};
+    int64_t channels = s->kind == VAE_DECODE ? info.z_channels : 3;
     graph_t x = graph_data(g, DEV_DATA_X, 4, (int64_t[4]){channels, s->x, s->y, 1});
-    graph_output(g, s->kind == DECODE ? decoder(&l, x) : encoder(&l, x), DEV_OUTPUT_RESULT);
+    graph_output(g, s->kind == VAE_DECODE ? decoder(&m, x) : encoder(&m, x), DEV_OUTPUT_RESULT);
 }
 
 /* ---- the object ---- */
 
+static vae *vae_new(const vae_info *info) {
+    vae *v = NEW(vae);
+    atomic_init(&v->refs, 1);
+    v->info = *info;
+    v->scale = 1;
+    return v;
+}
+
 err_code vae_create(dev *d, diff_weights *w, vae **ret, err *e) {
     vae_info info;
     read_info(w, &info);
-    if (!info.can_decode && !info.can_encode) {
+    if (info.z_channels < 1 || (!info.can_decode && !info.can_encode)) {
         diff_weights_unref(&w);
         FAIL(e, FORMAT,
              "the file has no VAE of the SD families: decoder.conv_out.weight is missing");
     }
-    vae *v = NEW(vae);
-    atomic_init(&v->refs, 1);
-    v->info = info;
-    v->net = diff_net_create(d, w, build);
+    vae *v = vae_new(&info);
+    diff_net *n = diff_net_create(d, w, build);
+    if (info.can_decode) v->decoder = diff_net_ref(n);
+    if (info.can_encode) v->encoder = diff_net_ref(n);
+    diff_net_unref(&n);
     *ret = v;
     return ERR_OK;
+}
+
+vae *vae_create_plain(void) {
+    return vae_new(&(vae_info){3, 1, true, true, false});
 }
 
 vae *vae_ref(vae *v) {
@@ -137,7 +173,8 @@ void vae_unref(vae **vp) {
     vae *v = *vp;
     *vp = NULL;
     if (!v || atomic_fetch_sub(&v->refs, 1) > 1) return;
-    diff_net_unref(&v->net);
+    diff_net_unref(&v->decoder);
+    diff_net_unref(&v->encoder);
     mem_free(v);
 }
 
@@ -145,16 +182,40 @@ const vae_info *vae_get_info(const vae *v) {
     return &v->info;
 }
 
-diff_net *vae_net(const vae *v) {
-    return v->net;
+diff_net *vae_decoder(const vae *v) {
+    return v->decoder;
 }
 
-diff_shape vae_decode_shape(int32_t y, int32_t x) {
-    return (diff_shape){.kind = DECODE, .x = x, .y = y, .batch = 1};
+diff_net *vae_encoder(const vae *v) {
+    return v->encoder;
 }
 
-diff_shape vae_encode_shape(int32_t y, int32_t x) {
-    return (diff_shape){.kind = ENCODE, .x = x, .y = y, .batch = 1};
+double vae_get_scale(const vae *v) {
+    return v->scale;
+}
+
+static diff_shape shape_of(int32_t kind, const int32_t yx[2]) {
+    return (diff_shape){.kind = kind, .x = yx[1], .y = yx[0], .batch = 1};
+}
+
+static err_code bytes_of(diff_net *n, const diff_shape *s, uint64_t *ret_weights,
+                         uint64_t *ret_plan, err *e) {
+    *ret_weights = *ret_plan = 0;
+    return n ? diff_net_bytes(n, s, ret_weights, ret_plan, e) : ERR_OK;
+}
+
+err_code vae_decode_bytes(vae *v, const int32_t yx[2], uint64_t *ret_weights, uint64_t *ret_plan,
+                          err *e) {
+    diff_shape s = shape_of(VAE_DECODE, yx);
+    if (!v->info.can_decode) FAIL(e, INVALID, "this VAE has no decoder");
+    return bytes_of(v->decoder, &s, ret_weights, ret_plan, e);
+}
+
+err_code vae_encode_bytes(vae *v, const int32_t yx[2], uint64_t *ret_weights, uint64_t *ret_plan,
+                          err *e) {
+    diff_shape s = shape_of(VAE_ENCODE, yx);
+    if (!v->info.can_encode) FAIL(e, INVALID, "this VAE has no encoder");
+    return bytes_of(v->encoder, &s, ret_weights, ret_plan, e);
 }
 
 err_code vae_decode(vae *v, const float *z, const int32_t nyx[3], const diff_gate *gate, float *ret,
@@ -162,13 +223,18 @@ err_code vae_decode(vae *v, const float *z, const int32_t nyx[3], const diff_gat
     int64_t pixels = (int64_t)nyx[1] * nyx[2], c = v->info.z_channels;
     int64_t f = v->info.factor, out = pixels * f * f * 3;
     if (!v->info.can_decode) FAIL(e, INVALID, "this VAE has no decoder");
-    diff_shape s = vae_decode_shape(nyx[1], nyx[2]);
+    diff_shape s = shape_of(VAE_DECODE, nyx + 1);
     float *x = mem_calloc((size_t)(pixels * c), sizeof *x);
     err_code code = ERR_OK;
     for (int32_t i = 0; i < nyx[0] && code == ERR_OK; i++) {
         diff_to_nhwc(z + i * pixels * c, x, 1, c, pixels);
+        if (!v->decoder) {
+            memcpy(ret + i * out, x, (size_t)out * sizeof *x);
+            continue;
+        }
+        for (int64_t k = 0; k < pixels * c; k++) x[k] *= (float)v->scale;
         diff_io io = {.data = {x}, .result = ret + i * out};
-        code = diff_net_run(v->net, &s, &io, gate, e);
+        code = diff_net_run(v->decoder, &s, &io, gate, e);
     }
     mem_free(x);
     return code;
@@ -182,14 +248,20 @@ err_code vae_encode(vae *v, const float *px, const int32_t nyx[3], const diff_ga
     if (!v->info.can_encode) FAIL(e, INVALID, "this VAE has no encoder");
     if (nyx[1] % f || nyx[2] % f || cells == 0)
         FAIL(e, INVALID, "a picture of %dx%d: sides must be multiples of %d", nyx[2], nyx[1], f);
-    diff_shape s = vae_encode_shape(nyx[1], nyx[2]);
-    float *moments = mem_calloc((size_t)(cells * c * 2), sizeof *moments);
+    if (!v->encoder) {
+        diff_to_nchw(px, ret, nyx[0], c, cells);
+        return ERR_OK;
+    }
+    diff_shape s = shape_of(VAE_ENCODE, nyx + 1);
+    int64_t wide = c * (v->info.can_band ? 2 : 1); /* KL: means, then variances */
+    float *moments = mem_calloc((size_t)(cells * wide), sizeof *moments);
     err_code code = ERR_OK;
     for (int32_t i = 0; i < nyx[0] && code == ERR_OK; i++) {
         diff_io io = {.data = {px + i * in}, .result = moments};
-        code = diff_net_run(v->net, &s, &io, gate, e);
-        for (int64_t p = 0; p < cells; p++) /* the first half of the channels is the mean */
-            for (int64_t k = 0; k < c; k++) ret[(i * c + k) * cells + p] = moments[p * 2 * c + k];
+        code = diff_net_run(v->encoder, &s, &io, gate, e);
+        for (int64_t p = 0; p < cells; p++)
+            for (int64_t k = 0; k < c; k++)
+                ret[(i * c + k) * cells + p] = moments[p * wide + k] / (float)v->scale;
     }
     mem_free(moments);
     return code;

@@ -1,8 +1,9 @@
 /* Autoencoders: pictures to latents and back.
  *
  * AutoencoderKL of the SD families (names of the original layout: encoder., decoder., quant_conv,
- * post_quant_conv) and the small TAESD decoders and encoders. Pictures here are in the network's
- * own range, -1 to 1; latents unscaled. Every dimension is read from the tensors.
+ * post_quant_conv), the small TAESD decoders and encoders, and one that keeps pixels as they are.
+ * Pictures here are in the network's own range, -1 to 1; latents unscaled. Every dimension is read
+ * from the tensors.
  * Source: Rombach et al., 2022; TAESD, github.com/madebyollin/taesd (architecture only). */
 #pragma once
 #include "diffusion/net.h"
@@ -13,17 +14,33 @@ typedef struct vae_info {
     int32_t z_channels; /* of a latent */
     int32_t factor;     /* pixels to a latent cell, each way */
     bool can_encode, can_decode;
+    bool can_band; /* of the KL kind */
 } vae_info;
 
 /* Takes w's reference, also on failure. */
 err_code vae_create(dev *d, diff_weights *w, vae **ret, err *e);
+/* TAESD: its halves may lie in two files; either may be NULL. A latent times `scale` is what the
+ * networks see. Takes both references, also on failure. */
+bool vae_is_tiny_decoder(const diff_weights *w);
+bool vae_is_tiny_encoder(const diff_weights *w);
+err_code vae_create_tiny(dev *d, diff_weights *decoder, diff_weights *encoder, double scale,
+                         vae **ret, err *e);
+/* No network: a latent is the picture. */
+vae *vae_create_plain(void);
 vae *vae_ref(vae *v);
 void vae_unref(vae **v);
 const vae_info *vae_get_info(const vae *v);
-diff_net *vae_net(const vae *v);
+/* The halves' networks, one for both where they are one; NULL where there is none. */
+diff_net *vae_decoder(const vae *v);
+diff_net *vae_encoder(const vae *v);
+double vae_get_scale(const vae *v); /* TAESD's; 1 for others */
 
-diff_shape vae_decode_shape(int32_t y, int32_t x); /* of latent size y, x; one picture at a time */
-diff_shape vae_encode_shape(int32_t y, int32_t x); /* of picture size y, x: multiples of factor */
+/* Of a latent or picture of y, x (one picture at a time; pictures: multiples of factor). Bytes of
+ * the whole in one piece; 0 without a network. */
+err_code vae_decode_bytes(vae *v, const int32_t yx[2], uint64_t *ret_weights, uint64_t *ret_plan,
+                          err *e);
+err_code vae_encode_bytes(vae *v, const int32_t yx[2], uint64_t *ret_weights, uint64_t *ret_plan,
+                          err *e);
 /* z [N, z_channels, y, x] -> ret [N, y factor, x factor, 3]. */
 err_code vae_decode(vae *v, const float *z, const int32_t nyx[3], const diff_gate *gate, float *ret,
                     err *e);

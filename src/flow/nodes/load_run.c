@@ -52,9 +52,33 @@ err_code load_dual_clip_run(flow_call *c, err *e) {
     return load_clips(c, (const char *const[]){"clip_name1", "clip_name2"}, 2, e);
 }
 
+/* "taesd" and "taesdxl": two files of vae_approx. */
+static err_code load_tiny(flow_call *c, bool xl, err *e) {
+    vae *v;
+    char *dec = preview_find(c, xl ? "taesdxl_decoder" : "taesd_decoder");
+    char *enc = preview_find(c, xl ? "taesdxl_encoder" : "taesd_encoder");
+    const char *name = xl ? "taesdxl" : "taesd";
+    if (!dec || !enc)
+        FAIL(e, NOT_FOUND,
+             "vae_name: %s needs %s_decoder.safetensors and %s_encoder.safetensors "
+             "in the folder vae_approx",
+             name, name, name);
+    TRY(diff_tiny_open(md_env(c)->d, dec, enc, xl ? DIFF_SCALE_SDXL : DIFF_SCALE_SD, &v, e));
+    md_out_vae(c, 0, v);
+    return ERR_OK;
+}
+
 err_code load_vae_run(flow_call *c, err *e) {
     char *path;
     vae *v;
+    str name;
+    TRY(flow_in_text(c, "vae_name", &name, e));
+    if (str_eq(name, STR("taesd"))) return load_tiny(c, false, e);
+    if (str_eq(name, STR("taesdxl"))) return load_tiny(c, true, e);
+    if (str_eq(name, STR("pixel_space"))) {
+        md_out_vae(c, 0, vae_create_plain());
+        return ERR_OK;
+    }
     TRY(md_in_path(c, "vae_name", "vae", &path, e));
     TRY(diff_vae_open(md_env(c)->d, path, &v, e));
     md_out_vae(c, 0, v);

@@ -67,7 +67,9 @@ void md_out_clip(flow_call *c, size_t slot, diff_clip *k) {
 }
 
 void md_out_vae(flow_call *c, size_t slot, vae *v) {
-    uint64_t n = diff_weights_bytes(diff_net_weights(vae_net(v)));
+    const diff_net *dec = vae_decoder(v), *enc = vae_encoder(v);
+    uint64_t n = dec ? diff_weights_bytes(diff_net_weights(dec)) : 0;
+    if (enc && enc != dec) n += diff_weights_bytes(diff_net_weights(enc));
     flow_out(c, slot, flow_value_object(FLOW_VAE, v, end_vae, n));
 }
 

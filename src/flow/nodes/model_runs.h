@@ -42,6 +42,25 @@ err_code md_in_path(const flow_call *c, const char *name, const char *folder, ch
 err_code md_reserve(const flow_call *c, uint64_t weights, uint64_t plan, err *e);
 void md_release(const flow_call *c, uint64_t weights, uint64_t plan);
 
+/* ---- previews (preview.c) ---- */
+
+/* What shows a latent while it is sampled. */
+typedef struct flow_watch {
+    flow_call *c;
+    const diff_model *model;
+    int32_t y, x; /* of the latent */
+    vae *tiny;    /* NULL = colours straight from the latent */
+    uint64_t held[2];
+} flow_watch;
+
+/* The first file of vae_approx whose name begins so, one that can be read if there is one; NULL. */
+char *preview_find(flow_call *c, const char *stem);
+/* Opens the small decoder where it was asked for and is there. */
+void preview_open(flow_watch *w);
+void preview_close(flow_watch *w);
+/* The first picture of x0 [n, c, y, x] in VAE units, as a JPEG to those who watch. */
+void preview_show(const flow_watch *w, const float *x0);
+
 /* load_run.c */
 FLOW_RUN(load_checkpoint_run);
 FLOW_RUN(load_unet_run);

@@ -1,65 +1,14 @@
 /* Sampling: noise, guiders, samplers and the four nodes that put them together. */
 #include "diffusion/noise.h"
-#include "flow/exec.h"
 #include "flow/nodes/model_runs.h"
-#include "image/image.h"
 #include <math.h>
 #include <string.h>
 
-enum { NOISE_STACK = 64, PREVIEW_PX = 512, PREVIEW_QUALITY = 95 };
-
-/* ---- previews ---- */
-
-/* Colours of a latent's channels, in the network's units (fitted by their users; facts). */
-typedef struct colours {
-    float factor[4][3], bias[3];
-} colours;
-static const colours SD1_COLOURS = {{{0.3512f, 0.2297f, 0.3227f},
-                                     {0.3250f, 0.4974f, 0.2350f},
-                                     {-0.2829f, 0.1762f, 0.2721f},
-                                     {-0.2120f, -0.2616f, -0.7177f}},
-                                    {0, 0, 0}};
-static const colours SDXL_COLOURS = {{{0.3651f, 0.4232f, 0.4341f},
-                                      {-0.2533f, -0.0042f, 0.1068f},
-                                      {0.1076f, 0.1111f, -0.0362f},
-                                      {-0.3165f, -0.2492f, -0.2188f}},
-                                     {0.1084f, -0.0175f, -0.0011f}};
-
-typedef struct watch {
-    flow_call *c;
-    const diff_model *model;
-    int32_t y, x;
-} watch;
-
-/* The first picture's latent as a JPEG, whole cells enlarged. */
-static void show(const watch *w, const float *x0) {
-    const colours *k = w->model->preview == 2 ? &SDXL_COLOURS : &SD1_COLOURS;
-    int32_t longest = w->x > w->y ? w->x : w->y, zoom = PREVIEW_PX / longest;
-    if (zoom < 1) zoom = 1;
-    size_t X = (size_t)(w->x * zoom), Y = (size_t)(w->y * zoom),
-           cells = (size_t)w->y * (size_t)w->x;
-    uint8_t *px = mem_alloc(X * Y * 3);
-    float scale = (float)w->model->latent_scale;
-    for (size_t i = 0; i < X * Y; i++) {
-        size_t at = i / X / (size_t)zoom * (size_t)w->x + i % X / (size_t)zoom;
-        for (size_t c = 0; c < 3; c++) {
-            float v = k->bias[c];
-            for (size_t n = 0; n < 4; n++) v += x0[n * cells + at] * scale * k->factor[n][c];
-            v = (v + 1) / 2 * 255;
-            px[i * 3 + c] = (uint8_t)(v < 0 || isnan(v) ? 0 : v > 255 ? 255 : v);
-        }
-    }
-    buf out = {0};
-    image_bytes im = {.px = px, .width = (uint32_t)X, .height = (uint32_t)Y, .channels = 3};
-    if (image_encode_jpeg(&im, PREVIEW_QUALITY, &out, NULL) == ERR_OK)
-        flow_preview(w->c, &(flow_picture){buf_str(&out), "image/jpeg"});
-    buf_finish(&out);
-    mem_free(px);
-}
+enum { NOISE_STACK = 64 };
 
 static err_code on_step(void *ctx, int32_t step, int32_t n_steps, const float *x0, err *e) {
-    watch *w = ctx;
-    if (md_env(w->c)->preview != FLOW_PREVIEW_NONE && w->model->latent_channels == 4) show(w, x0);
+    flow_watch *w = ctx;
+    preview_show(w, x0);
     return flow_progress(w->c, step + 1, n_steps, e);
 }
 
@@ -118,7 +67,7 @@ static err_code sample(flow_call *c, const request *q, err *e) {
     flow_env *env = md_env(c);
     flow_mask *mask = NULL;
     uint64_t weights, plan;
-    watch w = {c, q->guide->model, (int32_t)l->y, (int32_t)l->x};
+    flow_watch w = {.c = c, .model = q->guide->model, .y = (int32_t)l->y, .x = (int32_t)l->x};
     if (l->mask) TRY(px_mask_upscale(l->mask, l->y, l->x, &mask, e));
     float *noise = NEW_ARRAY(float, px_latent_len(l) + 1);
     diff_sample_job job = {.guide = q->guide,
@@ -136,7 +85,9 @@ static err_code sample(flow_call *c, const request *q, err *e) {
     if (code == ERR_OK) code = diff_sample_bytes(&job, &weights, &plan, e);
     if (code == ERR_OK) code = md_reserve(c, weights, plan, e);
     if (code == ERR_OK) {
+        preview_open(&w);
         code = run_job(c, q, &job, e);
+        preview_close(&w);
         md_release(c, weights, plan);
     }
     mem_free(noise);

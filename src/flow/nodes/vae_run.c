@@ -3,11 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-static err_code reserve_vae(flow_call *c, vae *v, diff_shape s, uint64_t ret[2], err *e) {
-    TRY(diff_net_bytes(vae_net(v), &s, &ret[0], &ret[1], e));
-    return md_reserve(c, ret[0], ret[1], e);
-}
-
 /* A picture that is all one colour, or not numbers, is not a result. */
 static err_code check_picture(const flow_image *im, err *e) {
     size_t per = im->y * im->x * im->c;
@@ -40,7 +35,9 @@ err_code vae_decode_run(flow_call *c, err *e) {
     const vae_info *f = vae_get_info(v);
     if ((int32_t)l->c != f->z_channels)
         FAIL(e, INVALID, "a latent of %zu channels; this VAE decodes %d", l->c, f->z_channels);
-    TRY(reserve_vae(c, v, vae_decode_shape((int32_t)l->y, (int32_t)l->x), held, e));
+    const int32_t yx[2] = {(int32_t)l->y, (int32_t)l->x};
+    TRY(vae_decode_bytes(v, yx, &held[0], &held[1], e));
+    TRY(md_reserve(c, held[0], held[1], e));
     err_code code =
         px_image_new(l->n, l->y * (size_t)f->factor, l->x * (size_t)f->factor, 3, &im, e);
     if (code == ERR_OK) {
@@ -86,7 +83,9 @@ static err_code encode(flow_call *c, vae *v, const float *px, const size_t nyx[3
     if (nyx[1] < k || nyx[2] < k)
         FAIL(e, INVALID, "a picture of %zux%zu is smaller than one latent cell of %zu pixels",
              nyx[2], nyx[1], k);
-    TRY(reserve_vae(c, v, vae_encode_shape((int32_t)nyx[1], (int32_t)nyx[2]), held, e));
+    const int32_t yx[2] = {(int32_t)nyx[1], (int32_t)nyx[2]};
+    TRY(vae_encode_bytes(v, yx, &held[0], &held[1], e));
+    TRY(md_reserve(c, held[0], held[1], e));
     err_code code = px_latent_new(nyx[0], (size_t)f->z_channels, nyx[1] / k, nyx[2] / k, ret, e);
     if (code == ERR_OK) {
         code = vae_encode(v, px, (int32_t[3]){(int32_t)nyx[0], (int32_t)nyx[1], (int32_t)nyx[2]},
