@@ -25,7 +25,10 @@ static const http_route ROUTES[] = {
     {"GET", "/v1/models", openai_models, NULL},
     {"GET", "/v1/models/:model", openai_model, NULL},
     {"POST", "/v1/chat/completions", openai_chat, NULL},
+    {"POST", "/v1/completions", openai_completions, NULL},
+    {"POST", "/v1/responses", openai_responses, NULL},
     {"POST", "/v1/embeddings", openai_embeddings, NULL},
+    {"POST", "/v1/messages", anthropic_messages, NULL},
     {"POST", "/v1/images/generations", openai_image_generations, NULL},
     {"POST", "/v1/images/edits", openai_image_edits, NULL},
 };

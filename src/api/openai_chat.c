@@ -227,7 +227,7 @@ static err_code read_messages(const json_t *body, const api_model *m, arena *mem
     return ERR_OK;
 }
 
-static err_code read_sampling(const json_t *body, arena *mem, options *o, err *e) {
+err_code openai_sampling(const json_t *body, arena *mem, options *o, err *e) {
     static const char *const SAME[] = {"seed", "frequency_penalty", "presence_penalty", "stop"};
     json_t *mapped = json_object();
     arena_defer(mem, drop_json, mapped);
@@ -287,7 +287,7 @@ static err_code read_chat(const json_t *body, api_model *m, arena *mem, generati
                           engine_job_spec *job, err *e) {
     const json_t *stream_options = NULL;
     TRY(request_job(m, NULL, mem, job, e));
-    TRY(read_sampling(body, mem, &m->options, e));
+    TRY(openai_sampling(body, mem, &m->options, e));
     request_set_options(job, &m->options);
     TRY(request_logprobs(body, job, e));
     TRY(field_bool(body, "stream", &g->stream, e));

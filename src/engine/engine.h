@@ -171,6 +171,7 @@ typedef struct engine_event {
     size_t index; /* EMBEDDING: which input */
     /* DONE */
     engine_done_reason reason;
+    str stop_string; /* the one that ended the text; empty when none did */
     int64_t load_ns, prompt_ns, eval_ns, total_ns;
     int64_t n_prompt_tokens; /* all of the prompt, cached or not */
     int64_t n_cached_tokens;

@@ -145,6 +145,7 @@ void job_say_done(engine_job *j, engine_done_reason reason) {
     engine_event ev = {
         .reason = reason,
         .text = j->rendered,
+        .stop_string = j->text ? llm_text_stop(j->text) : (str){0},
         .load_ns = started - j->submitted_ns,
         .prompt_ns = first - started,
         .eval_ns = now - first,

@@ -261,11 +261,11 @@ void stream_put_done(engine_stream *s, const engine_event *done) {
         q->ev = *done;
         q->ev.kind = ENGINE_EVENT_DONE;
         buf_put_str(&q->text, done->text);
-        if (done->n_context > 0) {
-            size_t n_bytes = done->n_context * sizeof(int32_t);
-            q->mem = arena_create(n_bytes + 64);
-            q->ev.context = arena_dup(q->mem, done->context, n_bytes);
-        }
+        size_t n_bytes = done->n_context * sizeof(int32_t);
+        if (n_bytes + done->stop_string.len > 0)
+            q->mem = arena_create(n_bytes + done->stop_string.len + 64);
+        if (n_bytes > 0) q->ev.context = arena_dup(q->mem, done->context, n_bytes);
+        if (done->stop_string.len > 0) q->ev.stop_string = str_dup(q->mem, done->stop_string);
         s->ended = true;
         end(s);
     }

@@ -9,6 +9,7 @@ struct llm_text {
     llm_stop *stop; /* NULL when there are no stop strings */
     buf raw;
     VEC(size_t) ends;
+    buf hit; /* the stop string that was completed */
     bool stopped;
 };
 
@@ -23,6 +24,7 @@ void llm_text_destroy(llm_text **tp) {
     if (!t) return;
     llm_stop_destroy(&t->stop);
     buf_finish(&t->raw);
+    buf_finish(&t->hit);
     VEC_FINISH(t->ends);
     mem_free(t);
     *tp = NULL;
@@ -38,7 +40,12 @@ bool llm_text_put(llm_text *t, str piece) {
     t->raw.len -= piece.len - end; /* what lies behind the stop string */
     assert(len <= t->raw.len);     /* held back until now */
     t->raw.len -= len;
+    buf_put(&t->hit, t->raw.ptr + t->raw.len, len);
     return true;
+}
+
+str llm_text_stop(const llm_text *t) {
+    return buf_str(&t->hit);
 }
 
 /* Copies n bytes of raw, replacing what is not UTF-8. */

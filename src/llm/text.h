@@ -16,6 +16,8 @@ void llm_text_destroy(llm_text **t);
 /* Adds the piece of the next token (may be empty). True: it completed a stop string; everything
  * from there on is dropped and no more may be added. */
 bool llm_text_put(llm_text *t, str piece);
+/* The stop string that ended the text; empty while there is none. Borrowed. */
+str llm_text_stop(const llm_text *t);
 /* Appends what may be shown to *out and returns from how many tokens it comes, counted from the
  * oldest not yet reported. `last`: nothing follows, so nothing is held back; tokens of which no
  * byte is shown are not counted then. */
