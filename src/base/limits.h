@@ -83,7 +83,7 @@
 #define LIMIT_EMBED_INPUTS 100000
 #define LIMIT_NAME_BYTES 600
 #define LIMIT_TOP_LOGPROBS 20
-#define LIMIT_CHOICES 128 /* `n`: answers to one request */
+#define LIMIT_CHOICES 128              /* `n`: answers to one request */
 #define LIMIT_PROMPT_BYTES (64u << 20) /* text given to the tokenizer for one request */
 #define LIMIT_STREAM_BYTES (8u << 20)  /* events of one job that nobody has read yet */
 #define LIMIT_QUEUE_JOBS 65536         /* upper bound of max_queue */
