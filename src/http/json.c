@@ -1,6 +1,7 @@
 /* JSON as requests send it and as Go's encoder would answer. */
 #include "http/json.h"
 #include "base/limits.h"
+#include "base/value_json.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,78 +121,19 @@ err_code json_parse(str text, json_t **ret_v, err *e) {
 }
 
 static void put_string(buf *out, str s, bool plain) {
-    static const char hex[] = "0123456789abcdef";
-    buf_put_char(out, '"');
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        if (c == '"' || c == '\\') {
-            buf_put_char(out, '\\');
-            buf_put_char(out, (char)c);
-        } else if (c == '\n')
-            buf_put(out, "\\n", 2);
-        else if (c == '\r')
-            buf_put(out, "\\r", 2);
-        else if (c == '\t')
-            buf_put(out, "\\t", 2);
-        else if (c == '\b')
-            buf_put(out, "\\b", 2);
-        else if (c == '\f')
-            buf_put(out, "\\f", 2);
-        else if (c < 0x20 || (!plain && (c == '<' || c == '>' || c == '&'))) {
-            char u[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
-            buf_put(out, u, 6);
-        } else if (!plain && c == 0xE2 && i + 2 < s.len && (unsigned char)s.ptr[i + 1] == 0x80 &&
-                   ((unsigned char)s.ptr[i + 2] & 0xFE) == 0xA8) {
-            buf_putf(out, "\\u202%c", (unsigned char)s.ptr[i + 2] == 0xA8 ? '8' : '9');
-            i += 2;
-        } else {
-            buf_put_char(out, (char)c);
-        }
-    }
-    buf_put_char(out, '"');
+    value_json_string(out, s, plain ? 0 : VALUE_JSON_HTML);
 }
 
-/* The shortest of %.1e .. %.17e that reads back as v, as a double or (single) a float. */
-static void shortest(char text[40], double v, bool single) {
+/* The shortest of %.0e .. %.16e that reads back as v. */
+static void shortest(char text[40], double v) {
     for (int digits = 0; digits < 17; digits++) {
         snprintf(text, 40, "%.*e", digits, v);
-        if (single ? strtof(text, NULL) == (float)v
-                   : !(strtod(text, NULL) < v) && !(strtod(text, NULL) > v))
-            return;
+        if (!(strtod(text, NULL) < v) && !(strtod(text, NULL) > v)) return;
     }
-}
-
-/* Go's encoder: plain digits from 1e-6 to 1e21, else an exponent without leading zeros. */
-static void put_number(buf *out, double v, bool single) {
-    if (!isfinite(v)) {
-        buf_put(out, "0", 1);
-        return;
-    }
-    char text[40];
-    shortest(text, v, single);
-    char *exp = strchr(text, 'e');
-    int e10 = (int)strtol(exp + 1, NULL, 10);
-    double magnitude = fabs(v);
-    double least = single ? (double)1e-6f : 1e-6;
-    if (magnitude > 0 && (magnitude < least || magnitude >= 1e21)) {
-        *exp = '\0';
-        buf_putf(out, "%se%s%d", text, e10 < 0 ? "-" : "+", e10 < 0 ? -e10 : e10);
-        return;
-    }
-    int digits = (int)(exp - text) - (text[0] == '-') - 1; /* after the point, with the point */
-    if (digits > 0) digits--;
-    int decimals = digits - e10;
-    if (decimals >= 0) {
-        buf_putf(out, "%.*f", decimals, v);
-        return;
-    }
-    for (const char *p = text; p < exp; p++) /* the digits that matter, then zeros */
-        if (*p != '.') buf_put_char(out, *p);
-    buf_putf(out, "%0*d", -decimals, 0);
 }
 
 void json_write_f32(buf *out, float v) {
-    put_number(out, (double)v, true);
+    value_json_number_f32(out, v);
 }
 
 /* As Python's repr: an exponent below 1e-4 and from 1e16 on, else digits and at least ".0". */
@@ -205,7 +147,7 @@ static void put_plain_number(buf *out, double v) {
         return;
     }
     char text[40];
-    shortest(text, v, false);
+    shortest(text, v);
     char *exp = strchr(text, 'e');
     long e10 = strtol(exp + 1, NULL, 10);
     if (v != 0 && (e10 < -4 || e10 >= 16)) { /* NOLINT: exactly zero */
@@ -268,7 +210,7 @@ static void write_value(buf *out, const json_t *v, bool plain) {
         if (plain)
             put_plain_number(out, json_real_value(v));
         else
-            put_number(out, json_real_value(v), false);
+            value_json_number(out, json_real_value(v));
         break;
     case JSON_TRUE:
         buf_put_str(out, STR("true"));

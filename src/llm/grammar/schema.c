@@ -1,6 +1,7 @@
 /* JSON Schema: what a schema as a whole means. */
 #include "llm/grammar/schema.h"
 #include "base/limits.h"
+#include "base/value_json.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,77 +18,9 @@ void schema_fail(schema_reader *r, err_code code, const char *fmt, ...) {
 
 /* ---- JSON text ---- */
 
-static void put_string(buf *out, str s) {
-    buf_put_char(out, '"');
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        if (c == '"' || c == '\\') {
-            buf_put_char(out, '\\');
-            buf_put_char(out, (char)c);
-        } else if (c < 0x20) {
-            static const char SHORT[] = "b\bt\tn\nf\fr\r";
-            const char *p = memchr(SHORT, c, sizeof SHORT - 1);
-            if (p)
-                buf_putf(out, "\\%c", p[-1]);
-            else
-                buf_putf(out, "\\u%04x", c);
-        } else {
-            buf_put_char(out, (char)c);
-        }
-    }
-    buf_put_char(out, '"');
-}
-
-static void put_number(buf *out, double v) {
-    char text[40];
-    int n = snprintf(text, sizeof text, "%.15g", v);
-    double back;
-    if (!str_to_f64((str){text, (size_t)n}, &back) || back < v || back > v)
-        n = snprintf(text, sizeof text, "%.17g", v);
-    buf_put(out, text, (size_t)n);
-}
-
-static void put_json(buf *out, const value *v) {
-    switch (v->kind) {
-    case VALUE_NULL:
-        buf_put_str(out, STR("null"));
-        break;
-    case VALUE_BOOL:
-        buf_put_str(out, v->as.boolean ? STR("true") : STR("false"));
-        break;
-    case VALUE_INT:
-        buf_putf(out, "%lld", (long long)v->as.integer);
-        break;
-    case VALUE_FLOAT:
-        put_number(out, v->as.number);
-        break;
-    case VALUE_STR:
-        put_string(out, v->as.text);
-        break;
-    case VALUE_LIST:
-        buf_put_char(out, '[');
-        for (size_t i = 0; i < v->as.list.len; i++) {
-            if (i) buf_put_char(out, ',');
-            put_json(out, v->as.list.items[i]);
-        }
-        buf_put_char(out, ']');
-        break;
-    case VALUE_MAP:
-        buf_put_char(out, '{');
-        for (size_t i = 0; i < v->as.map.len; i++) {
-            if (i) buf_put_char(out, ',');
-            put_string(out, v->as.map.pairs[i].key);
-            buf_put_char(out, ':');
-            put_json(out, v->as.map.pairs[i].val);
-        }
-        buf_put_char(out, '}');
-        break;
-    }
-}
-
 const grammar_expr *schema_literal(schema_reader *r, const value *v) {
     buf text = {0};
-    put_json(&text, v);
+    value_json_write(&text, v, 0);
     const grammar_expr *x = grammar_text(&r->b, buf_str(&text));
     buf_finish(&text);
     return x;

@@ -1,4 +1,5 @@
 /* Values and functions of Go templates. */
+#include "base/value_json.h"
 #include "model/gotmpl/syntax.h"
 #include <math.h>
 #include <stdio.h>
@@ -54,83 +55,6 @@ const value *go_field(const value *v, str name) {
 
 /* ---- text ---- */
 
-static void put_json(buf *out, const value *v, bool *trusted);
-
-static void put_json_string(buf *out, str s) {
-    buf_put_char(out, '"');
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        if (c == '"' || c == '\\')
-            buf_putf(out, "\\%c", c);
-        else if (c == '\n' || c == '\r' || c == '\t')
-            buf_put_str(out, c == '\n' ? STR("\\n") : c == '\r' ? STR("\\r") : STR("\\t"));
-        else if (c < 0x20 || c == '<' || c == '>' || c == '&')
-            buf_putf(out, "\\u%04x", c);
-        else
-            buf_put_char(out, (char)c);
-    }
-    buf_put_char(out, '"');
-}
-
-static void put_number(buf *out, double v) {
-    char text[40];
-    for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back the same */
-        double back;
-        int n = snprintf(text, sizeof text, "%.*g", digits, v);
-        if (str_to_f64((str){text, (size_t)n}, &back) && !(back < v) && !(back > v)) break;
-    }
-    buf_put_str(out, str_from(text));
-}
-
-static void put_json_list(buf *out, const value *v, bool *trusted) {
-    buf_put_char(out, '[');
-    for (size_t i = 0; i < v->as.list.len; i++) {
-        if (i) buf_put_char(out, ',');
-        put_json(out, v->as.list.items[i], trusted);
-    }
-    buf_put_char(out, ']');
-}
-
-static void put_json_map(buf *out, const value *v, bool *trusted) {
-    buf_put_char(out, '{');
-    for (size_t i = 0; i < v->as.map.len; i++) {
-        if (i) buf_put_char(out, ',');
-        put_json_string(out, v->as.map.pairs[i].key);
-        buf_put_char(out, ':');
-        put_json(out, v->as.map.pairs[i].val, trusted);
-    }
-    buf_put_char(out, '}');
-    *trusted = false; /* keys carry no mark */
-}
-
-/* Depth is bounded where values are made (LIMIT_JSON_DEPTH). */
-static void put_json(buf *out, const value *v, bool *trusted) {
-    switch (v ? v->kind : VALUE_NULL) {
-    case VALUE_NULL:
-        buf_put_str(out, STR("null"));
-        break;
-    case VALUE_BOOL:
-        buf_put_str(out, v->as.boolean ? STR("true") : STR("false"));
-        break;
-    case VALUE_INT:
-        buf_putf(out, "%lld", (long long)v->as.integer);
-        break;
-    case VALUE_FLOAT:
-        put_number(out, v->as.number);
-        break;
-    case VALUE_STR:
-        put_json_string(out, v->as.text);
-        *trusted = *trusted && v->trusted;
-        break;
-    case VALUE_LIST:
-        put_json_list(out, v, trusted);
-        break;
-    case VALUE_MAP:
-        put_json_map(out, v, trusted);
-        break;
-    }
-}
-
 str go_text(arena *a, const value *v, bool *trusted) {
     if (!v || v->kind == VALUE_NULL) return (str){0};
     if (v->kind == VALUE_STR) {
@@ -138,7 +62,7 @@ str go_text(arena *a, const value *v, bool *trusted) {
         return v->as.text;
     }
     buf out = {0};
-    put_json(&out, v, trusted);
+    *trusted &= value_json_write(&out, v, VALUE_JSON_HTML);
     str s = str_dup(a, buf_str(&out));
     buf_finish(&out);
     return s;
@@ -260,7 +184,7 @@ static void put_verb(const go_env *env, buf *out, str verb_text, const value *v,
     int64_t places = 6; /* of %f */
     str text = go_text(env->a, v, trusted);
     if (verb == 'q')
-        put_json_string(out, text);
+        value_json_string(out, text, VALUE_JSON_HTML);
     else if (verb == 'f' && is_number(v))
         buf_putf(
             out, "%.*f",
@@ -367,10 +291,9 @@ static err_code call_escape(go_env *env, str name, const value *const *args, siz
 
 static err_code call_json(go_env *env, str name, const value *const *args, size_t n,
                           const value **ret) {
-    bool trusted = true;
     buf out = {0};
     if (n != 1) return wrong(env, name, "wrong number of args, want 1");
-    put_json(&out, args[0], &trusted);
+    bool trusted = value_json_write(&out, args[0], VALUE_JSON_HTML);
     *ret = text_value(env, buf_str(&out), trusted);
     buf_finish(&out);
     return ERR_OK;

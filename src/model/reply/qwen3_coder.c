@@ -1,0 +1,116 @@
+/* qwen3-coder: <tool_call><function=name><parameter=key>value</parameter></function></tool_call>,
+ * where the outer mark is sometimes forgotten; and the relatives' <arg_key> (glm). */
+#include "base/value_json.h"
+#include "model/reply/xml.h"
+
+/* Cuts `*s` at `mark`: the part before it; ptr NULL and *s unchanged when it is not there. */
+static str cut_at(str *s, str mark) {
+    ptrdiff_t at = str_find(*s, mark);
+    if (at < 0) return (str){0};
+    str before = str_sub(*s, 0, (size_t)at);
+    *s = str_sub(*s, (size_t)at + mark.len, s->len);
+    return before.ptr ? before : STR("");
+}
+
+/* One line break at either end belongs to the layout. */
+static str inner(str s) {
+    if (str_starts(s, STR("\n"))) s = str_sub(s, 1, s.len);
+    if (str_ends(s, STR("\n"))) s = str_sub(s, 0, s.len - 1);
+    return s;
+}
+
+static bool names_string(const value *type) {
+    if (type && type->kind == VALUE_STR) return str_eq(type->as.text, STR("string"));
+    for (size_t i = 0; type && type->kind == VALUE_LIST && i < type->as.list.len; i++)
+        if (names_string(type->as.list.items[i])) return true;
+    return false;
+}
+
+static value *argument(reply *r, str tool, str key, str words) {
+    const value *schema = reply_parameter(r, tool, key), *type = value_get(schema, STR("type"));
+    value *v = NULL;
+    str text = inner(words);
+    bool json = !names_string(type) && (type || value_get(schema, STR("anyOf")) || !schema ||
+                                        str_starts(text, STR("{")) || str_starts(text, STR("[")));
+    if (str_eq(str_trim(text), STR("null")) && !names_string(type)) return value_null(r->mem);
+    if (str_eq(text, STR("True")) || str_eq(text, STR("False")))
+        if (json) return value_bool(r->mem, text.ptr[0] == 'T');
+    if (json && value_json_read(r->mem, text, &v, NULL) == ERR_OK) return v;
+    return value_str(r->mem, text);
+}
+
+static bool take_function(reply *r, str body) {
+    if (!cut_at(&body, STR("<function=")).ptr) return false;
+    str name = cut_at(&body, STR(">"));
+    value *arguments = value_map(r->mem);
+    name = str_trim(name);
+    if (name.len == 0) return false;
+    while (cut_at(&body, STR("<parameter=")).ptr) {
+        str key = cut_at(&body, STR(">")), rest = body;
+        if (!key.ptr) return false;
+        str words = cut_at(&body, STR("</parameter>"));
+        if (!words.ptr) { /* the model forgot to close it */
+            body = rest;
+            ptrdiff_t next = str_find(rest, STR("<parameter="));
+            if (next < 0) next = str_find(rest, STR("</function>"));
+            words = str_sub(rest, 0, next < 0 ? rest.len : (size_t)next);
+            body = str_sub(rest, words.len, rest.len);
+        }
+        key = str_trim(key);
+        value_set(r->mem, arguments, key, argument(r, name, key, words));
+    }
+    reply_call(r, name, arguments);
+    return true;
+}
+
+static bool take_pairs(reply *r, str body) {
+    ptrdiff_t first = str_find(body, STR("<arg_key>"));
+    str name = str_trim(first < 0 ? body : str_sub(body, 0, (size_t)first));
+    value *arguments = value_map(r->mem);
+    if (name.len == 0 || (first < 0 && !reply_has_tool(r, name))) return false;
+    while (cut_at(&body, STR("<arg_key>")).ptr) {
+        str key = cut_at(&body, STR("</arg_key>"));
+        if (!key.ptr || !cut_at(&body, STR("<arg_value>")).ptr) return false;
+        str words = cut_at(&body, STR("</arg_value>"));
+        if (!words.ptr) return false;
+        key = str_trim(key);
+        value_set(r->mem, arguments, key, argument(r, name, key, words));
+    }
+    reply_call(r, name, arguments);
+    return true;
+}
+
+void reply_body_xml(reply *r) {
+    str body = reply_body(r);
+    bool function = str_find(body, STR("<function=")) >= 0;
+    if (!(function ? take_function(r, body) : take_pairs(r, body))) reply_give_up(r);
+}
+
+#define CALLS                                                                                      \
+    {.text = "<tool_call>", .next = &OPEN, .need = REPLY_TOOLS}, {                                 \
+        .text = "<function=", .next = &BODY, .need = REPLY_TOOLS, .stays = true                    \
+    }
+
+static const reply_state OPEN, BODY, CALL, BEHIND, CONTENT, START, THINKING;
+static const reply_state OPEN = {.use = REPLY_USE_SKIP,
+                                 .marks = {{.text = "<function=", .next = &BODY, .stays = true},
+                                           {.text = "{", .next = &CALL, .stays = true}},
+                                 .otherwise = &CONTENT};
+static const reply_state BODY = {
+    .use = REPLY_USE_BODY,
+    .marks = {{.text = "</function>", .next = &BEHIND, .act = reply_body_xml}},
+    .whole = reply_body_xml,
+    .then = &BEHIND};
+static const reply_state CALL = {.use = REPLY_USE_JSON, .whole = reply_body_calls, .then = &BEHIND};
+static const reply_state BEHIND = {
+    .use = REPLY_USE_SKIP,
+    .fresh = true,
+    .marks = {CALLS, {.text = "</tool_call>", .next = &BEHIND, .act = reply_forget}},
+    .otherwise = &CONTENT};
+static const reply_state CONTENT = {.use = REPLY_USE_CONTENT, .marks = {CALLS}};
+static const reply_state THINKING = {.use = REPLY_USE_THINKING, .marks = {{.next = &CONTENT}}};
+static const reply_state START = {
+    .use = REPLY_USE_CONTENT, .marks = {CALLS, REPLY_OPEN_THINK(&THINKING)}, .otherwise = &CONTENT};
+
+const reply_format reply_qwen3_coder = {
+    .name = "qwen3-coder", .start = &START, .past = &CONTENT, .thinks = true, .calls = true};
