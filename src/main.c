@@ -13,7 +13,9 @@
 #include "base/log.h"
 #include "cli/cli.h"
 #include "kern/kern.h"
+#include "net/net.h"
 #include "os/file.h"
+#include "registry/registry.h"
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -103,7 +105,59 @@ typedef struct services {
     folders *dirs;
     comfy *pictures;
     http_server *chat, *image;
+    net *net;
 } services;
+
+/* The first of these variables that is set. */
+static const char *env_first(const char *a, const char *b) {
+    return env(a).len ? getenv(a) : getenv(b);
+}
+
+/* HF_TOKEN, or the file of HF_TOKEN_PATH, HF_HOME/token or ~/.cache/huggingface/token. */
+static const char *hf_token(arena *mem) {
+    str path = env("HF_TOKEN_PATH"), home = env("HF_HOME");
+    buf text = {0};
+    if (env("HF_TOKEN").len) return str_cstr(mem, env("HF_TOKEN"));
+    if (path.len == 0)
+        path = home.len ? str_fmt(mem, STR_FMT "/token", STR_ARG(home))
+                        : str_fmt(mem, STR_FMT "/.cache/huggingface/token", STR_ARG(env("HOME")));
+    const char *token = NULL;
+    if (file_read(str_cstr(mem, path), 4096, &text, NULL) == ERR_OK)
+        token = str_cstr(mem, str_trim(buf_str(&text)));
+    buf_finish(&text);
+    return token;
+}
+
+/* What goes out: the registry client, its rules and its credentials. */
+static void start_registry(services *s, arena *mem) {
+    bool no_prune = env("OLLAMA_NOPRUNE").len && !str_eq(env("OLLAMA_NOPRUNE"), STR("0")) &&
+                    !str_eq_nocase(env("OLLAMA_NOPRUNE"), STR("false"));
+    str hf = env("HF_ENDPOINT");
+    str hosts = env("HOB_REGISTRIES");
+    if (str_find(hf, STR("://")) >= 0) { /* a mirror that the administrator named */
+        str host = str_sub(hf, (size_t)str_find(hf, STR("://")) + 3, hf.len);
+        hosts = str_fmt(mem, STR_FMT "," STR_FMT, STR_ARG(hosts), STR_ARG(str_cut(&host, '/')));
+    }
+    net_config out = {.user_agent = "ollama/0.33.0 (amd64 linux) hob",
+                      .hosts = str_cstr(mem, hosts),
+                      .http_proxy = env_first("HTTP_PROXY", "http_proxy"),
+                      .https_proxy = env_first("HTTPS_PROXY", "https_proxy"),
+                      .no_proxy = env_first("NO_PROXY", "no_proxy"),
+                      .ca_file = getenv("SSL_CERT_FILE"),
+                      .stall_s = (int32_t)env_number("HOB_NET_STALL", 0)};
+    s->net = net_create(&out);
+    registry_config c = {.net = s->net,
+                         .store = s->a.store,
+                         .key_path = str_fmt(mem, "%s/id_ed25519", home_dir(mem)).ptr,
+                         .key_path_alt =
+                             str_fmt(mem, STR_FMT "/.ollama/id_ed25519", STR_ARG(env("HOME"))).ptr,
+                         .hf_endpoint = hf.len ? str_cstr(mem, hf) : NULL,
+                         .hf_token = hf_token(mem),
+                         .n_streams = (int32_t)env_number("OLLAMA_MAX_TRANSFER_STREAMS", 0),
+                         .keep_unused = no_prune};
+    s->a.registry = registry_create(&c);
+    if (!no_prune) store_prune(s->a.store);
+}
 
 /* The picture half: its directories and queue, and the second listener. */
 static err_code start_pictures(services *s, arena *mem, err *e) {
@@ -145,6 +199,7 @@ static err_code start(services *s, arena *mem, err *e) {
                         .origins = getenv("OLLAMA_ORIGINS")};
     s->a.version = VERSION;
     TRY(store_open(models_dir(mem), &s->a.store, e));
+    start_registry(s, mem);
     TRY(engine_create(&config, &s->a.eng, e));
     api_models_offer(&s->a);
     s->a.pump = pump_create();
@@ -161,7 +216,10 @@ static void stop(services *s) {
     http_server_destroy(&s->image);
     http_server_destroy(&s->chat);
     comfy_destroy(&s->pictures);
+    registry_stop(s->a.registry);
     tasks_destroy(&s->a.tasks);
+    registry_destroy(&s->a.registry);
+    net_destroy(&s->net);
     pump_destroy(&s->a.pump);
     engine_destroy(&s->a.eng);
     folders_close(&s->dirs);

@@ -16,6 +16,8 @@ static const http_route ROUTES[] = {
     {"POST", "/api/copy", ollama_copy, NULL},
     {"DELETE", "/api/delete", ollama_delete, NULL},
     {"POST", "/api/create", ollama_create, NULL},
+    {"POST", "/api/pull", ollama_pull, NULL},
+    {"POST", "/api/push", ollama_push, NULL},
     {"HEAD", "/api/blobs/:digest", ollama_blob_head, NULL},
     {"POST", "/api/blobs/:digest", ollama_blob_post, &ollama_blob_sink},
     {"POST", "/api/generate", ollama_generate, NULL},

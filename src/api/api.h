@@ -11,6 +11,7 @@
 
 struct comfy;
 struct pump;
+struct registry;
 struct tasks;
 
 typedef struct api {
@@ -18,6 +19,7 @@ typedef struct api {
     store *store;
     struct pump *pump;
     struct tasks *tasks;
+    struct registry *registry;
     struct comfy *pictures; /* NULL: switched off */
     const char *version;
 } api;
@@ -47,6 +49,8 @@ void ollama_show(http_request *r, void *ctx);
 void ollama_copy(http_request *r, void *ctx);
 void ollama_delete(http_request *r, void *ctx);
 void ollama_create(http_request *r, void *ctx);
+void ollama_pull(http_request *r, void *ctx);
+void ollama_push(http_request *r, void *ctx);
 void ollama_blob_head(http_request *r, void *ctx);
 void ollama_blob_post(http_request *r, void *ctx);
 extern const http_sink ollama_blob_sink;

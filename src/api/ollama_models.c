@@ -52,7 +52,8 @@ void ollama_tags(http_request *r, void *ctx) {
     json_t *models = json_array();
     for (size_t i = 0; i < n; i++) {
         api_model m;
-        if (api_model_find(a, store_name_full(mem, &list[i].name), mem, &m, &e)) continue;
+        if (api_model_find(a, store_name_full(mem, &list[i].name), mem, &m, &e))
+            m = (api_model){.stored = list[i]}; /* a file we cannot read is there all the same */
         json_t *o = json_object();
         json_object_set_new(o, "name", text(m.stored.display));
         json_object_set_new(o, "model", text(m.stored.display));

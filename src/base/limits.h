@@ -100,5 +100,15 @@
 #define LIMIT_GRAMMAR_REPEAT 100000
 #define LIMIT_SCHEMA_BYTES (4u << 20)
 
+/* What a registry may send */
+#define LIMIT_NET_HEADER_BYTES (256u << 10)
+#define LIMIT_NET_REPLY_BYTES (4u << 20) /* manifests, tokens, errors: what is kept in memory */
+#define LIMIT_NET_REDIRECTS 10
+#define LIMIT_BLOB_BYTES (4ull << 40)
+#define LIMIT_MANIFEST_LAYERS 4096
+#define LIMIT_TRANSFERS 64       /* at once, of all callers */
+#define LIMIT_TRANSFER_PARTS 256 /* of one blob */
+#define LIMIT_TRANSFER_TRIES 1000
+
 /* Pictures: prompts */
 #define LIMIT_IMAGE_PROMPT_BYTES (64u << 10)

@@ -16,6 +16,8 @@ static const struct {
     {"ps", cmd_ps, "List the models in memory"},
     {"show", cmd_show, "Show what a model is"},
     {"create", cmd_create, "Create a model from a Modelfile"},
+    {"pull", cmd_pull, "Fetch a model from a registry"},
+    {"push", cmd_push, "Send a model to a registry"},
     {"cp", cmd_cp, "Copy a model under another name"},
     {"rm", cmd_rm, "Remove models"},
     {"stop", cmd_stop, "Unload a model"},

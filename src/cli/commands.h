@@ -15,6 +15,8 @@ int cmd_show(cli_context *c, int argc, char **argv);
 int cmd_cp(cli_context *c, int argc, char **argv);
 int cmd_rm(cli_context *c, int argc, char **argv);
 int cmd_stop(cli_context *c, int argc, char **argv);
+int cmd_pull(cli_context *c, int argc, char **argv);
+int cmd_push(cli_context *c, int argc, char **argv);
 int cmd_create(cli_context *c, int argc, char **argv);
 int cmd_run(cli_context *c, int argc, char **argv);
 int cmd_image(cli_context *c, int argc, char **argv);
@@ -23,6 +25,9 @@ int cmd_version(cli_context *c, int argc, char **argv);
 /* Prints "Error: ..." and returns 1. */
 int cli_fail(const err *e);
 int cli_usage(const char *text); /* prints it to standard error and returns 1 */
+
+/* POSTs `body` (taken) and shows the progress that comes back. */
+err_code cli_exchange(cli_context *c, const char *path, json_t *body, err *e);
 
 /* Text from outside as a JSON string: what is no UTF-8 becomes U+FFFD. */
 json_t *cli_text(str s);

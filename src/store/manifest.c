@@ -45,15 +45,21 @@ static err_code parse_layer(arena *a, const json_t *v, store_layer *ret, err *e)
     if (!store_digest_valid(ret->digest))
         FAIL(e, FORMAT, "manifest: \"" STR_FMT "\" is not a digest", STR_ARG(ret->digest));
     if (ret->n_bytes < 0) FAIL(e, FORMAT, "manifest: a layer of negative size");
+    if ((uint64_t)ret->n_bytes > LIMIT_BLOB_BYTES)
+        FAIL(e, LIMIT, "manifest: a layer of %lld bytes", (long long)ret->n_bytes);
     return ERR_OK;
 }
 
 err_code manifest_parse(arena *a, str text, store_model *ret, store_layer *ret_config, err *e) {
     json_error_t at;
-    json_t *root = json_loadb(text.ptr, text.len, 0, &at);
+    json_t *root = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &at);
     if (!root) FAIL(e, FORMAT, "manifest: %s", at.text);
     const json_t *list = json_object_get(root, "layers");
     size_t n = json_array_size(list);
+    if (n > LIMIT_MANIFEST_LAYERS) {
+        json_decref(root);
+        FAIL(e, LIMIT, "manifest: %zu layers, at most %d", n, LIMIT_MANIFEST_LAYERS);
+    }
     store_layer *layers = ARENA_ARRAY(a, store_layer, n + 1);
     err_code code = parse_layer(a, json_object_get(root, "config"), ret_config, e);
     int64_t total = ret_config->n_bytes;

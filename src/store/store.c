@@ -7,6 +7,7 @@
 #include "base/vec.h"
 #include "os/file.h"
 #include "store/manifest.h"
+#include "store/store_impl.h"
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -16,14 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MANIFEST_BYTES_MAX = 4 << 20, TEXT_LAYER_BYTES_MAX = 16 << 20 };
+enum { TEXT_LAYER_BYTES_MAX = 16 << 20 };
 
-struct store {
-    char *dir;
-    pthread_mutex_t lock; /* names */
-};
-
-static char *path_of(const store *s, arena *a, const char *sub, str rest) {
+char *store_path_of(const store *s, arena *a, const char *sub, str rest) {
     return str_cstr(a, str_fmt(a, "%s/%s/" STR_FMT, s->dir, sub, STR_ARG(rest)));
 }
 
@@ -46,8 +42,8 @@ err_code store_open(const char *dir, store **ret, err *e) {
     pthread_mutex_init(&s->lock, NULL);
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     err ignored; /* a read-only store has its directories already */
-    file_mkdirs(path_of(s, a, "manifests", STR("")), &ignored);
-    char *blobs = path_of(s, a, "blobs", STR(""));
+    file_mkdirs(store_path_of(s, a, "manifests", STR("")), &ignored);
+    char *blobs = store_path_of(s, a, "blobs", STR(""));
     file_mkdirs(blobs, &ignored);
     remove_leftovers(blobs);
     *ret = s;
@@ -99,11 +95,11 @@ const store_layer *store_model_layer(const store_model *m, store_layer_kind kind
 
 /* Reads the model whose name is exactly spelled. */
 static err_code load(const store *s, const store_name *name, arena *a, store_model *ret, err *e) {
-    char *path = path_of(s, a, "manifests", store_name_path(a, name));
+    char *path = store_path_of(s, a, "manifests", store_name_path(a, name));
     struct stat st;
     if (stat(path, &st) || !S_ISREG(st.st_mode)) FAIL(e, NOT_FOUND, "no manifest %s", path);
     buf text = {0};
-    err_code code = file_read(path, MANIFEST_BYTES_MAX, &text, e);
+    err_code code = file_read(path, STORE_MANIFEST_BYTES_MAX, &text, e);
     store_layer config_layer;
     store_model m = {.name = *name, .display = store_name_display(a, name)};
     if (code == ERR_OK) code = manifest_parse(a, buf_str(&text), &m, &config_layer, e);
@@ -136,7 +132,7 @@ static bool fix_case(arena *a, buf *dir, str *part) {
 }
 
 /* The existing spelling of a name, part by part; parts that do not exist stay as given. */
-static bool existing_spelling(const store *s, arena *a, store_name *n) {
+bool store_existing_spelling(const store *s, arena *a, store_name *n) {
     buf dir = {0};
     buf_putf(&dir, "%s/manifests", s->dir);
     bool found = fix_case(a, &dir, &n->host);
@@ -150,7 +146,7 @@ static bool existing_spelling(const store *s, arena *a, store_name *n) {
 err_code store_find(store *s, str text, arena *a, store_model *ret, err *e) {
     store_name name;
     if (!store_name_parse(a, text, &name)) FAIL(e, INVALID, "invalid model name");
-    if (!existing_spelling(s, a, &name))
+    if (!store_existing_spelling(s, a, &name))
         FAIL(e, NOT_FOUND, "model '" STR_FMT "' not found", STR_ARG(text));
     return load(s, &name, a, ret, e);
 }
@@ -191,7 +187,7 @@ err_code store_list(store *s, arena *a, store_model **ret, size_t *ret_n, err *e
     (void)e;
     model_list list = {0};
     str parts[4];
-    list_level(s, a, path_of(s, a, "manifests", STR("")), parts, 0, &list);
+    list_level(s, a, store_path_of(s, a, "manifests", STR("")), parts, 0, &list);
     if (list.len) qsort(list.items, list.len, sizeof *list.items, newest_first);
     *ret = arena_dup(a, list.items, list.len * sizeof *list.items);
     *ret_n = list.len;
@@ -231,8 +227,8 @@ err_code store_add_layer(store *s, arena *a, store_layer_kind kind, str bytes, s
 }
 
 /* Locked. Writes manifest bytes under the name. */
-static err_code write_manifest(store *s, arena *a, const store_name *name, str text, err *e) {
-    char *path = path_of(s, a, "manifests", store_name_path(a, name));
+err_code store_write_manifest(store *s, arena *a, const store_name *name, str text, err *e) {
+    char *path = store_path_of(s, a, "manifests", store_name_path(a, name));
     char *dir =
         str_cstr(a, str_sub(str_from(path), 0, (size_t)str_rfind_char(str_from(path), '/')));
     TRY(file_mkdirs(dir, e));
@@ -248,9 +244,9 @@ err_code store_put(store *s, const store_name *name, const store_config *config,
     config_layer.media_type = STR("application/vnd.docker.container.image.v1+json");
     store_name spelled = *name;
     pthread_mutex_lock(&s->lock);
-    existing_spelling(s, a, &spelled);
+    store_existing_spelling(s, a, &spelled);
     err_code code =
-        write_manifest(s, a, &spelled, manifest_write(a, &config_layer, layers, n_layers), e);
+        store_write_manifest(s, a, &spelled, manifest_write(a, &config_layer, layers, n_layers), e);
     pthread_mutex_unlock(&s->lock);
     return code;
 }
@@ -260,67 +256,13 @@ err_code store_copy(store *s, str from, const store_name *to, err *e) {
     store_model m;
     TRY(store_find(s, from, a, &m, e));
     buf text = {0};
-    char *path = path_of(s, a, "manifests", store_name_path(a, &m.name));
-    err_code code = file_read(path, MANIFEST_BYTES_MAX, &text, e);
+    char *path = store_path_of(s, a, "manifests", store_name_path(a, &m.name));
+    err_code code = file_read(path, STORE_MANIFEST_BYTES_MAX, &text, e);
     store_name spelled = *to;
     pthread_mutex_lock(&s->lock);
-    existing_spelling(s, a, &spelled);
-    if (code == ERR_OK) code = write_manifest(s, a, &spelled, buf_str(&text), e);
+    store_existing_spelling(s, a, &spelled);
+    if (code == ERR_OK) code = store_write_manifest(s, a, &spelled, buf_str(&text), e);
     pthread_mutex_unlock(&s->lock);
     buf_finish(&text);
-    return code;
-}
-
-/* Adds every digest a manifest file refers to, its config's too. */
-static void collect_digests(store *s, arena *a, const store_name *name, map *digests) {
-    buf text = {0};
-    err e;
-    store_model m;
-    store_layer config;
-    char *path = path_of(s, a, "manifests", store_name_path(a, name));
-    if (file_read(path, MANIFEST_BYTES_MAX, &text, &e) == ERR_OK &&
-        manifest_parse(a, buf_str(&text), &m, &config, &e) == ERR_OK) {
-        map_put(digests, config.digest, 1);
-        for (size_t i = 0; i < m.n_layers; i++) map_put(digests, m.layers[i].digest, 1);
-    }
-    buf_finish(&text);
-}
-
-/* Removes directories of the name that have become empty. */
-static void remove_empty_dirs(store *s, arena *a, const store_name *name) {
-    str path = store_name_path(a, name);
-    for (int i = 0; i < 3; i++) {
-        path = str_sub(path, 0, (size_t)str_rfind_char(path, '/'));
-        if (rmdir(path_of(s, a, "manifests", path))) return;
-    }
-}
-
-err_code store_delete(store *s, str text, err *e) {
-    CLEANUP(arena_destroy) arena *a = arena_create(0);
-    store_name name;
-    if (!store_name_parse(a, text, &name))
-        FAIL(e, INVALID, "name \"" STR_FMT "\" is invalid", STR_ARG(text));
-    map mine = {0}, used = {0};
-    pthread_mutex_lock(&s->lock);
-    err_code code = ERR_OK;
-    if (!existing_spelling(s, a, &name))
-        code = err_set(e, ERR_NOT_FOUND, "model '" STR_FMT "' not found", STR_ARG(text));
-    if (code == ERR_OK) {
-        collect_digests(s, a, &name, &mine);
-        code = file_remove(path_of(s, a, "manifests", store_name_path(a, &name)), e);
-    }
-    if (code == ERR_OK) {
-        remove_empty_dirs(s, a, &name);
-        store_model *others;
-        size_t n;
-        store_list(s, a, &others, &n, e);
-        for (size_t i = 0; i < n; i++) collect_digests(s, a, &others[i].name, &used);
-        for (size_t i = 0; i < mine.len; i++)
-            if (!map_has(&used, mine.entries[i].key))
-                unlink(store_blob_path(s, a, mine.entries[i].key).ptr);
-    }
-    pthread_mutex_unlock(&s->lock);
-    map_finish(&mine);
-    map_finish(&used);
     return code;
 }

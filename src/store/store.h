@@ -93,6 +93,21 @@ err_code store_add_layer(store *s, arena *a, store_layer_kind kind, str bytes, s
 err_code store_use_layer(store *s, arena *a, store_layer_kind kind, str digest, store_layer *ret,
                          err *e);
 
+/* A manifest's text: the layers and the config's own layer. FORMAT: what is wrong with it. */
+err_code store_manifest_parse(arena *a, str text, store_model *ret, store_layer *ret_config,
+                              err *e);
+/* The manifest's bytes as they are on disk. NOT_FOUND names the file. */
+err_code store_manifest_read(store *s, arena *a, const store_name *name, str *ret, err *e);
+/* Writes a manifest byte for byte: its blobs must be there and its config readable. Unless
+ * `keep_unused`, removes blobs that only the manifest before referred to; *ret_removed of them. */
+err_code store_put_manifest(store *s, const store_name *name, str text, bool keep_unused,
+                            size_t *ret_removed, err *e);
+/* Can anything be written? IO says why not and what to do. */
+err_code store_check_writable(const store *s, err *e);
+/* Removes blobs and unfinished downloads that no manifest refers to and that nobody touched for an
+ * hour, then empty directories of names. Does nothing when a manifest cannot be read. */
+void store_prune(store *s);
+
 /* Writes config and manifest under `name`; an existing spelling of the name is kept. */
 err_code store_put(store *s, const store_name *name, const store_config *config,
                    const store_layer *layers, size_t n_layers, err *e);
