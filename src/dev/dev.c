@@ -70,6 +70,15 @@ void dev_free(dev *d, dev_buffer *b) {
     *b = (dev_buffer){0};
 }
 
+bool dev_can_interleave(const dev *d, dtype type, int64_t k, int64_t n_rows) {
+    return k > 0 && n_rows > 0 && d->table->can_interleave(d, type, k, n_rows);
+}
+
+void dev_interleave(dev *d, dtype type, const void *src, int64_t k, int64_t n_rows, void *dst) {
+    assert(dev_can_interleave(d, type, k, n_rows));
+    d->table->interleave(d, type, src, k, n_rows, dst);
+}
+
 err_code dev_compile(dev *d, const dev_program_spec *spec, dev_program **ret, err *e) {
     if (spec->n_nodes < 1 || spec->n_phases < 1 || spec->max_tokens < 1 || spec->max_out_rows < 1 ||
         spec->max_seqs < 1)

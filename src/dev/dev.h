@@ -40,6 +40,12 @@ err_code dev_alloc(dev *d, uint64_t n_bytes, dev_buffer *ret, err *e);
 err_code dev_reserve(dev *d, uint64_t n_bytes, dev_buffer *ret, err *e);
 void dev_free(dev *d, dev_buffer *b); /* empties *b; an empty buffer is allowed */
 
+/* The order of weights that this device multiplies fastest (CPU: kern/interleave.h). Whether it has
+ * one for matrices [k, n_rows] of this type, and putting one of dense rows into it: dst takes as
+ * many bytes as src has, 64-byte aligned. Uses all of the device's threads. */
+bool dev_can_interleave(const dev *d, dtype type, int64_t k, int64_t n_rows);
+void dev_interleave(dev *d, dtype type, const void *src, int64_t k, int64_t n_rows, void *dst);
+
 /* Copies the spec (weights stay borrowed: their memory must outlive the program) and allocates the
  * step arena of spec->arena_bytes. */
 err_code dev_compile(dev *d, const dev_program_spec *spec, dev_program **ret, err *e);

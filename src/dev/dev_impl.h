@@ -12,6 +12,8 @@ typedef struct dev_table {
     void (*program_destroy)(dev_program *p);
     err_code (*run)(dev_program *p, const dev_step *step, int32_t phase_from, int32_t phase_to,
                     dev_cancel *cancel, err *e);
+    bool (*can_interleave)(const dev *d, dtype type, int64_t k, int64_t n_rows);
+    void (*interleave)(dev *d, dtype type, const void *src, int64_t k, int64_t n_rows, void *dst);
     void (*profile_enable)(dev *d, bool on);
     void (*profile_get)(const dev *d, dev_profile *ret);
 } dev_table;

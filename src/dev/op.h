@@ -115,7 +115,9 @@ typedef struct dev_tensor {
         stride[4]; /* bytes from index i to i + 1 of dimension d; [0] is 0: the elements of a row
                       are always next to each other. Activations of a view keep its parent's */
     dev_place place;
-    const void *data; /* DEV_PLACE_WEIGHT: host address (a file mapping) */
+    const void *data; /* DEV_PLACE_WEIGHT: host address (a file mapping, or of dev_interleave) */
+    bool interleaved; /* DEV_PLACE_WEIGHT: tiles of rows (kern/interleave.h), of a matrix that
+                         GET_ROWS, MATMUL and MATMUL_ID read */
     uint64_t offset;  /* DEV_PLACE_ARENA: bytes from the arena's start, 64-byte aligned */
     int32_t slot;     /* DEV_PLACE_INPUT, DEV_PLACE_OUTPUT */
 } dev_tensor;

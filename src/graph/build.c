@@ -144,7 +144,8 @@ static bool is_vector_or_none(graph_t t, int64_t n) {
     return !t || is_vector(t, n);
 }
 
-graph_t graph_weight(graph *g, dtype type, int n_dims, const int64_t ne[4], const void *data) {
+static graph_t add_weight(graph *g, dtype type, int n_dims, const int64_t ne[4], const void *data,
+                          bool interleaved) {
     if (graph_is_failed(g)) return &g->bad->t;
     bool ok = n_dims >= 1 && n_dims <= 4 && data != NULL;
     uint64_t elems = 1;
@@ -160,7 +161,17 @@ graph_t graph_weight(graph *g, dtype type, int n_dims, const int64_t ne[4], cons
     graph_tensor *t = graph_tensor_create(g, type, n_dims, ne);
     t->t.place = DEV_PLACE_WEIGHT;
     t->t.data = data;
+    t->t.interleaved = interleaved;
     return &t->t;
+}
+
+graph_t graph_weight(graph *g, dtype type, int n_dims, const int64_t ne[4], const void *data) {
+    return add_weight(g, type, n_dims, ne, data, false);
+}
+
+graph_t graph_weight_interleaved(graph *g, dtype type, int n_dims, const int64_t ne[4],
+                                 const void *tiles) {
+    return add_weight(g, type, n_dims, ne, tiles, true);
 }
 
 graph_t graph_input(graph *g, int slot) {

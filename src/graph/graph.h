@@ -22,6 +22,9 @@ void graph_destroy(graph **g);
 
 /* Leaves. graph_weight borrows the bytes. */
 graph_t graph_weight(graph *g, dtype type, int n_dims, const int64_t ne[4], const void *data);
+/* A matrix (or several) as dev_interleave left it, for get_rows, matmul and matmul_id. */
+graph_t graph_weight_interleaved(graph *g, dtype type, int n_dims, const int64_t ne[4],
+                                 const void *tiles);
 graph_t graph_input(graph *g, int slot); /* DEV_INPUT_*: i32 [tokens or out rows] */
 
 /* Operations. T is the live token dimension unless said otherwise. */

@@ -16,10 +16,10 @@
  *   i32 neg16[k/16]
  * Threads: the tables are constant after the first call. */
 #pragma once
-#include "kern/dtype.h"
+#include "kern/interleave.h"
 #include "kern/kern.h"
 
-enum { KERN_MAT_ROWS = 16, KERN_ACT8_BLOCK = 32 };
+enum { KERN_MAT_ROWS = KERN_TILE_ROWS, KERN_ACT8_BLOCK = 32 };
 
 /* Byte offsets of ACT8's arrays, from k. */
 static inline int64_t kern_act8_d(int64_t k) {
@@ -46,8 +46,9 @@ static inline uint64_t kern_act8_row_bytes(int64_t k) {
 typedef struct kern_mat_job {
     const void *w; /* row n at w + n * w_stride; k elements of the kernel's type */
     int64_t w_stride;
+    bool interleaved; /* w is tiles (kern/interleave.h), tile i at w + i * 16 * w_stride */
     int64_t k;
-    int64_t from, to; /* rows to compute */
+    int64_t from, to; /* rows to compute; `from` begins a tile */
     const void *x;    /* column t at x + (x_ids ? x_ids[t] : t) * x_stride: ACT8 or f32 */
     int64_t x_stride;
     const int32_t *x_ids;

@@ -24,6 +24,7 @@ typedef struct model_program {
 struct llm_model {
     dev *d;
     arena *mem;
+    dev_buffer matrices; /* interleaved */
     gguf *file;
     const llm_arch *arch;
     llm_hparams hp;
@@ -75,6 +76,8 @@ static err_code bind_model(llm_model *m, err *e) {
         FAIL(e, LIMIT, "token_embd.weight has %lld rows", (long long)embd->ne[1]);
     m->hp.n_vocab = (int32_t)embd->ne[1];
     TRY(llm_weights_bind(g, &m->hp, &m->arch->tensors, m->mem, &m->w, e));
+    gguf_prefetch(g);
+    TRY(llm_weights_interleave(m->d, g, &m->hp, &m->w, &m->matrices, e));
     TRY(tok_create_from_gguf(g, &m->tokenizer, e));
     if (tok_vocab_count(m->tokenizer) > (size_t)m->hp.n_vocab)
         FAIL(e, FORMAT, "the tokenizer has %zu tokens, the embedding %d rows",
@@ -104,9 +107,7 @@ static err_code model_create(dev *d, gguf *file, llm_model **ret, err *e) {
 err_code llm_model_load(dev *d, const char *path, llm_model **ret, err *e) {
     gguf *file;
     TRY(gguf_open(path, &file, e));
-    TRY(model_create(d, file, ret, e));
-    gguf_prefetch((*ret)->file);
-    return ERR_OK;
+    return model_create(d, file, ret, e);
 }
 
 err_code llm_model_load_mem(dev *d, const void *bytes, uint64_t n_bytes, llm_model **ret, err *e) {
@@ -121,6 +122,7 @@ void llm_model_destroy(llm_model **m) {
     chat_destroy(&(*m)->chat);
     tok_destroy(&(*m)->tokenizer);
     arena_destroy(&(*m)->mem);
+    dev_free((*m)->d, &(*m)->matrices);
     gguf_destroy(&(*m)->file);
     mem_free(*m);
     *m = NULL;

@@ -177,3 +177,56 @@ err_code llm_weights_bind(const gguf *g, const llm_hparams *hp, const llm_bind_t
     *ret = w;
     return ERR_OK;
 }
+
+/* ---- in the device's order ---- */
+
+enum { PLACE_ALIGN = 64 };
+
+/* Rows of all experts together. */
+static int64_t matrix_rows(const llm_weight *w) {
+    return w->ne[1] * w->ne[2] * w->ne[3];
+}
+
+static bool wants_interleaving(const dev *d, const llm_weight *w) {
+    return w->data && w->n_dims >= 2 && dev_can_interleave(d, w->type, w->ne[0], w->ne[1]);
+}
+
+static uint64_t matrix_bytes(const llm_weight *w) {
+    uint64_t row = 0; /* the reader has checked that the whole fits into the file */
+    dtype_row_bytes(w->type, w->ne[0], &row);
+    return row * (uint64_t)matrix_rows(w);
+}
+
+static void interleave_one(dev *d, const gguf *g, llm_weight *w, char *to) {
+    dev_interleave(d, w->type, w->data, w->ne[0], matrix_rows(w), to);
+    gguf_release(g, w->data, matrix_bytes(w));
+    w->data = to;
+    w->interleaved = true;
+}
+
+err_code llm_weights_interleave(dev *d, const gguf *g, const llm_hparams *hp, llm_weights *w,
+                                dev_buffer *mem, err *e) {
+    /* Both structs hold nothing but weights, and a pointer at the end of the first. */
+    enum { N_GLOBAL = offsetof(llm_weights, layers) / sizeof(llm_weight) };
+    const int64_t n_layer = (int64_t)(sizeof(llm_layer) / sizeof(llm_weight)) * hp->n_layers;
+    const bool tied = w->out.data == w->embd.data;
+    llm_weight *lists[2] = {(llm_weight *)w, (llm_weight *)w->layers};
+    const int64_t counts[2] = {N_GLOBAL, n_layer};
+    uint64_t bytes = 0, at = 0;
+    if (tied) w->out = (llm_weight){0};
+    for (int pass = 0; pass < 2; pass++) {
+        for (int i = 0; i < 2; i++)
+            for (llm_weight *t = lists[i]; t < lists[i] + counts[i]; t++) {
+                if (!wants_interleaving(d, t)) continue;
+                if (pass == 1) interleave_one(d, g, t, (char *)mem->ptr + at);
+                at += (matrix_bytes(t) + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
+            }
+        if (pass == 0 && at) {
+            bytes = at;
+            at = 0;
+            TRY(dev_alloc(d, bytes, mem, e));
+        }
+    }
+    if (tied) w->out = w->embd;
+    return ERR_OK;
+}

@@ -2,9 +2,11 @@
  *
  * One struct holds every tensor that any family has; a family lists those it needs as a table of
  * name, place and shape, and llm_weights_bind checks all of it against the file before anything is
- * used. Matrices are borrowed from the mapping; vectors (norms, biases) are f32 and are converted
- * when the file holds another type. Owner: the model; read-only after binding. */
+ * used. Matrices are borrowed from the mapping until llm_weights_interleave has put them into the
+ * order that the device multiplies fastest; vectors (norms, biases) are f32 and are converted when
+ * the file holds another type. Owner: the model; read-only after both. */
 #pragma once
+#include "dev/dev.h"
 #include "llm/hparams.h"
 
 /* ne[0] is the row length (inputs); a missing optional tensor has data NULL. */
@@ -13,6 +15,7 @@ typedef struct llm_weight {
     int32_t n_dims;
     int64_t ne[4];
     const void *data;
+    bool interleaved; /* not as in the file: dev_interleave */
 } llm_weight;
 
 typedef struct llm_layer {
@@ -92,3 +95,8 @@ typedef struct llm_bind_table {
  * computed with. */
 err_code llm_weights_bind(const gguf *g, const llm_hparams *hp, const llm_bind_table *t, arena *mem,
                           llm_weights *ret, err *e);
+
+/* Moves the matrices that `d` can interleave into one buffer, and lets go of the file's pages. *mem
+ * stays empty when there is none. DEVICE_NOMEM. */
+err_code llm_weights_interleave(dev *d, const gguf *g, const llm_hparams *hp, llm_weights *w,
+                                dev_buffer *mem, err *e);

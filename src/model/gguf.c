@@ -338,3 +338,12 @@ void gguf_prefetch(const gguf *g) {
         file_map_advise(&p->map, p->data_offset, p->n_bytes - p->data_offset, FILE_ADVICE_WILLNEED);
     }
 }
+
+void gguf_release(const gguf *g, const void *data, uint64_t n_bytes) {
+    const uint8_t *at = data;
+    for (size_t i = 0; i < g->parts.len; i++) {
+        const file_map *m = &g->parts.items[i].map;
+        if (!m->ptr || at < m->ptr || at >= m->ptr + m->len) continue;
+        file_map_advise(m, (uint64_t)(at - m->ptr), n_bytes, FILE_ADVICE_DONTNEED);
+    }
+}

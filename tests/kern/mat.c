@@ -182,6 +182,62 @@ static void check_type(dtype type, int64_t k) {
     fixture_close(&f);
 }
 
+/* Interleaved rows give the bits of plain ones, many columns or one, and come back as they were. */
+static void check_interleaved(dtype type, int64_t k) {
+    enum { TILES = 2, TILE_ROWS = TILES * KERN_TILE_ROWS };
+    static outputs plain, got;
+    fixture f;
+    fixture_open(&f, type, k, 9 + (uint64_t)k);
+    int64_t row = (int64_t)f.row_bytes, block = kern_interleave_block(type);
+    char *tiles = malloc((size_t)(row * TILE_ROWS)), *back = malloc((size_t)row);
+    for (int i = 0; i < TILE_ROWS; i += KERN_TILE_ROWS)
+        kern_interleave(type, f.w + i * row, row, k, tiles + i * row);
+    for (int i = 0; i < TILE_ROWS; i++) {
+        const char *tile = tiles + i / KERN_TILE_ROWS * KERN_TILE_ROWS * row;
+        int64_t half = k / block / 2, half_bytes = row * half / (k / block);
+        kern_deinterleave(type, tile, i % KERN_TILE_ROWS, half, k / block - half,
+                          back + half_bytes);
+        kern_deinterleave(type, tile, i % KERN_TILE_ROWS, 0, half, back);
+        assert_memory_equal(back, f.w + i * row, row);
+    }
+    for (int level = KERN_LEVEL_REF; level < KERN_LEVEL_COUNT; level++) {
+        if (!kern_level_usable((kern_level)level)) continue;
+        for (int n_cols = 1; n_cols <= COLS; n_cols += COLS - 1) {
+            kern_mat_job j = job(&f, plain);
+            j.to = TILE_ROWS;
+            j.n_cols = n_cols;
+            kern_mat_get((kern_level)level)->mul[type](&j, f.scratch);
+            j = job(&f, got);
+            j.to = TILE_ROWS;
+            j.n_cols = n_cols;
+            j.w = tiles;
+            j.interleaved = true;
+            kern_mat_get((kern_level)level)->mul[type](&j, f.scratch);
+            if (memcmp(plain, got, sizeof got) != 0)
+                fail_msg("%s at %s, k %d, %d columns: interleaved differs", dtype_name(type),
+                         kern_level_name((kern_level)level), (int)k, n_cols);
+        }
+    }
+    free(tiles);
+    free(back);
+    fixture_close(&f);
+}
+
+static void test_interleaved(void **state) {
+    (void)state;
+    for (int i = 0; i < N_TYPES; i++) {
+        if (!kern_can_interleave(TYPES[i], 256)) continue;
+        check_interleaved(TYPES[i], 256);
+        check_interleaved(TYPES[i], 1024 + 512);
+    }
+    assert_false(kern_can_interleave(DTYPE_NVFP4, 256));
+    assert_false(kern_can_interleave(DTYPE_F16, 12)); /* half a register */
+    check_interleaved(DTYPE_Q8_0, 1024 + 96);
+    check_interleaved(DTYPE_Q4_1, 32);
+    check_interleaved(DTYPE_F32, 7);
+    check_interleaved(DTYPE_BF16, 24);
+}
+
 static void test_types(void **state) {
     (void)state;
     for (int i = 0; i < N_TYPES; i++) {
@@ -304,7 +360,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_types),    cmocka_unit_test(test_odd_lengths),
         cmocka_unit_test(test_epilogue), cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_act8),
+        cmocka_unit_test(test_act8),     cmocka_unit_test(test_interleaved),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -325,6 +325,49 @@ static void test_get_rows_without_token_types(void **state) {
     rig_close(&g);
 }
 
+/* Matrices in the device's own order give the bits of plain ones: rows, products, experts. */
+static void test_interleaved_weights(void **state) {
+    (void)state;
+    for (int32_t threads = 1; threads <= 3; threads++) {
+        enum { K = 40, N = 32, E = 3, T = 7, U = 2 };
+        rig g;
+        rig_open(&g, T, threads, 5);
+        if (!dev_can_interleave(g.d, DTYPE_F32, K, N)) { /* only plain C here */
+            rig_close(&g);
+            return;
+        }
+        assert_false(dev_can_interleave(g.d, DTYPE_F32, K, N + 1));
+        float *w = rig_floats(&g, K * N * E, 1), *tiles = rig_floats(&g, K * N * E, 1);
+        float *x = rig_floats(&g, K * T, 1), *probs = rig_floats(&g, E * T, 1);
+        dev_interleave(g.d, DTYPE_F32, w, K, N * E, tiles);
+        const int64_t one[4] = {K, N, 1, 1}, all[4] = {K, N, E, 1};
+        graph_t a = graph_weight(g.g, DTYPE_F32, 2, one, w);
+        graph_t b = graph_weight_interleaved(g.g, DTYPE_F32, 2, one, tiles);
+        graph_t ids = graph_input(g.g, DEV_INPUT_TOKENS), xt = rig_tokens(&g, x, K);
+        graph_t chosen = graph_top_k(g.g, rig_tokens(&g, probs, E), U);
+        graph_t ea = graph_weight(g.g, DTYPE_F32, 3, all, w);
+        graph_t eb = graph_weight_interleaved(g.g, DTYPE_F32, 3, all, tiles);
+        const int64_t flat[4] = {N * U, T, 1, 1};
+        graph_t pairs[3][2] = {
+            {graph_get_rows(g.g, a, ids, 1), graph_get_rows(g.g, b, ids, 1)},
+            {graph_matmul(g.g, a, xt, NULL), graph_matmul(g.g, b, xt, NULL)},
+            {graph_reshape(g.g, graph_matmul_id(g.g, ea, xt, chosen, NULL), 2, flat),
+             graph_reshape(g.g, graph_matmul_id(g.g, eb, xt, chosen, NULL), 2, flat)}};
+        graph_t sum = NULL; /* of differences, which are all zero */
+        for (int i = 0; i < 3; i++) {
+            graph_t d = graph_add(g.g, pairs[i][0], graph_scale(g.g, pairs[i][1], -1, 0));
+            graph_t norm = graph_l2_norm(g.g, graph_scale(g.g, d, 1, 1)); /* 1 / sqrt(n) if equal */
+            graph_t first = graph_slice(g.g, norm, 0, N);
+            float n = sqrtf((float)(i == 0 ? K : i == 1 ? N : N * U));
+            graph_t unit = graph_scale(g.g, first, n, 0);
+            sum = sum ? graph_add(g.g, sum, unit) : unit;
+        }
+        float *got = rig_run(&g, sum, N * T);
+        for (int i = 0; i < N * T; i++) assert_float_equal(got[i], 3, 1e-5);
+        rig_close(&g);
+    }
+}
+
 static void test_wrong_steps_are_refused(void **state) {
     (void)state;
     rig g;
@@ -412,6 +455,7 @@ int main(void) {
         cmocka_unit_test(test_moe),
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_get_rows_without_token_types),
+        cmocka_unit_test(test_interleaved_weights),
         cmocka_unit_test(test_wrong_steps_are_refused),
         cmocka_unit_test(test_memory_account),
     };

@@ -196,6 +196,8 @@ static const dev_table cpu_table = {
     .compile = cpu_compile,
     .program_destroy = cpu_program_destroy,
     .run = cpu_run_step,
+    .can_interleave = cpu_can_interleave,
+    .interleave = cpu_interleave,
     .profile_enable = cpu_profile_enable,
     .profile_get = cpu_profile_get,
 };

@@ -127,6 +127,10 @@ int32_t cpu_rope_n_chunks(const cpu_run *r);
 double cpu_rope_ns(const cpu_run *r);
 void cpu_rope_run_chunk(cpu_run *r, int32_t chunk);
 
+/* interleave.c */
+bool cpu_can_interleave(const dev *d, dtype type, int64_t k, int64_t n_rows);
+void cpu_interleave(dev *d, dtype type, const void *src, int64_t k, int64_t n_rows, void *dst);
+
 /* Helpers for operations. */
 static inline int64_t cpu_live(const cpu_run *r, const dev_tensor *t) {
     switch (t->live) {

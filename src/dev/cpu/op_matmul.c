@@ -67,6 +67,7 @@ void cpu_matmul_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread
     kern_mat_job j = {
         .w = w->data,
         .w_stride = w->stride[1],
+        .interleaved = w->interleaved,
         .k = w->ne[0],
         .from = chunk * rows,
         .to = cpu_min((chunk + 1) * rows, w->ne[1]),
@@ -138,6 +139,7 @@ void cpu_matmul_id_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thr
     kern_mat_job j = {
         .w = (const char *)w->data + expert * w->stride[2],
         .w_stride = w->stride[1],
+        .interleaved = w->interleaved,
         .k = w->ne[0],
         .from = from,
         .to = cpu_min(from + cut.rows, w->ne[1]),

@@ -113,6 +113,18 @@ static void rope_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t threa
     }
 }
 
+static void interleaved_row(const dev_tensor *w, const char *tiles, int64_t row, float *out) {
+    enum { ELEMS = 256 };
+    char plain[ELEMS * sizeof(float)];
+    int64_t in_tile = row % KERN_TILE_ROWS, block = kern_interleave_block(w->type), k = w->ne[0];
+    const char *tile = tiles + (row - in_tile) * w->stride[1];
+    for (int64_t at = 0; at < k; at += ELEMS) {
+        int64_t n = cpu_min(ELEMS, k - at);
+        kern_deinterleave(w->type, tile, (int)in_tile, at / block, n / block, plain);
+        dequant_row(w->type, plain, out + at, n);
+    }
+}
+
 static void get_rows_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
     rows_job j = rows_open(r, n, chunk, thread);
     const dev_tensor *w = n->n.in[0];
@@ -121,7 +133,10 @@ static void get_rows_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t t
     for (int64_t row = j.from; row < j.to; row++) {
         float *out = out_row(&j, row);
         int64_t id = ids ? ids[row] : 0; /* no token types: all are type 0 */
-        dequant_row(w->type, j.in[0] + id * w->stride[1], out, w->ne[0]);
+        if (w->interleaved)
+            interleaved_row(w, j.in[0], id, out);
+        else
+            dequant_row(w->type, j.in[0] + id * w->stride[1], out, w->ne[0]);
         if (scale != 1.0f && scale != 0.0f) j.vec->scale(out, out, w->ne[0], scale, 0);
     }
 }

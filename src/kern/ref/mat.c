@@ -18,17 +18,31 @@ static void column_f32(const kern_mat_job *j, bool act8, int64_t t, int64_t at, 
         ret[i] = d[(at + i) / KERN_ACT8_BLOCK] * (float)((const int8_t *)x)[at + i];
 }
 
-static void mul_ref(const kern_mat_job *j, dtype type) {
+/* Elements [at, at + n) of a row of weights. */
+static void weights_f32(const kern_mat_job *j, dtype type, int64_t row, int64_t at, int64_t n,
+                        float *ret) {
     const dtype_info *info = dtype_get_info(type);
+    const char *w = j->w;
+    char plain[CHUNK * sizeof(float)];
+    if (j->interleaved) {
+        int64_t in_tile = row % KERN_TILE_ROWS, block = kern_interleave_block(type);
+        kern_deinterleave(type, w + (row - in_tile) * j->w_stride, (int)in_tile, at / block,
+                          n / block, plain);
+        dequant_row(type, plain, ret, n);
+    } else {
+        dequant_row(type, w + row * j->w_stride + at / info->elems * info->bytes, ret, n);
+    }
+}
+
+static void mul_ref(const kern_mat_job *j, dtype type) {
     bool act8 = kern_mat_takes_act8(type);
     float w[CHUNK], x[CHUNK];
     for (int64_t row = j->from; row < j->to; row++) {
-        const char *src = (const char *)j->w + row * j->w_stride;
         for (int64_t t = 0; t < j->n_cols; t++) {
             double sum = 0;
             for (int64_t at = 0; at < j->k; at += CHUNK) {
                 int64_t n = j->k - at < CHUNK ? j->k - at : CHUNK;
-                dequant_row(type, src + at / info->elems * info->bytes, w, n);
+                weights_f32(j, type, row, at, n, w);
                 column_f32(j, act8, t, at, n, x);
                 for (int64_t i = 0; i < n; i++) sum += (double)w[i] * (double)x[i];
             }

@@ -3,7 +3,9 @@
 #include "llm/arch/blocks.h"
 
 graph_t llm_block_weight(const llm_build *b, const llm_weight *w) {
-    return w->data ? graph_weight(b->g, w->type, w->n_dims, w->ne, w->data) : NULL;
+    if (!w->data) return NULL;
+    if (w->interleaved) return graph_weight_interleaved(b->g, w->type, w->n_dims, w->ne, w->data);
+    return graph_weight(b->g, w->type, w->n_dims, w->ne, w->data);
 }
 
 graph_t llm_block_embed(const llm_build *b) {
