@@ -55,6 +55,8 @@
 #define LIMIT_IMAGE_PIXELS (1u << 26) /* of all frames of a file: 1 GiB as floats */
 #define LIMIT_IMAGE_FRAMES 4096
 #define LIMIT_IMAGE_FILE_BYTES (512u << 20)
+#define LIMIT_WORK_PIXELS (1u << 26)      /* of all pictures that one node samples or decodes */
+#define LIMIT_WORK_FLOPS 1e16             /* of one node: about a day on a few cores */
 #define LIMIT_CONDS 256                   /* encoded prompts of one side */
 #define LIMIT_COND_TOKENS 16384           /* of one of them */
 #define LIMIT_PIXEL_VALUES (1ull << 29)   /* floats of one picture, mask or latent in a workflow */

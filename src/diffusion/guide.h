@@ -69,6 +69,5 @@ typedef struct diff_sample_job {
  * not a number. */
 err_code diff_sample(const diff_sample_job *job, float *ret, float *ret_x0, err *e);
 
-/* Bytes that the job's network needs: weights and plan. */
-err_code diff_sample_bytes(const diff_sample_job *job, uint64_t *ret_weights, uint64_t *ret_plan,
-                           err *e);
+/* What the whole job takes. */
+err_code diff_sample_cost(const diff_sample_job *job, diff_cost *ret, err *e);

@@ -12,6 +12,7 @@ typedef struct program {
     dev_program *p;
     int32_t n_phases;
     uint64_t arena_bytes;
+    double flops;
     uint64_t used; /* when, by count */
 } program;
 
@@ -62,19 +63,39 @@ dev *diff_net_device(const diff_net *n) {
     return n->d;
 }
 
-/* Builds and plans; `compile` NULL only wants the arena's size. */
-static err_code plan(diff_net *n, const diff_shape *s, program *compile, uint64_t *ret_bytes,
-                     err *e) {
+static double elems(const dev_tensor *t) {
+    return (double)t->ne[0] * (double)t->ne[1] * (double)t->ne[2] * (double)t->ne[3];
+}
+
+static double flops_of(const dev_program_spec *spec) {
+    double sum = 0;
+    for (int32_t i = 0; i < spec->n_nodes; i++) {
+        const dev_node *n = &spec->nodes[i];
+        const dev_tensor *w = n->in[0], *k = n->in[1];
+        if (n->part > 0) continue; /* its first part counted for all */
+        if (n->op == DEV_OP_MATMUL)
+            sum += 2 * (double)w->ne[0] * elems(n->out);
+        else if (n->op == DEV_OP_CONV2D)
+            sum += 2 * elems(n->out) * (double)(k->ne[0] * k->ne[1] * k->ne[2]);
+        else if (n->op == DEV_OP_SDPA)
+            sum += 4 * elems(n->out) * (double)k->ne[2];
+    }
+    return sum;
+}
+
+/* Builds and plans; `compile` NULL only wants the cost. */
+static err_code plan(diff_net *n, const diff_shape *s, program *compile, diff_cost *ret, err *e) {
     graph *g = graph_create(&(graph_params){1, 1, 1});
     dev_program_spec spec;
     n->build(n->w, g, s);
     err_code code = diff_weights_check(n->w, e);
     if (code == ERR_OK) code = graph_plan(g, &spec, e);
-    if (code == ERR_OK) *ret_bytes = spec.arena_bytes;
+    if (code == ERR_OK) *ret = (diff_cost){.plan = spec.arena_bytes, .flops = flops_of(&spec)};
     if (code == ERR_OK && compile) {
         code = dev_compile(n->d, &spec, &compile->p, e);
         compile->n_phases = spec.n_phases;
         compile->arena_bytes = spec.arena_bytes;
+        compile->flops = ret->flops;
     }
     graph_destroy(&g);
     return code;
@@ -91,27 +112,26 @@ static program *find(diff_net *n, const diff_shape *s) {
 static err_code get(diff_net *n, const diff_shape *s, program **ret, err *e) {
     program *p = find(n, s);
     if (!p) {
-        uint64_t bytes;
+        diff_cost cost;
         p = &n->programs[0];
         for (size_t i = 1; i < PROGRAMS_MAX; i++)
             if (n->programs[i].used < p->used) p = &n->programs[i];
         dev_program_destroy(&p->p);
         *p = (program){.shape = *s};
-        TRY(plan(n, s, p, &bytes, e));
+        TRY(plan(n, s, p, &cost, e));
     }
     p->used = ++n->n_used;
     *ret = p;
     return ERR_OK;
 }
 
-err_code diff_net_bytes(diff_net *n, const diff_shape *s, uint64_t *ret_weights, uint64_t *ret_plan,
-                        err *e) {
+err_code diff_net_cost(diff_net *n, const diff_shape *s, diff_cost *ret, err *e) {
     program *p = find(n, s);
     if (p)
-        *ret_plan = p->arena_bytes;
+        *ret = (diff_cost){.plan = p->arena_bytes, .flops = p->flops};
     else
-        TRY(plan(n, s, NULL, ret_plan, e));
-    *ret_weights = diff_weights_bytes(n->w);
+        TRY(plan(n, s, NULL, ret, e));
+    ret->weights = diff_weights_bytes(n->w);
     return ERR_OK;
 }
 

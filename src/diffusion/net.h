@@ -35,10 +35,14 @@ dev *diff_net_device(const diff_net *n);
 /* Its compiled programs and their arenas go; they come back when needed. */
 void diff_net_drop_programs(diff_net *n);
 
-/* Bytes to hold before running this shape: weights and copies, and the plan's arena. Builds the
- * plan if it is not there yet. FORMAT names a tensor that is missing or misshapen. */
-err_code diff_net_bytes(diff_net *n, const diff_shape *s, uint64_t *ret_weights, uint64_t *ret_plan,
-                        err *e);
+/* What running a shape takes. */
+typedef struct diff_cost {
+    uint64_t weights; /* bytes, with copies */
+    uint64_t plan;    /* bytes of intermediate results */
+    double flops;     /* of matrices, convolutions and attention */
+} diff_cost;
+/* Builds the plan if it is not there yet. FORMAT names a tensor that is missing or misshapen. */
+err_code diff_net_cost(diff_net *n, const diff_shape *s, diff_cost *ret, err *e);
 
 /* Runs it. Data and outputs as the family says. */
 typedef struct diff_io {

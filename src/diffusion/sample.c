@@ -239,13 +239,21 @@ err_code diff_sample(const diff_sample_job *j, float *ret, float *ret_x0, err *e
     return code;
 }
 
-err_code diff_sample_bytes(const diff_sample_job *j, uint64_t *ret_weights, uint64_t *ret_plan,
-                           err *e) {
-    const diff_conds *c = j->guide->positive;
+static double n_entries(const diff_conds *c) {
+    return c ? (double)c->n : 0;
+}
+
+err_code diff_sample_cost(const diff_sample_job *j, diff_cost *ret, err *e) {
+    const diff_guide *g = j->guide;
+    const diff_conds *c = g->positive;
     unet_input in = {.n = j->latent.n,
                      .y = j->latent.y,
                      .x_len = j->latent.x_len,
                      .n_context = c && c->n ? c->items[0]->n_tokens : 77};
-    diff_shape s = unet_shape(j->guide->model->net, &in);
-    return diff_net_bytes(unet_net(j->guide->model->net), &s, ret_weights, ret_plan, e);
+    diff_shape s = unet_shape(g->model->net, &in);
+    TRY(diff_net_cost(unet_net(g->model->net), &s, ret, e));
+    bool alone = g->kind == DIFF_GUIDE_BASIC || (g->kind == DIFF_GUIDE_CFG && is_close(g->cfg, 1));
+    double sides = n_entries(c) + (alone ? 0 : n_entries(g->negative)) + n_entries(g->middle);
+    ret->flops *= sides * (double)(j->schedule.n_sigmas > 1 ? j->schedule.n_sigmas - 1 : 0);
+    return ERR_OK;
 }

@@ -293,6 +293,52 @@ static void test_vae(void **state) {
     close_bench(&b);
 }
 
+static double worst(const float *a, const float *b, int64_t n) {
+    double most = 0;
+    for (int64_t i = 0; i < n; i++) most = fmax(most, fabs((double)a[i] - (double)b[i]));
+    return most;
+}
+
+/* By bands as in one piece, whatever the bands' height; two pictures. */
+static void test_bands(void **state) {
+    (void)state;
+    enum { Y = 43, X = 5, N = 2 };
+    bench b;
+    err e;
+    vae *v;
+    diff_cost cost;
+    open_bench(&b, vae_tensors, COUNT_OF(vae_tensors));
+    must(vae_create(b.d, diff_weights_create(b.file, "first_stage_model."), &v, &e), &e);
+    int64_t n_z = N * 4 * Y * X, n_px = N * 3 * 4 * Y * X;
+    float *z = data("bands.z", n_z), *z2 = mem_calloc((size_t)n_z, sizeof *z2);
+    float *px = mem_calloc((size_t)n_px, sizeof *px), *px2 = mem_calloc((size_t)n_px, sizeof *px);
+    for (int32_t rows = 0; rows < 40; rows += 13) {
+        vae_bands how = {true, {N, Y, X}, rows};
+        must(vae_decode(v, z, how.nyx, NULL, px, &e), &e);
+        must(vae_band_cost(v, &how, &cost, &e), &e);
+        assert_true(cost.plan > 0 && cost.flops > 0);
+        must(vae_band_run(v, &how, z, NULL, px2, &e), &e);
+        print_message("decoded by bands of %d: %.2g\n", rows, worst(px, px2, n_px));
+        assert_true(worst(px, px2, n_px) < 1e-4);
+        how = (vae_bands){false, {N, 2 * Y, 2 * X}, rows};
+        must(vae_encode(v, px, how.nyx, NULL, z2, &e), &e);
+        must(vae_band_cost(v, &how, &cost, &e), &e);
+        float *z3 = mem_calloc((size_t)n_z, sizeof *z3);
+        must(vae_band_run(v, &how, px, NULL, z3, &e), &e);
+        print_message("encoded by bands of %d: %.2g\n", rows, worst(z2, z3, n_z));
+        assert_true(worst(z2, z3, n_z) < 1e-4);
+        mem_free(z3);
+    }
+    vae_bands odd = {false, {1, 7, 10}, 0};
+    assert_int_equal(vae_band_run(v, &odd, px, NULL, z2, &e), ERR_INVALID);
+    mem_free(z);
+    mem_free(z2);
+    mem_free(px);
+    mem_free(px2);
+    vae_unref(&v);
+    close_bench(&b);
+}
+
 /* ---- TAESD ---- */
 
 static void check_tiny(vae *v, double scale) {
@@ -437,13 +483,13 @@ static void test_damaged(void **state) {
         err e = {0};
         unet *u = NULL;
         open_bench(&b, list, COUNT_OF(list));
-        uint64_t weights, plan;
+        diff_cost cost;
         unet_input in = {.n = 1, .y = 4, .x_len = 4, .n_context = 7};
         err_code code =
             unet_create(b.d, diff_weights_create(b.file, "model.diffusion_model."), &u, &e);
         if (code == ERR_OK) {
             diff_shape s = unet_shape(u, &in);
-            code = diff_net_bytes(unet_net(u), &s, &weights, &plan, &e);
+            code = diff_net_cost(unet_net(u), &s, &cost, &e);
         }
         n++;
         n_refused += code == ERR_FORMAT || code == ERR_INVALID;
@@ -457,8 +503,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unets),     cmocka_unit_test(test_clip),
         cmocka_unit_test(test_open_clip), cmocka_unit_test(test_vae),
-        cmocka_unit_test(test_tiny),      cmocka_unit_test(test_lora),
-        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_bands),     cmocka_unit_test(test_tiny),
+        cmocka_unit_test(test_lora),      cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

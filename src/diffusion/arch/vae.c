@@ -80,27 +80,38 @@ static graph_t res_blocks(vae_maker *m, const char *level, graph_t x) {
     return x;
 }
 
-static graph_t decoder(vae_maker *m, graph_t x) {
+/* To the first upsampling. */
+static graph_t head(vae_maker *m, graph_t x) {
     const layers *l = &m->l;
     if (layers_has(l, "", "post_quant_conv.weight"))
         x = layers_conv(l, "", "post_quant_conv", x, &(graph_conv){0});
     x = layers_conv(l, "decoder.", "conv_in", x, &(graph_conv){0});
     x = middle(m, "decoder.", x);
-    for (int i = VAE_LEVELS_MAX; i-- > 0;) {
+    int last = vae_last_level(l->w, true);
+    for (int i = VAE_LEVELS_MAX; i-- > 0 && i >= last;) {
         LAYERS_NAME(level, "decoder.up.%d.", i);
         x = res_blocks(m, level, x);
-        if (layers_has(l, level, "upsample.conv.weight")) x = vae_up(m, level, x);
+    }
+    return x;
+}
+
+static graph_t decoder(vae_maker *m, graph_t x) {
+    int last = vae_last_level(m->l.w, true);
+    x = head(m, x);
+    for (int i = last; i >= 0; i--) {
+        LAYERS_NAME(level, "decoder.up.%d.", i);
+        if (i < last) x = res_blocks(m, level, x);
+        if (layers_has(&m->l, level, "upsample.conv.weight")) x = vae_up(m, level, x);
     }
     return vae_out(m, x);
 }
 
-static graph_t encoder(vae_maker *m, graph_t x) {
+/* From behind the last downsampling. */
+static graph_t tail(vae_maker *m, graph_t x) {
     const layers *l = &m->l;
-    x = layers_conv(l, "encoder.", "conv_in", x, &(graph_conv){0});
-    for (int i = 0; i < VAE_LEVELS_MAX; i++) {
+    for (int i = vae_last_level(l->w, false) + 1; i < VAE_LEVELS_MAX; i++) {
         LAYERS_NAME(level, "encoder.down.%d.", i);
         x = res_blocks(m, level, x);
-        if (layers_has(l, level, "downsample.conv.weight")) x = vae_down(m, level, x);
     }
     x = middle(m, "encoder.", x);
     x = layers_group_norm(l, "encoder.", "norm_out", x, &VAE_NORM_SILU);
@@ -108,6 +119,26 @@ static graph_t encoder(vae_maker *m, graph_t x) {
     if (layers_has(l, "", "quant_conv.weight"))
         x = layers_conv(l, "", "quant_conv", x, &(graph_conv){0});
     return x;
+}
+
+static graph_t encoder(vae_maker *m, graph_t x) {
+    const layers *l = &m->l;
+    x = layers_conv(l, "encoder.", "conv_in", x, &(graph_conv){0});
+    for (int i = 0; i <= vae_last_level(l->w, false); i++) {
+        LAYERS_NAME(level, "encoder.down.%d.", i);
+        x = res_blocks(m, level, x);
+        if (layers_has(l, level, "downsample.conv.weight")) x = vae_down(m, level, x);
+    }
+    return tail(m, x);
+}
+
+int vae_last_level(const diff_weights *w, bool decode) {
+    for (int i = VAE_LEVELS_MAX; i-- > 0;) {
+        LAYERS_NAME(up, "decoder.up.%d.upsample.conv.weight", i);
+        LAYERS_NAME(down, "encoder.down.%d.downsample.conv.weight", i);
+        if (diff_weights_has(w, decode ? up : down)) return i;
+    }
+    return -1;
 }
 
 static void read_info(const diff_weights *w, vae_info *info) {
@@ -125,12 +156,18 @@ static void read_info(const diff_weights *w, vae_info *info) {
 }
 
 static void build(diff_weights *w, graph *g, const diff_shape *s) {
+    static graph_t (*const PARTS[])(vae_maker *, graph_t) = {
+        [VAE_DECODE] = decoder, [VAE_ENCODE] = encoder, [VAE_HEAD] = head, [VAE_TAIL] = tail};
     vae_info info;
+    if (s->kind == VAE_BAND_DECODE || s->kind == VAE_BAND_ENCODE) {
+        vae_band_build(w, g, s);
+        return;
+    }
     read_info(w, &info);
     vae_maker m = {.l = {w, g}, .stop = -1};
-    int64_t channels = s->kind == VAE_DECODE ? info.z_channels : 3;
+    int64_t channels = s->kind == VAE_ENCODE ? 3 : s->kind == VAE_TAIL ? s->extra : info.z_channels;
     graph_t x = graph_data(g, DEV_DATA_X, 4, (int64_t[4]){channels, s->x, s->y, 1});
-    graph_output(g, s->kind == VAE_DECODE ? decoder(&m, x) : encoder(&m, x), DEV_OUTPUT_RESULT);
+    graph_output(g, PARTS[s->kind](&m, x), DEV_OUTPUT_RESULT);
 }
 
 /* ---- the object ---- */
@@ -198,24 +235,21 @@ static diff_shape shape_of(int32_t kind, const int32_t yx[2]) {
     return (diff_shape){.kind = kind, .x = yx[1], .y = yx[0], .batch = 1};
 }
 
-static err_code bytes_of(diff_net *n, const diff_shape *s, uint64_t *ret_weights,
-                         uint64_t *ret_plan, err *e) {
-    *ret_weights = *ret_plan = 0;
-    return n ? diff_net_bytes(n, s, ret_weights, ret_plan, e) : ERR_OK;
+static err_code cost_of(diff_net *n, const diff_shape *s, diff_cost *ret, err *e) {
+    *ret = (diff_cost){0};
+    return n ? diff_net_cost(n, s, ret, e) : ERR_OK;
 }
 
-err_code vae_decode_bytes(vae *v, const int32_t yx[2], uint64_t *ret_weights, uint64_t *ret_plan,
-                          err *e) {
+err_code vae_decode_cost(vae *v, const int32_t yx[2], diff_cost *ret, err *e) {
     diff_shape s = shape_of(VAE_DECODE, yx);
     if (!v->info.can_decode) FAIL(e, INVALID, "this VAE has no decoder");
-    return bytes_of(v->decoder, &s, ret_weights, ret_plan, e);
+    return cost_of(v->decoder, &s, ret, e);
 }
 
-err_code vae_encode_bytes(vae *v, const int32_t yx[2], uint64_t *ret_weights, uint64_t *ret_plan,
-                          err *e) {
+err_code vae_encode_cost(vae *v, const int32_t yx[2], diff_cost *ret, err *e) {
     diff_shape s = shape_of(VAE_ENCODE, yx);
     if (!v->info.can_encode) FAIL(e, INVALID, "this VAE has no encoder");
-    return bytes_of(v->encoder, &s, ret_weights, ret_plan, e);
+    return cost_of(v->encoder, &s, ret, e);
 }
 
 err_code vae_decode(vae *v, const float *z, const int32_t nyx[3], const diff_gate *gate, float *ret,

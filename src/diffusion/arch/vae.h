@@ -35,15 +35,27 @@ diff_net *vae_decoder(const vae *v);
 diff_net *vae_encoder(const vae *v);
 double vae_get_scale(const vae *v); /* TAESD's; 1 for others */
 
-/* Of a latent or picture of y, x (one picture at a time; pictures: multiples of factor). Bytes of
- * the whole in one piece; 0 without a network. */
-err_code vae_decode_bytes(vae *v, const int32_t yx[2], uint64_t *ret_weights, uint64_t *ret_plan,
-                          err *e);
-err_code vae_encode_bytes(vae *v, const int32_t yx[2], uint64_t *ret_weights, uint64_t *ret_plan,
-                          err *e);
+/* Of a latent or picture of y, x in one piece (one picture at a time; pictures: multiples of
+ * factor). Nothing without a network. */
+err_code vae_decode_cost(vae *v, const int32_t yx[2], diff_cost *ret, err *e);
+err_code vae_encode_cost(vae *v, const int32_t yx[2], diff_cost *ret, err *e);
 /* z [N, z_channels, y, x] -> ret [N, y factor, x factor, 3]. */
 err_code vae_decode(vae *v, const float *z, const int32_t nyx[3], const diff_gate *gate, float *ret,
                     err *e);
 /* px [N, y, x, 3] -> ret [N, z_channels, y / factor, x / factor], the mean. */
 err_code vae_encode(vae *v, const float *px, const int32_t nyx[3], const diff_gate *gate,
                     float *ret, err *e);
+
+/* By bands: the same numbers from less memory, in about twice the time, for KL networks. Where
+ * pictures are larger than latents, layers run on bands of rows; each norm's statistics are summed
+ * over the whole picture before it is applied, so there are no seams. n pictures one by one.
+ * decode: z to picture, as vae_decode; else as vae_encode. */
+typedef struct vae_bands {
+    bool decode;
+    int32_t nyx[3]; /* of the latents, or of the pictures */
+    int32_t rows;   /* of a band, in rows of its input; 0 = what keeps a band in some 50 MB */
+} vae_bands;
+/* plan: bytes of everything held at once. */
+err_code vae_band_cost(vae *v, const vae_bands *b, diff_cost *ret, err *e);
+err_code vae_band_run(vae *v, const vae_bands *b, const float *src, const diff_gate *gate,
+                      float *ret, err *e);

@@ -5,7 +5,11 @@
 #include "diffusion/arch/vae.h"
 #include <stdatomic.h>
 
-enum { VAE_DECODE = 1, VAE_ENCODE = 2, VAE_BAND = 3, VAE_LEVELS_MAX = 8, VAE_BLOCKS_MAX = 16 };
+/* Kinds of diff_shape: whole networks; what of a decoder is before its first upsampling, what of an
+ * encoder is behind its last downsampling; bands of the rest (context: stop + 1, extra: segment).
+ */
+enum { VAE_DECODE = 1, VAE_ENCODE, VAE_HEAD, VAE_TAIL, VAE_BAND_DECODE, VAE_BAND_ENCODE };
+enum { VAE_LEVELS_MAX = 8, VAE_BLOCKS_MAX = 16 };
 
 struct vae {
     atomic_int refs;
@@ -32,3 +36,7 @@ graph_t vae_up(vae_maker *m, const char *level, graph_t x);
 graph_t vae_down(vae_maker *m, const char *level, graph_t x);
 graph_t vae_out(vae_maker *m, graph_t x); /* norm and conv at the decoder's end */
 extern const dev_conv VAE_NORM_SILU;
+
+/* The highest level whose size changes; -1 when there is none. */
+int vae_last_level(const diff_weights *w, bool decode);
+void vae_band_build(diff_weights *w, graph *g, const diff_shape *s);

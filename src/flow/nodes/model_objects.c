@@ -1,4 +1,4 @@
-/* Objects of models behind flow values, and the ledger around heavy work. */
+/* Objects of models behind flow values. */
 #include "flow/nodes/model_runs.h"
 #include <string.h>
 
@@ -98,14 +98,4 @@ err_code md_in_path(const flow_call *c, const char *name, const char *folder, ch
              folder);
     *ret = str_cstr(a, path);
     return ERR_OK;
-}
-
-err_code md_reserve(const flow_call *c, uint64_t weights, uint64_t plan, err *e) {
-    flow_env *env = md_env(c);
-    return env->reserve ? env->reserve(env->ctx, weights + plan, e) : ERR_OK;
-}
-
-void md_release(const flow_call *c, uint64_t weights, uint64_t plan) {
-    flow_env *env = md_env(c);
-    if (env->release) env->release(env->ctx, weights + plan);
 }

@@ -38,9 +38,20 @@ void md_out_conds(flow_call *c, size_t slot, diff_conds *l);
 void md_out_sigmas(flow_call *c, size_t slot, const float *v, size_t n);
 /* The file an input names, in the folder its row says; in the call's arena. */
 err_code md_in_path(const flow_call *c, const char *name, const char *folder, char **ret, err *e);
-/* Takes memory from the ledger for one piece of work, and gives it back. */
-err_code md_reserve(const flow_call *c, uint64_t weights, uint64_t plan, err *e);
-void md_release(const flow_call *c, uint64_t weights, uint64_t plan);
+
+/* ---- work on networks (work.c) ---- */
+
+/* Pictures of y x x pixels each; `steps` 0 where there are none. */
+typedef struct flow_work {
+    const char *what; /* "sampling", "decoding", ... */
+    size_t n, y, x, steps;
+} flow_work;
+/* LIMIT when there are more pixels than one node may take: before anything is planned. */
+err_code work_check_pixels(const flow_call *c, const flow_work *w, err *e);
+/* LIMIT when it would take unreasonably long; then reserves the bytes, waiting for room:
+ * DEVICE_NOMEM when they can never be had. Errors name node, values and the way out. */
+err_code work_begin(const flow_call *c, const flow_work *w, const diff_cost *cost, err *e);
+void work_end(const flow_call *c, const diff_cost *cost);
 
 /* ---- previews (preview.c) ---- */
 
@@ -50,7 +61,7 @@ typedef struct flow_watch {
     const diff_model *model;
     int32_t y, x; /* of the latent */
     vae *tiny;    /* NULL = colours straight from the latent */
-    uint64_t held[2];
+    diff_cost held;
 } flow_watch;
 
 /* The first file of vae_approx whose name begins so, one that can be read if there is one; NULL. */
@@ -87,7 +98,9 @@ FLOW_RUN(cond_multiply_run);
 FLOW_RUN(cond_range_run);
 /* vae_run.c */
 FLOW_RUN(vae_decode_run);
+FLOW_RUN(vae_decode_tiled_run);
 FLOW_RUN(vae_encode_run);
+FLOW_RUN(vae_encode_tiled_run);
 FLOW_RUN(vae_encode_inpaint_run);
 FLOW_RUN(cond_inpaint_run);
 /* sample_run.c */

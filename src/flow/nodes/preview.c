@@ -35,14 +35,14 @@ void preview_open(flow_watch *w) {
     flow_env *env = md_env(w->c);
     bool xl = w->model->preview == 2;
     const int32_t yx[2] = {w->y, w->x};
+    const flow_work work = {"previewing", 1, (size_t)w->y * 8, (size_t)w->x * 8, 0};
     if (env->preview != FLOW_PREVIEW_TAESD) return;
     err why; /* without it there are still the colours */
     char *path = preview_find(w->c, xl ? "taesdxl_decoder" : "taesd_decoder");
     vae *v;
     if (!path || diff_tiny_open(env->d, path, NULL, w->model->latent_scale, &v, &why)) return;
     if (vae_get_info(v)->z_channels != w->model->latent_channels ||
-        vae_decode_bytes(v, yx, &w->held[0], &w->held[1], &why) ||
-        md_reserve(w->c, w->held[0], w->held[1], &why)) {
+        vae_decode_cost(v, yx, &w->held, &why) || work_begin(w->c, &work, &w->held, &why)) {
         vae_unref(&v);
         return;
     }
@@ -52,7 +52,7 @@ void preview_open(flow_watch *w) {
 void preview_close(flow_watch *w) {
     if (!w->tiny) return;
     vae_unref(&w->tiny);
-    md_release(w->c, w->held[0], w->held[1]);
+    work_end(w->c, &w->held);
 }
 
 /* ---- showing ---- */

@@ -66,8 +66,11 @@ static err_code sample(flow_call *c, const request *q, err *e) {
     const flow_latent *l = q->latent;
     flow_env *env = md_env(c);
     flow_mask *mask = NULL;
-    uint64_t weights, plan;
+    diff_cost cost;
+    const flow_work work = {"sampling", l->n, l->y * 8, l->x * 8,
+                            q->schedule.n_sigmas ? q->schedule.n_sigmas - 1 : 0};
     flow_watch w = {.c = c, .model = q->guide->model, .y = (int32_t)l->y, .x = (int32_t)l->x};
+    TRY(work_check_pixels(c, &work, e));
     if (l->mask) TRY(px_mask_upscale(l->mask, l->y, l->x, &mask, e));
     float *noise = NEW_ARRAY(float, px_latent_len(l) + 1);
     diff_sample_job job = {.guide = q->guide,
@@ -82,13 +85,13 @@ static err_code sample(flow_call *c, const request *q, err *e) {
                            .ctx = &w,
                            .progress = on_step};
     err_code code = make_noise(q, noise, e);
-    if (code == ERR_OK) code = diff_sample_bytes(&job, &weights, &plan, e);
-    if (code == ERR_OK) code = md_reserve(c, weights, plan, e);
+    if (code == ERR_OK) code = diff_sample_cost(&job, &cost, e);
+    if (code == ERR_OK) code = work_begin(c, &work, &cost, e);
     if (code == ERR_OK) {
         preview_open(&w);
         code = run_job(c, q, &job, e);
         preview_close(&w);
-        md_release(c, weights, plan);
+        work_end(c, &cost);
     }
     mem_free(noise);
     px_mask_drop(&mask);

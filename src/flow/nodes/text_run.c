@@ -18,13 +18,14 @@ static err_code encode(flow_call *c, str l, str g, diff_cond **ret, err *e) {
     flow_env *env = md_env(c);
     prompt_embeddings emb = {(void *)(uintptr_t)env->folders, embedding_path};
     TRY(md_in_clip(c, "clip", &k, e));
-    uint64_t weights = 0, plan = plan_bytes(k->l) + plan_bytes(k->g);
-    if (k->l) weights += diff_weights_bytes(diff_net_weights(clip_text_net(k->l)));
-    if (k->g) weights += diff_weights_bytes(diff_net_weights(clip_text_net(k->g)));
-    TRY(md_reserve(c, weights, plan, e));
+    const flow_work work = {"encoding the text", 0, 0, 0, 0};
+    diff_cost cost = {.plan = plan_bytes(k->l) + plan_bytes(k->g)};
+    if (k->l) cost.weights += diff_weights_bytes(diff_net_weights(clip_text_net(k->l)));
+    if (k->g) cost.weights += diff_weights_bytes(diff_net_weights(clip_text_net(k->g)));
+    TRY(work_begin(c, &work, &cost, e));
     diff_texts t = {l, g, env->folders && env->folders->path ? &emb : NULL};
     err_code code = diff_clip_encode(k, &t, &env->gate, ret, e);
-    md_release(c, weights, plan);
+    work_end(c, &cost);
     return code;
 }
 

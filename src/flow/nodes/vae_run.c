@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* A picture that is all one colour, or not numbers, is not a result. */
-static err_code check_picture(const flow_image *im, err *e) {
+static err_code check_picture(const char *node, const flow_image *im, err *e) {
     size_t per = im->y * im->x * im->c;
     for (size_t n = 0; n < im->n; n++) {
         float lo = INFINITY, hi = -INFINITY;
@@ -12,49 +12,101 @@ static err_code check_picture(const flow_image *im, err *e) {
             float v = im->px[n * per + i];
             if (isnan(v))
                 FAIL(e, DEVICE,
-                     "the decoded picture holds values that are not numbers: the VAE is "
-                     "damaged or does not fit the latent");
+                     "%s: the decoded picture holds values that are not numbers: the VAE is "
+                     "damaged or does not fit the latent",
+                     node);
             lo = v < lo ? v : lo;
             hi = v > hi ? v : hi;
         }
         if (!(hi > lo))
             FAIL(e, DEVICE,
-                 "the decoded picture is all one colour: the VAE is damaged or does not "
-                 "fit the latent");
+                 "%s: the decoded picture is all one colour: the VAE is damaged or does not fit "
+                 "the latent",
+                 node);
     }
     return ERR_OK;
 }
 
-err_code vae_decode_run(flow_call *c, err *e) {
+/* One piece of work of a VAE: in one piece where that fits, else by bands. */
+typedef struct vae_job {
     vae *v;
+    bool decode, tiled; /* tiled: by bands anyway */
+    int32_t nyx[3];     /* of what comes in */
+} vae_job;
+
+static flow_work work_of(const vae_job *j) {
+    size_t f = j->decode ? (size_t)vae_get_info(j->v)->factor : 1;
+    return (flow_work){j->decode ? "decoding" : "encoding", (size_t)j->nyx[0],
+                       (size_t)j->nyx[1] * f, (size_t)j->nyx[2] * f, 0};
+}
+
+/* Reserves; *ret_banded tells how it will run. */
+static err_code begin(flow_call *c, const vae_job *j, diff_cost *cost, bool *ret_banded, err *e) {
+    const vae_bands b = {j->decode, {j->nyx[0], j->nyx[1], j->nyx[2]}, 0};
+    flow_work work = work_of(j);
+    bool can = vae_get_info(j->v)->can_band && vae_get_info(j->v)->factor > 1;
+    TRY(work_check_pixels(c, &work, e));
+    *ret_banded = j->tiled && can;
+    if (!*ret_banded) {
+        TRY(j->decode ? vae_decode_cost(j->v, j->nyx + 1, cost, e)
+                      : vae_encode_cost(j->v, j->nyx + 1, cost, e));
+        cost->flops *= j->nyx[0];
+        err_code code = work_begin(c, &work, cost, e);
+        if (code != ERR_DEVICE_NOMEM || !can) return code;
+        *ret_banded = true;
+    }
+    TRY(vae_band_cost(j->v, &b, cost, e));
+    cost->flops *= j->nyx[0];
+    return work_begin(c, &work, cost, e);
+}
+
+static err_code run_vae(flow_call *c, const vae_job *j, const float *src, float *ret, err *e) {
+    const vae_bands b = {j->decode, {j->nyx[0], j->nyx[1], j->nyx[2]}, 0};
+    const diff_gate *gate = &md_env(c)->gate;
+    diff_cost cost;
+    bool banded;
+    TRY(begin(c, j, &cost, &banded, e));
+    err_code code = banded      ? vae_band_run(j->v, &b, src, gate, ret, e)
+                    : j->decode ? vae_decode(j->v, src, j->nyx, gate, ret, e)
+                                : vae_encode(j->v, src, j->nyx, gate, ret, e);
+    work_end(c, &cost);
+    return code;
+}
+
+static err_code decode(flow_call *c, bool tiled, err *e) {
+    vae_job j = {.decode = true, .tiled = tiled};
     const flow_latent *l;
     flow_image *im;
-    uint64_t held[2];
-    TRY(md_in_vae(c, "vae", &v, e));
+    TRY(md_in_vae(c, "vae", &j.v, e));
     TRY(px_in_latent(c, "samples", &l, e));
-    const vae_info *f = vae_get_info(v);
+    const vae_info *f = vae_get_info(j.v);
     if ((int32_t)l->c != f->z_channels)
         FAIL(e, INVALID, "a latent of %zu channels; this VAE decodes %d", l->c, f->z_channels);
-    const int32_t yx[2] = {(int32_t)l->y, (int32_t)l->x};
-    TRY(vae_decode_bytes(v, yx, &held[0], &held[1], e));
-    TRY(md_reserve(c, held[0], held[1], e));
-    err_code code =
-        px_image_new(l->n, l->y * (size_t)f->factor, l->x * (size_t)f->factor, 3, &im, e);
-    if (code == ERR_OK) {
-        code = vae_decode(v, l->px, (int32_t[3]){(int32_t)l->n, (int32_t)l->y, (int32_t)l->x},
-                          &md_env(c)->gate, im->px, e);
-        for (size_t i = 0; i < px_image_len(im) && code == ERR_OK; i++) {
-            float t = (im->px[i] + 1) / 2;
-            im->px[i] = t < 0 ? 0 : t > 1 ? 1 : t; /* NaN stays */
-        }
-        if (code == ERR_OK) code = check_picture(im, e);
-        if (code == ERR_OK)
-            px_out_image(c, 0, im);
-        else
-            px_image_drop(&im);
+    j.nyx[0] = (int32_t)l->n, j.nyx[1] = (int32_t)l->y, j.nyx[2] = (int32_t)l->x;
+    flow_work work = work_of(&j);
+    TRY(work_check_pixels(c, &work, e));
+    TRY(px_image_new(l->n, l->y * (size_t)f->factor, l->x * (size_t)f->factor, 3, &im, e));
+    err_code code = run_vae(c, &j, l->px, im->px, e);
+    for (size_t i = 0; i < px_image_len(im) && code == ERR_OK; i++) {
+        float t = (im->px[i] + 1) / 2;
+        im->px[i] = t < 0 ? 0 : t > 1 ? 1 : t; /* NaN stays */
     }
-    md_release(c, held[0], held[1]);
+    if (code == ERR_OK && vae_decoder(j.v)) code = check_picture(flow_call_def(c)->name, im, e);
+    if (code == ERR_OK)
+        px_out_image(c, 0, im);
+    else
+        px_image_drop(&im);
     return code;
+}
+
+err_code vae_decode_run(flow_call *c, err *e) {
+    return decode(c, false, e);
+}
+
+/* Tiles exist to save memory; bands do that without their seams, so sizes of tiles do not matter.
+ */
+err_code vae_decode_tiled_run(flow_call *c, err *e) {
+    return decode(c, true, e);
 }
 
 /* The middle of the picture whose sides are multiples of the factor, in -1 .. 1, RGB. */
@@ -75,45 +127,53 @@ static float *prepare(const flow_image *im, size_t f, size_t ret_yx[2]) {
 }
 
 /* px [n, Y, X, 3] in -1 .. 1. */
-static err_code encode(flow_call *c, vae *v, const float *px, const size_t nyx[3],
+static err_code encode(flow_call *c, const vae_job *given, const float *px, const size_t nyx[3],
                        flow_latent **ret, err *e) {
-    const vae_info *f = vae_get_info(v);
+    vae_job j = *given;
+    const vae_info *f = vae_get_info(j.v);
     size_t k = (size_t)f->factor;
-    uint64_t held[2];
     if (nyx[1] < k || nyx[2] < k)
         FAIL(e, INVALID, "a picture of %zux%zu is smaller than one latent cell of %zu pixels",
              nyx[2], nyx[1], k);
-    const int32_t yx[2] = {(int32_t)nyx[1], (int32_t)nyx[2]};
-    TRY(vae_encode_bytes(v, yx, &held[0], &held[1], e));
-    TRY(md_reserve(c, held[0], held[1], e));
-    err_code code = px_latent_new(nyx[0], (size_t)f->z_channels, nyx[1] / k, nyx[2] / k, ret, e);
-    if (code == ERR_OK) {
-        code = vae_encode(v, px, (int32_t[3]){(int32_t)nyx[0], (int32_t)nyx[1], (int32_t)nyx[2]},
-                          &md_env(c)->gate, (*ret)->px, e);
-        if (code) px_latent_drop(ret);
-    }
-    md_release(c, held[0], held[1]);
+    for (int i = 0; i < 3; i++) j.nyx[i] = (int32_t)nyx[i];
+    TRY(px_latent_new(nyx[0], (size_t)f->z_channels, nyx[1] / k, nyx[2] / k, ret, e));
+    err_code code = run_vae(c, &j, px, (*ret)->px, e);
+    for (size_t i = 0; i < px_latent_len(*ret) && code == ERR_OK; i++)
+        if (!isfinite((*ret)->px[i]))
+            code = err_set(e, ERR_DEVICE,
+                           "%s: the encoded latent holds values that are not numbers: the VAE or "
+                           "the picture is damaged",
+                           flow_call_def(c)->name);
+    if (code) px_latent_drop(ret);
     return code;
 }
 
-static err_code encode_image(flow_call *c, vae *v, const flow_image *im, flow_latent **ret,
-                             err *e) {
+static err_code encode_image(flow_call *c, const vae_job *j, const flow_image *im,
+                             flow_latent **ret, err *e) {
     size_t yx[2];
-    float *px = prepare(im, (size_t)vae_get_info(v)->factor, yx);
-    err_code code = encode(c, v, px, (size_t[3]){im->n, yx[0], yx[1]}, ret, e);
+    float *px = prepare(im, (size_t)vae_get_info(j->v)->factor, yx);
+    err_code code = encode(c, j, px, (size_t[3]){im->n, yx[0], yx[1]}, ret, e);
     mem_free(px);
     return code;
 }
 
-err_code vae_encode_run(flow_call *c, err *e) {
-    vae *v;
+static err_code encode_pixels(flow_call *c, bool tiled, err *e) {
+    vae_job j = {.tiled = tiled};
     const flow_image *im;
     flow_latent *l;
-    TRY(md_in_vae(c, "vae", &v, e));
+    TRY(md_in_vae(c, "vae", &j.v, e));
     TRY(px_in_image(c, "pixels", &im, e));
-    TRY(encode_image(c, v, im, &l, e));
+    TRY(encode_image(c, &j, im, &l, e));
     px_out_latent(c, 0, l);
     return ERR_OK;
+}
+
+err_code vae_encode_run(flow_call *c, err *e) {
+    return encode_pixels(c, false, e);
+}
+
+err_code vae_encode_tiled_run(flow_call *c, err *e) {
+    return encode_pixels(c, true, e);
 }
 
 /* ---- inpainting ---- */
@@ -184,7 +244,7 @@ static err_code inpaint_encode(flow_call *c, vae *v, inpaint *p, size_t by, err 
     TRY(grow(p->mask, by, &mask, e));
     for (size_t i = 0; i < px_mask_len(mask); i++) mask->px[i] = rintf(mask->px[i]);
     grey_out(p->im, p->mask);
-    err_code code = encode_image(c, v, p->im, &l, e);
+    err_code code = encode_image(c, &(vae_job){.v = v}, p->im, &l, e);
     if (code) {
         px_mask_drop(&mask);
         return code;
@@ -235,9 +295,9 @@ static err_code inpaint_conds(flow_call *c, vae *v, inpaint *p, err *e) {
     TRY(md_in_conds(c, "positive", &positive, e));
     TRY(md_in_conds(c, "negative", &negative, e));
     TRY(flow_in_bool(c, "noise_mask", &noise_mask, e));
-    err_code code = encode_image(c, v, p->im, &whole, e);
+    err_code code = encode_image(c, &(vae_job){.v = v}, p->im, &whole, e);
     if (code == ERR_OK) grey_out(p->im, p->mask);
-    if (code == ERR_OK) code = encode_image(c, v, p->im, &grey, e);
+    if (code == ERR_OK) code = encode_image(c, &(vae_job){.v = v}, p->im, &grey, e);
     if (code == ERR_OK) code = px_mask_upscale(p->mask, grey->y, grey->x, &small, e);
     if (code == ERR_OK) {
         md_out_conds(c, 0, with_concat(positive, grey, small));
