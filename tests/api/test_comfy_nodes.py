@@ -43,7 +43,7 @@ SPECIAL = {
     "RegexReplace": {"string": "abc", "regex_pattern": "b", "replace": "x"},
 }
 # Classes for parts that the demo checkpoint does not have: the message each must fail with.
-REFUSED = {"DualCLIPLoader": "two text encoders of one kind"}
+REFUSED = {"DualCLIPLoader": "two text encoders of one kind", "DualCLIPLoaderGGUF": "two text encoders of one kind"}
 
 
 def safetensors(tensors):

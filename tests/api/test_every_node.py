@@ -31,6 +31,7 @@ SPECIAL = {
 # Classes that answer an error on this checkpoint, and a word of the message: they were reached all the same.
 REFUSES = {
     "DualCLIPLoader": "two text encoders",  # there is one CLIP-L and no other encoder
+    "DualCLIPLoaderGGUF": "two text encoders",
     "HobGenerateText": "language model",  # none was imported
 }
 # A node that makes a value of each type: (class, inputs, output slot); "@TYPE" is a link to another maker.

@@ -1,0 +1,275 @@
+"""Model files of other kinds than a checkpoint: TAESD, GGUF; work that is too large; autoencoders by bands."""
+import random
+import struct
+import sys
+import time
+import unittest
+import zlib
+from pathlib import Path
+
+from tests.api.harness import DEMO
+from tests.api.pictures import CHECKPOINT, PictureServer, needs_checkpoint, png_chunks, png_size, text_to_image
+from tests.api.test_comfy_nodes import parts, safetensors
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import gguf_writer  # noqa: E402
+
+Q8_0 = 8
+
+
+def pixels(png):
+    """The bytes of an 8-bit RGB PNG, its rows' filters undone."""
+    width, height = png_size(png)
+    raw = zlib.decompress(b"".join(data for kind, data in png_chunks(png) if kind == "IDAT"))
+    stride, out, above = 3 * width, bytearray(), bytes(3 * width)
+    for y in range(height):
+        kind, row = raw[y * (stride + 1)], bytearray(raw[y * (stride + 1) + 1:(y + 1) * (stride + 1)])
+        for i in range(stride):
+            a, b = row[i - 3] if i >= 3 else 0, above[i]
+            c = above[i - 3] if i >= 3 else 0
+            p = a + b - c
+            paeth = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
+            row[i] = (row[i] + (0, a, b, (a + b) // 2, paeth)[kind]) & 255
+        out += row
+        above = row
+    return bytes(out)
+
+
+def difference(a, b):
+    """Mean and largest difference of two pictures."""
+    assert len(a) == len(b), (len(a), len(b))
+    all_of = [abs(x - y) for x, y in zip(a, b)]
+    return sum(all_of) / len(all_of), max(all_of)
+
+
+def floats(tensor):
+    dtype, _, data = tensor
+    return struct.unpack(f"<{len(data) // 4}f", data) if dtype == "F32" else struct.unpack(f"<{len(data) // 2}e", data)
+
+
+def quantised(values):
+    """Q8_0: blocks of 32 with one half as their scale."""
+    out = []
+    for at in range(0, len(values), 32):
+        block = values[at:at + 32]
+        scale = max(map(abs, block)) / 127
+        out.append(struct.pack("<e", scale))
+        inverse = 1 / scale if scale else 0
+        out.append(bytes(round(v * inverse) & 255 for v in block))
+    return b"".join(out)
+
+
+def write_gguf(path, prefix):
+    """The demo's network as people keep them: matrices quantised, kernels as they are, one of them flattened."""
+    tensors, keys = [], [gguf_writer.key("general.architecture", gguf_writer.STR, "sd1")]
+    flattened = False
+    for name, tensor in sorted(parts(DEMO / CHECKPOINT, "model.diffusion_model.").items()):
+        dtype, shape, data = tensor
+        kind = gguf_writer.TYPE_F32 if dtype == "F32" else gguf_writer.TYPE_F16
+        if len(shape) == 2 and shape[1] % 32 == 0:
+            tensors.append((prefix + name, shape, Q8_0, quantised(floats(tensor))))
+        elif len(shape) == 4 and not flattened and len(floats(tensor)) % 256 == 0 and shape[3] > 1:
+            flattened = True
+            values = floats(tensor)
+            keys.append(gguf_writer.key(f"comfy.gguf.orig_shape.{prefix}{name}", gguf_writer.ARRAY,
+                                        (gguf_writer.I32, shape)))
+            tensors.append((prefix + name, [len(values) // 256, 256], Q8_0, quantised(values)))
+        else:
+            tensors.append((prefix + name, shape, kind, data))
+    gguf_writer.write(path, keys, tensors)
+
+
+def tiny(is_decoder, z=4, width=8):
+    """Half of a TAESD with random weights, by its own numbers."""
+    rng, out = random.Random(is_decoder), {}
+
+    def conv(name, c_out, c_in, k=3, bias=True):
+        scale = (1.5 / (c_in * k * k)) ** 0.5
+        out[name + ".weight"] = ("F32", [c_out, c_in, k, k], struct.pack(
+            f"<{c_out * c_in * k * k}f", *(rng.gauss(0, scale) for _ in range(c_out * c_in * k * k))))
+        if bias:
+            out[name + ".bias"] = ("F32", [c_out], struct.pack(f"<{c_out}f", *(rng.gauss(0, 0.1) for _ in range(c_out))))
+
+    def block(i):
+        for k in (0, 2, 4):
+            conv(f"{i}.conv.{k}", width, width)
+    if is_decoder:
+        conv("1", width, z)
+        for first in (3, 8, 13):
+            for i in range(first, first + 3):
+                block(i)
+            conv(str(first + 4), width, width, bias=False)
+        block(18)
+        conv("19", 3, width)
+    else:
+        conv("0", width, 3)
+        block(1)
+        for first in (2, 6, 10):
+            conv(str(first), width, width, bias=False)
+            for i in range(first + 1, first + 4):
+                block(i)
+        conv("14", z, width)
+    return out
+
+
+@needs_checkpoint
+class ModelFiles(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = PictureServer()
+        cls.models = cls.server.base / "models"
+        for folder in ("vae", "vae_approx", "diffusion_models", "checkpoints"):
+            (cls.models / folder).mkdir(parents=True, exist_ok=True)
+        for half in ("decoder", "encoder"):
+            (cls.models / f"vae_approx/taesd_{half}.safetensors").write_bytes(safetensors(tiny(half == "decoder")))
+        both = {f"taesd_{half}.{name}": t for half in ("decoder", "encoder")
+                for name, t in tiny(half == "decoder").items()}
+        (cls.models / "vae/both.safetensors").write_bytes(safetensors(both))
+        write_gguf(cls.models / "diffusion_models/emoji-Q8_0.gguf", "")
+        cls.server.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.__exit__(None, None, None)
+
+    def run_graph(self, graph, timeout=120):
+        return self.server.wait(self.server.queue(graph), timeout)
+
+    def error_of(self, graph):
+        entry = self.run_graph(graph)
+        self.assertEqual(entry["status"]["status_str"], "error")
+        return entry["status"]["messages"][-1][1]
+
+    def picture(self, graph, node="9"):
+        entry = self.run_graph(graph)
+        self.assertEqual(entry["status"]["status_str"], "success", entry["status"])
+        image = entry["outputs"][node]["images"][0]
+        status, _, data = self.server.request(
+            "GET", f"/view?filename={image['filename']}&type={image['type']}&subfolder={image['subfolder']}")
+        self.assertEqual(status, 200)
+        return pixels(data)
+
+    # ---- TAESD ----
+
+    def test_taesd_is_offered_and_works_both_ways(self):
+        menu = self.server.call("/object_info/VAELoader")[1]["VAELoader"]["input"]["required"]["vae_name"][0]
+        self.assertEqual(menu, ["both.safetensors", "taesd", "pixel_space"])
+        seen = {}
+        for name in ("taesd", "both.safetensors"):
+            graph = text_to_image(steps=2, width=64, height=64)
+            graph["10"] = {"class_type": "VAELoader", "inputs": {"vae_name": name}}
+            graph["11"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["8", 0], "vae": ["10", 0]}}
+            graph["12"] = {"class_type": "VAEDecode", "inputs": {"samples": ["11", 0], "vae": ["10", 0]}}
+            graph["9"]["inputs"]["images"] = ["12", 0]
+            seen[name] = self.picture(graph)
+        self.assertEqual(seen["taesd"], seen["both.safetensors"])
+
+    def test_taesd_previews(self):
+        sizes = {}
+        for method in ("latent2rgb", "taesd"):
+            with self.server.socket() as ws:
+                graph = text_to_image(seed=7, steps=3, width=64, height=96)
+                graph["9"] = {"class_type": "PreviewImage", "inputs": {"images": ["8", 0]}}
+                prompt_id = self.server.queue(graph, client_id=ws.client_id, extra_data={"preview_method": method})
+                frames = [m for m in ws.until(prompt_id) if isinstance(m, bytes)]
+            self.assertGreaterEqual(len(frames), 2, method)
+            self.assertEqual(frames[0][8:10], b"\xff\xd8", method)
+            sizes[method] = [len(f) for f in frames]
+            self.server.call("/free", {"free_memory": True})
+        self.assertNotEqual(sizes["latent2rgb"], sizes["taesd"])
+
+    def test_pixel_space_keeps_the_picture(self):
+        graph = text_to_image(steps=1, width=64, height=64)
+        graph["10"] = {"class_type": "VAELoader", "inputs": {"vae_name": "pixel_space"}}
+        graph["11"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["8", 0], "vae": ["10", 0]}}
+        graph["12"] = {"class_type": "VAEDecode", "inputs": {"samples": ["11", 0], "vae": ["10", 0]}}
+        before = self.picture(graph)
+        graph["9"]["inputs"]["images"] = ["12", 0]
+        self.assertLessEqual(difference(before, self.picture(graph))[1], 1)
+
+    # ---- GGUF ----
+
+    def test_a_quantised_network_draws_the_same_picture(self):
+        graph = text_to_image(seed=3, steps=4)
+        plain = self.picture(graph)
+        for loader in ("UNETLoader", "UnetLoaderGGUF"):
+            more = {"weight_dtype": "default"} if loader == "UNETLoader" else {}
+            graph["20"] = {"class_type": loader, "inputs": {"unet_name": "emoji-Q8_0.gguf", **more}}
+            graph["3"]["inputs"]["model"] = ["20", 0]
+            mean, _ = difference(plain, self.picture(graph))
+            self.assertGreater(mean, 0, "another network")
+            self.assertLess(mean, 3, loader)
+
+    def test_damaged_files_are_refused_by_name(self):
+        good = (self.models / "diffusion_models/emoji-Q8_0.gguf").read_bytes()
+        bad_shape = good.replace(b"comfy.gguf.orig_shape.", b"comfy.gguf.orig_shape.", 1)
+        at = bad_shape.index(b"comfy.gguf.orig_shape.")
+        n = struct.unpack("<Q", bad_shape[at - 8:at])[0]
+        first = at + n + 4 + 4 + 8  # key, type, items' type, count
+        bad_shape = bad_shape[:first] + struct.pack("<i", 1 << 30) + bad_shape[first + 4:]
+        tiny_nan = {n: (t, s, b"\xff" * len(d)) for n, (t, s, d) in tiny(True).items()}
+        cases = {"diffusion_models/cut.gguf": good[:len(good) // 2], "diffusion_models/head.gguf": good[:100],
+                 "diffusion_models/shape.gguf": bad_shape, "diffusion_models/empty.gguf": b"",
+                 "vae/half.safetensors": safetensors({"1.weight": ("F32", [1], bytes(4))}),
+                 "vae/nan.safetensors": safetensors({f"taesd_decoder.{n}": t for n, t in tiny_nan.items()})}
+        for name, data in cases.items():
+            (self.models / name).write_bytes(data)
+        try:
+            for name in cases:
+                graph = text_to_image(steps=1, width=64, height=64)
+                folder, file = name.split("/")
+                if folder == "vae":
+                    graph["20"] = {"class_type": "VAELoader", "inputs": {"vae_name": file}}
+                    graph["8"]["inputs"]["vae"] = ["20", 0]
+                else:
+                    graph["20"] = {"class_type": "UnetLoaderGGUF", "inputs": {"unet_name": file}}
+                    graph["3"]["inputs"]["model"] = ["20", 0]
+                error = self.error_of(graph)
+                if "nan" in name:
+                    self.assertIn("not numbers", error["exception_message"])
+                    self.assertEqual(error["node_type"], "VAEDecode")
+                else:
+                    self.assertIn(file, error["exception_message"])
+        finally:
+            for name in cases:
+                (self.models / name).unlink()
+
+    # ---- work ----
+
+    def test_work_without_an_end_is_refused_before_it_begins(self):
+        begun = time.monotonic()
+        error = self.error_of(text_to_image(steps=20, width=16384, height=16384))
+        self.assertRegex(error["exception_message"], r"KSampler \(node 3\).*16384x16384 pixels.*limit.*smaller")
+        self.assertEqual((error["node_id"], error["node_type"]), ("3", "KSampler"))
+        error = self.error_of(text_to_image(steps=20, width=512, height=512, batch=4096))
+        self.assertRegex(error["exception_message"], r"4096 pictures of 512x512 pixels.*batch_size")
+        error = self.error_of(text_to_image(steps=10000, width=2048, height=2048))
+        self.assertRegex(error["exception_message"], r"10000 steps.*fewer steps")
+        self.assertLess(time.monotonic() - begun, 60)
+
+    def test_a_large_latent_is_refused_by_the_decoder(self):
+        graph = text_to_image(steps=1, width=16384, height=16384)
+        graph["8"]["inputs"]["samples"] = ["5", 0]
+        error = self.error_of(graph)
+        self.assertRegex(error["exception_message"], r"VAEDecode \(node 8\): decoding a picture of 16384x16384 pixels")
+
+    # ---- bands ----
+
+    def test_tiled_nodes_give_what_whole_ones_give(self):
+        graph = text_to_image(seed=5, steps=2, width=192, height=320)
+        whole = self.picture(graph)
+        graph["8"]["class_type"] = "VAEDecodeTiled"
+        graph["8"]["inputs"].update(tile_size=64, overlap=0, temporal_size=64, temporal_overlap=8)
+        self.assertLessEqual(difference(whole, self.picture(graph))[1], 1)
+        graph = text_to_image(seed=5, steps=2, width=192, height=320)
+        graph["11"] = {"class_type": "VAEEncode", "inputs": {"pixels": ["8", 0], "vae": ["4", 2]}}
+        graph["12"] = {"class_type": "VAEDecode", "inputs": {"samples": ["11", 0], "vae": ["4", 2]}}
+        graph["9"]["inputs"]["images"] = ["12", 0]
+        whole = self.picture(graph)
+        graph["11"]["class_type"] = "VAEEncodeTiled"
+        graph["11"]["inputs"].update(tile_size=64, overlap=0, temporal_size=64, temporal_overlap=8)
+        self.assertLessEqual(difference(whole, self.picture(graph))[1], 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
