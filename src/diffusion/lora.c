@@ -1,7 +1,7 @@
 /* LoRA: finding a tensor's pair by any of the names it may have, and adding the product. */
 #include "diffusion/lora.h"
 #include "base/mem.h"
-#include "diffusion/lora_names.h"
+#include "diffusion/names.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -150,7 +150,7 @@ static bool find_unet(const diff_file *f, str base, int n_res, lora_pair *ret) {
     if (try_name(f, "lora_unet_", own, true, ret) ||
         try_name(f, "diffusion_model.", own, false, ret))
         return true;
-    if (!lora_diffusers_name(base, n_res, other, sizeof other)) return false;
+    if (!names_unet_layer(base, n_res, other, sizeof other)) return false;
     if (try_name(f, "lora_unet_", other, true, ret) || try_name(f, "lycoris_", other, true, ret) ||
         try_name(f, "unet.", other, false, ret) ||
         try_name(f, "base_model.model.", other, false, ret) || try_name(f, "", other, false, ret))

@@ -33,73 +33,91 @@ static int count(const names_file *f, const char *fmt_head, const char *tail) {
 
 /* ---- the denoising network ---- */
 
-static bool resnet(const char *at, const char *rest, char *ret) {
-    static const word WORDS[] = {
-        {"in_layers.0", "norm1"},  {"in_layers.2", "conv1"},  {"emb_layers.1", "time_emb_proj"},
-        {"out_layers.0", "norm2"}, {"out_layers.3", "conv2"}, {"skip_connection", "conv_shortcut"}};
-    const char *w = replaced(WORDS, COUNT_OF(WORDS), &rest);
-    snprintf(ret, NAMES_BYTES, "%s%s%s", at, w, rest);
-    return *w != 0;
+/* Inside a residual block. */
+static const word RES[] = {{"in_layers.0", "norm1"},          {"in_layers.2", "conv1"},
+                           {"emb_layers.1", "time_emb_proj"}, {"out_layers.0", "norm2"},
+                           {"out_layers.3", "conv2"},         {"skip_connection", "conv_shortcut"}};
+static const word FIXED[] = {{"time_embed.0", "time_embedding.linear_1"},
+                             {"time_embed.2", "time_embedding.linear_2"},
+                             {"label_emb.0.0", "add_embedding.linear_1"},
+                             {"label_emb.0.2", "add_embedding.linear_2"},
+                             {"input_blocks.0.0", "conv_in"},
+                             {"out.0", "conv_norm_out"},
+                             {"out.2", "conv_out"}};
+
+static bool put(char *dst, size_t cap, const char *at, str rest) {
+    int n = snprintf(dst, cap, "%s%s" STR_FMT, at, rest.len ? "." : "", STR_ARG(rest));
+    return n > 0 && (size_t)n < cap;
 }
 
-/* One layer of block i, place j, of the half of the network called `half`. */
-static bool layer(const names_file *f, const char *half, const int ij[2], const char *rest,
-                  char *ret) {
-    char at[64], norm[96];
-    snprintf(at, sizeof at, "%s_blocks.%d.attentions.%d.", half, ij[0], ij[1]);
-    snprintf(norm, sizeof norm, "%snorm.weight", at);
-    if (rest[0] == '1' && rest[1] == '.' && f->has(f->ctx, norm)) {
-        snprintf(ret, NAMES_BYTES, "%s%s", at, rest + 2);
-        return true;
-    }
-    bool is_up = half[0] == 'u';
-    char place = f->has(f->ctx, norm) ? '2' : '1';
-    if (is_up && rest[0] == place && strncmp(rest + 1, ".conv.", 6) == 0) {
-        char last[96];
-        snprintf(last, sizeof last, "up_blocks.%d.resnets.%d.norm1.weight", ij[0], ij[1] + 1);
-        snprintf(ret, NAMES_BYTES, "up_blocks.%d.upsamplers.0.%s", ij[0], rest + 2);
-        return !f->has(f->ctx, last);
-    }
-    if (strncmp(rest, "0.", 2) != 0) return false;
-    snprintf(at, sizeof at, "%s_blocks.%d.resnets.%d.", half, ij[0], ij[1]);
-    return resnet(at, rest + 2, ret);
+static bool put_res(char *dst, size_t cap, const char *at, str rest) {
+    for (size_t i = 0; i < COUNT_OF(RES); i++)
+        if (str_eq(rest, str_from(RES[i].from))) return put(dst, cap, at, str_from(RES[i].to));
+    return false;
 }
 
-static bool numbered(const names_file *f, const char *ldm, char *ret) {
-    int n, used = 0, per = count(f, "down_blocks.0.resnets.", ".norm1.weight") + 1;
-    if (sscanf(ldm, "input_blocks.%4d.%n", &n, &used) == 1 && used && n >= 0) {
-        const char *rest = ldm + used;
-        if (n == 0) {
-            snprintf(ret, NAMES_BYTES, "conv_in.%s", rest + 2);
-            return strncmp(rest, "0.", 2) == 0 && !strchr(rest + 2, '.');
-        }
-        int ij[2] = {(n - 1) / per, (n - 1) % per};
-        if (ij[1] < per - 1) return layer(f, "down", ij, rest, ret);
-        if (strncmp(rest, "0.op.", 5) != 0) return false;
-        snprintf(ret, NAMES_BYTES, "down_blocks.%d.downsamplers.0.conv.%s", ij[0], rest + 5);
-        return true;
+/* A place in the network: which side, which level, which block of it, which part of the block (0
+ * residual, 1 attention, or resampling). */
+typedef struct spot {
+    bool up, last; /* last: of its level */
+    int level, place, part;
+} spot;
+
+static bool put_part(char *dst, size_t cap, spot p, str rest) {
+    char at[64];
+    const char *side = p.up ? "up" : "down";
+    if (p.up ? p.part > 0 && p.last && str_eq(rest, STR("conv")) : str_eq(rest, STR("op"))) {
+        snprintf(at, sizeof at, "%s_blocks.%d.%ssamplers.0.conv", side, p.level, side);
+        return put(dst, cap, at, STR(""));
     }
-    used = 0;
-    if (sscanf(ldm, "output_blocks.%4d.%n", &n, &used) != 1 || !used || n < 0) return false;
-    return layer(f, "up", (int[2]){n / per, n % per}, ldm + used, ret);
+    if (p.part > 1 || (p.up && str_eq(rest, STR("conv")))) return false;
+    snprintf(at, sizeof at, "%s_blocks.%d.%s.%d", side, p.level,
+             p.part == 0 ? "resnets" : "attentions", p.place);
+    return p.part == 0 ? put_res(dst, cap, at, rest) : put(dst, cap, at, rest);
+}
+
+bool names_unet_layer(str name, int n_res, char *dst, size_t cap) {
+    for (size_t i = 0; i < COUNT_OF(FIXED); i++)
+        if (str_eq(name, str_from(FIXED[i].from))) return put(dst, cap, FIXED[i].to, STR(""));
+    str rest = name, head = str_cut(&rest, '.'), number = str_cut(&rest, '.');
+    int64_t n, part;
+    if (!str_to_i64(number, &n) || n < 0 || n > 1000 || n_res < 1) return false;
+    if (str_eq(head, STR("middle_block"))) {
+        if (n == 1) return put(dst, cap, "mid_block.attentions.0", rest);
+        return put_res(dst, cap, n == 0 ? "mid_block.resnets.0" : "mid_block.resnets.1", rest);
+    }
+    if (!str_to_i64(str_cut(&rest, '.'), &part) || part < 0 || part > 2) return false;
+    int per = n_res + 1;
+    spot p = {.up = str_eq(head, STR("output_blocks")), .part = (int)part};
+    if (!p.up && !str_eq(head, STR("input_blocks"))) return false;
+    if (!p.up) n--; /* the first is the convolution in front */
+    if (n < 0) return false;
+    p.level = (int)n / per;
+    p.place = (int)n % per;
+    p.last = p.place == per - 1;
+    return put_part(dst, cap, p, rest);
+}
+
+/* Where the last block of a level has its upsampling: behind the attention, if it has one. */
+static bool is_upsampler_here(const names_file *f, str layer, int n_res) {
+    char norm[NAMES_BYTES], other[NAMES_BYTES], weight[NAMES_BYTES + 8];
+    if (!str_starts(layer, STR("output_blocks.")) || !str_ends(layer, STR(".conv"))) return true;
+    str block = str_sub(layer, 0, layer.len - 7); /* without "1.conv" and its dot */
+    snprintf(norm, sizeof norm, STR_FMT ".1.norm", STR_ARG(block));
+    if (!names_unet_layer(str_from(norm), n_res, other, sizeof other)) return false;
+    snprintf(weight, sizeof weight, "%s.weight", other);
+    return layer.ptr[layer.len - 6] == (f->has(f->ctx, weight) ? '2' : '1');
 }
 
 static bool unet_name(const names_file *f, const char *ldm, char *ret) {
-    static const word WORDS[] = {{"time_embed.0.", "time_embedding.linear_1."},
-                                 {"time_embed.2.", "time_embedding.linear_2."},
-                                 {"label_emb.0.0.", "add_embedding.linear_1."},
-                                 {"label_emb.0.2.", "add_embedding.linear_2."},
-                                 {"middle_block.1.", "mid_block.attentions.0."},
-                                 {"out.0.", "conv_norm_out."},
-                                 {"out.2.", "conv_out."}};
-    if (strncmp(ldm, "middle_block.0.", 15) == 0)
-        return resnet("mid_block.resnets.0.", ldm + 15, ret);
-    if (strncmp(ldm, "middle_block.2.", 15) == 0)
-        return resnet("mid_block.resnets.1.", ldm + 15, ret);
-    const char *rest = ldm, *w = replaced(WORDS, COUNT_OF(WORDS), &rest);
-    if (!*w) return numbered(f, ldm, ret);
-    snprintf(ret, NAMES_BYTES, "%s%s", w, rest);
-    return true;
+    const char *end = strrchr(ldm, '.');
+    if (!end) return false;
+    str layer = {ldm, (size_t)(end - ldm)};
+    int n_res = count(f, "down_blocks.0.resnets.", ".norm1.weight");
+    if (!is_upsampler_here(f, layer, n_res)) return false;
+    if (!names_unet_layer(layer, n_res, ret, NAMES_BYTES)) return false;
+    size_t n = strlen(ret);
+    return snprintf(ret + n, NAMES_BYTES - n, "%s", end) < (int)(NAMES_BYTES - n);
 }
 
 /* ---- the autoencoder ---- */

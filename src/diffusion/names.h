@@ -14,5 +14,9 @@ typedef struct names_file {
 } names_file;
 
 enum { NAMES_BYTES = 256 };
+/* A layer of the UNet, without ".weight": "input_blocks.1.1.proj_in" as
+ * "down_blocks.0.attentions.0.proj_in"; false when there is no such name. n_res: residual blocks a
+ * level. dst has room for cap bytes. */
+bool names_unet_layer(str layer, int n_res, char *dst, size_t cap);
 /* False when the layout has no such name. ret is written whole or cut, always ended. */
 bool names_diffusers(const names_file *f, const char *ldm, char ret[NAMES_BYTES]);

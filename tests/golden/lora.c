@@ -9,8 +9,8 @@
 
 #include "base/mem.h"
 #include "diffusion/lora.h"
-#include "diffusion/lora_names.h"
 #include "diffusion/merge.h"
+#include "diffusion/names.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -125,12 +125,12 @@ static void test_names(void **state) {
     FILE *f = fopen(DIR_LORA "names.txt", "r");
     assert_non_null(f);
     for (; fscanf(f, "%319s %319s", ours, theirs) == 2; n++) {
-        assert_true(lora_diffusers_name(str_from(ours), 1, made, sizeof made));
+        assert_true(names_unet_layer(str_from(ours), 1, made, sizeof made));
         assert_string_equal(made, theirs);
     }
     fclose(f);
     assert_true(n > 200);
-    assert_false(lora_diffusers_name(STR("input_blocks.x"), 2, made, sizeof made));
+    assert_false(names_unet_layer(STR("input_blocks.x"), 2, made, sizeof made));
 }
 
 /* Two layers: a LoRA, then half of it and half of the model. */

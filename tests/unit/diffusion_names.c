@@ -40,7 +40,8 @@ static void test_names(void **state) {
         {"input_blocks.3.0.op.bias", "down_blocks.0.downsamplers.0.conv.bias"},
         {"input_blocks.4.0.skip_connection.weight", "down_blocks.1.resnets.0.conv_shortcut.weight"},
         {"input_blocks.11.0.out_layers.3.bias", "down_blocks.3.resnets.1.conv2.bias"},
-        {"input_blocks.11.1.norm.weight", NULL},
+        {"input_blocks.11.1.norm.weight", "down_blocks.3.attentions.1.norm.weight"}, /* if any */
+        {"input_blocks.11.2.norm.weight", NULL},
         {"middle_block.1.proj_in.weight", "mid_block.attentions.0.proj_in.weight"},
         {"middle_block.2.emb_layers.1.weight", "mid_block.resnets.1.time_emb_proj.weight"},
         {"output_blocks.2.1.conv.weight", "up_blocks.0.upsamplers.0.conv.weight"},
