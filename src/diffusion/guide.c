@@ -1,6 +1,7 @@
 /* Guidance: conditionings to a denoiser. */
 #include "base/mem.h"
 #include "diffusion/guide_impl.h"
+#include "image/resize.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -165,7 +166,39 @@ static void mirror_area(const guide_entry *from, guide_side *to) {
     if (!best || (best->area.given && same_area(&best->area, &from->area))) return;
     guide_entry copy = *from; /* limits of `from`, meaning of `best` */
     copy.text = best->text;
+    copy.concat = best->concat;
+    copy.concat_mask = best->concat_mask;
+    copy.n_masks = best->n_masks;
     VEC_PUSH(to->entries, copy);
+}
+
+/* Latents (or masks, c = 1) at the job's size: the middle of its aspect ratio, bilinear. */
+static float *at_job_size(const guide_run *r, const float *v, const size_t ncyx[4]) {
+    resize_dims from = {ncyx[0], ncyx[2], ncyx[3], ncyx[1], true};
+    size_t Y = (size_t)r->y, X = (size_t)r->x;
+    float *dst = arena_calloc(r->mem, from.n * from.c * Y * X, sizeof *dst);
+    if (from.y == Y && from.x == X) {
+        memcpy(dst, v, from.n * from.c * Y * X * sizeof *dst);
+        return dst;
+    }
+    resize_rect cut = resize_crop_center(from.y, from.x, Y, X);
+    float *part = arena_calloc(r->mem, from.n * from.c * cut.height * cut.width, sizeof *part);
+    resize_cut(v, &from, cut, part);
+    from.y = cut.height, from.x = cut.width;
+    err e;
+    return resize(part, &from, (resize_target){RESIZE_BILINEAR, Y, X}, dst, &e) ? NULL : dst;
+}
+
+static void open_concat(const guide_run *r, const diff_cond *c, guide_entry *g) {
+    size_t n = (size_t)c->concat_n, y = (size_t)c->concat_y, x = (size_t)c->concat_x;
+    if (!c->concat || !n || !y || !x || !c->concat_c) return;
+    g->concat = at_job_size(r, c->concat->v, (size_t[4]){n, (size_t)c->concat_c, y, x});
+    size_t n_masks = c->concat_mask ? c->concat_mask->n / (y * x) : 0;
+    if (n_masks == 0) return;
+    g->concat_mask = at_job_size(r, c->concat_mask->v, (size_t[4]){n_masks, 1, y, x});
+    g->n_masks = (int32_t)n_masks;
+    for (size_t i = 0; g->concat_mask && i < n_masks * (size_t)r->y * (size_t)r->x; i++)
+        g->concat_mask[i] = rintf(g->concat_mask[i]);
 }
 
 void guide_side_open(guide_run *r, const diff_conds *conds, bool negative, guide_side *ret) {
@@ -178,6 +211,7 @@ void guide_side_open(guide_run *r, const diff_conds *conds, bool negative, guide
                                   sizeof(float));
             resize_mask(c, r, g.mask);
         }
+        if (unet_get_info(r->model->net)->in_channels > r->c) open_concat(r, c, &g);
         g.area = area_of(c, g.mask, r);
         VEC_PUSH(ret->entries, g);
     }
@@ -228,28 +262,34 @@ static void fill_adm(const guide_run *r, const diff_cond *c, bool negative, floa
     mem_free(mem);
 }
 
-/* Channels beside the latent of inpainting networks: the mask, then the picture under it. */
-static void fill_concat(const guide_run *r, const guide_entry *g, int32_t picture, float *dst) {
+/* One value of channel k (k < 0: the mask) beside picture p: of inpainting networks the picture
+ * below the mask, of editing networks the picture to edit. */
+static float beside(const guide_run *r, const guide_entry *g, int32_t p, int32_t k, int64_t at) {
     static const float BLANK[4] = {0.8223f, -0.6876f, 0.6364f, 0.1380f};
     const diff_cond *c = g->text;
+    int64_t plane = (int64_t)r->y * r->x, own = (int64_t)p * r->c * plane;
+    bool edits = unet_get_info(r->model->net)->in_channels == 2 * r->c;
+    int64_t q = c->concat_n ? p % c->concat_n : 0;
+    if (edits) return g->concat ? g->concat[(q * c->concat_c + k % c->concat_c) * plane + at] : 0;
+    if (!g->concat_mask && !r->noised) return k < 0 ? 1 : BLANK[k % 4];
+    if (k < 0)
+        return g->concat_mask ? g->concat_mask[p % g->n_masks * plane + at]
+                              : rintf(r->noised[own + at]);
+    if (!g->concat) return r->latent[own + k % r->c * plane + at];
+    return g->concat[(q * c->concat_c + k % c->concat_c) * plane + at] *
+           (float)r->model->latent_scale;
+}
+
+/* Channels beside the latent. */
+static void fill_concat(const guide_run *r, const guide_entry *g, int32_t picture, float *dst) {
     const guide_area *a = &g->area;
     int32_t n_beside = unet_get_info(r->model->net)->in_channels - r->c;
-    bool fits = c->concat && c->concat_y == r->y && c->concat_x == r->x;
+    int32_t first = n_beside == r->c ? 0 : -1; /* the mask comes first */
     for (int32_t k = 0; k < n_beside; k++)
         for (int32_t y = 0; y < a->h; y++)
-            for (int32_t x = 0; x < a->w; x++) {
-                int64_t at = ((int64_t)(a->y + y)) * r->x + a->x + x, plane = (int64_t)r->y * r->x;
-                float v = k == 0 ? 1 : BLANK[(k - 1) % 4];
-                int32_t p = fits ? picture % c->concat_n : 0;
-                if (fits && k == 0 && n_beside == r->c + 1)
-                    v = c->concat_mask ? c->concat_mask->v[p * plane + at] : 1;
-                else if (fits) {
-                    int32_t ch = n_beside == r->c + 1 ? k - 1 : k;
-                    v = c->concat->v[((int64_t)p * c->concat_c + ch % c->concat_c) * plane + at] *
-                        (float)r->model->latent_scale;
-                }
-                dst[((int64_t)k * a->h + y) * a->w + x] = v;
-            }
+            for (int32_t x = 0; x < a->w; x++)
+                dst[((int64_t)k * a->h + y) * a->w + x] =
+                    beside(r, g, picture, first + k, (int64_t)(a->y + y) * r->x + a->x + x);
 }
 
 /* The network's input of one entry: scaled latents of the area, channels beside them. */

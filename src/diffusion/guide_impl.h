@@ -14,6 +14,9 @@ typedef struct guide_entry {
     const diff_cond *text; /* vectors; the same but for mirrored areas */
     guide_area area;
     float *mask; /* [mask_n, Y, X] at the latent's size, or NULL */
+    /* What inpainting and editing networks see beside the latent, at its size; NULL = none. */
+    float *concat, *concat_mask; /* [concat_n, concat_c, Y, X], [n_masks, Y, X] */
+    int32_t n_masks;
 } guide_entry;
 
 typedef struct guide_side {
@@ -25,6 +28,8 @@ typedef struct guide_side {
 typedef struct guide_run {
     diff_model *model;
     int32_t n, c, y, x;
+    const float *latent; /* [n, c, y, x] scaled: what the job began with */
+    const float *noised; /* [n, c, y, x] where noise goes, or NULL */
     const diff_gate *gate;
     arena *mem;
 } guide_run;

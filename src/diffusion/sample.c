@@ -224,6 +224,8 @@ err_code diff_sample(const diff_sample_job *j, float *ret, float *ret_x0, err *e
              s.g.model->latent_channels);
     }
     open_latent(&s, a);
+    s.g.latent = s.latent;
+    s.g.noised = s.mask;
     open_sides(&s);
     err_code code = ERR_OK;
     memcpy(s.x0, l->x, s.n * sizeof(float));

@@ -63,7 +63,8 @@ const flow_def flow_nodes_conditioning[] = {
             LINK("negative", "CONDITIONING", FLOW_OPTS), LINK("vae", "VAE", FLOW_OPTS),
             LINK("pixels", "IMAGE", FLOW_OPTS)),
      OUTPUTS({"CONDITIONING", "positive", false}, {"CONDITIONING", "negative", false},
-             {"LATENT", "latent", false})},
+             {"LATENT", "latent", false}),
+     .run = cond_edit_run},
 
     {NODE("ConditioningMultiply", "Conditioning (Multiply)", "conditioning", 0),
      INPUTS(LINK("conditioning", "CONDITIONING", 0),

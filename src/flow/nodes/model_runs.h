@@ -103,6 +103,7 @@ FLOW_RUN(vae_encode_run);
 FLOW_RUN(vae_encode_tiled_run);
 FLOW_RUN(vae_encode_inpaint_run);
 FLOW_RUN(cond_inpaint_run);
+FLOW_RUN(cond_edit_run);
 /* sample_run.c */
 FLOW_RUN(sample_run);
 FLOW_RUN(sample_advanced_run);

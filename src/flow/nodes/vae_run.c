@@ -266,19 +266,22 @@ err_code vae_encode_inpaint_run(flow_call *c, err *e) {
     return code;
 }
 
-/* The mask at the latent's size beside the encoded picture. */
+/* The mask (or NULL) at the latent's size beside the encoded picture. */
 static diff_conds *with_concat(const diff_conds *from, const flow_latent *l,
                                const flow_mask *mask) {
-    diff_floats_ref *z = diff_floats_new(px_latent_len(l)), *m = diff_floats_new(px_mask_len(mask));
+    diff_floats_ref *z = diff_floats_new(px_latent_len(l)), *m = NULL;
     memcpy(z->v, l->px, z->n * sizeof(float));
-    memcpy(m->v, mask->px, m->n * sizeof(float));
+    if (mask) {
+        m = diff_floats_new(px_mask_len(mask));
+        memcpy(m->v, mask->px, m->n * sizeof(float));
+    }
     diff_conds *out = diff_conds_new(from->n);
     for (size_t i = 0; i < from->n; i++) {
         diff_cond *x = out->items[i] = diff_cond_copy(from->items[i]);
         diff_floats_drop(&x->concat);
         diff_floats_drop(&x->concat_mask);
         x->concat = diff_floats_share(z);
-        x->concat_mask = diff_floats_share(m);
+        x->concat_mask = m ? diff_floats_share(m) : NULL;
         x->concat_n = (int32_t)l->n, x->concat_c = (int32_t)l->c;
         x->concat_y = (int32_t)l->y, x->concat_x = (int32_t)l->x;
     }
@@ -323,4 +326,22 @@ err_code cond_inpaint_run(flow_call *c, err *e) {
     if (code == ERR_OK) code = inpaint_conds(c, v, &p, e);
     inpaint_finish(&p);
     return code;
+}
+
+/* The picture to edit beside both conditionings, and an empty latent of its size. */
+err_code cond_edit_run(flow_call *c, err *e) {
+    vae_job j = {0};
+    const flow_image *im;
+    const diff_conds *positive, *negative;
+    flow_latent *l;
+    TRY(md_in_vae(c, "vae", &j.v, e));
+    TRY(px_in_image(c, "pixels", &im, e));
+    TRY(md_in_conds(c, "positive", &positive, e));
+    TRY(md_in_conds(c, "negative", &negative, e));
+    TRY(encode_image(c, &j, im, &l, e));
+    md_out_conds(c, 0, with_concat(positive, l, NULL));
+    md_out_conds(c, 1, with_concat(negative, l, NULL));
+    memset(l->px, 0, px_latent_len(l) * sizeof *l->px);
+    px_out_latent(c, 2, l);
+    return ERR_OK;
 }
