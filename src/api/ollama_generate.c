@@ -142,6 +142,8 @@ static void chat_piece(generation *g, generation_output *out, const generation_p
 
 static json_t *chat_whole(const generation *g) {
     const generation_output *said = g->out;
+    json_t *rendered = rendered_object(g);
+    if (rendered) return rendered;
     json_t *o = begin_object(g);
     json_object_set_new(
         o, "message",
@@ -277,16 +279,10 @@ void ollama_generate(http_request *r, void *ctx) {
 
 static err_code chat_fields(const json_t *body, const api_model *m, arena *mem,
                             engine_job_spec *job, err *e) {
-    const json_t *messages = NULL, *tools = NULL;
+    const json_t *messages = NULL;
     value *list;
     TRY(field_array(body, "messages", &messages, e));
-    TRY(field_array(body, "tools", &tools, e));
-    if (json_array_size(tools)) {
-        if (!api_model_can(m, "tools"))
-            FAIL(e, INVALID, STR_FMT " does not support tools",
-                 STR_ARG(store_name_full(mem, &m->stored.name)));
-        job->prompt.tools = json_to_value(mem, tools);
-    }
+    TRY(request_tools(body, m, mem, &job->prompt, e));
     TRY(request_messages(m, messages, mem, &list, e));
     job->prompt.kind = ENGINE_PROMPT_MESSAGES;
     job->prompt.messages = list;

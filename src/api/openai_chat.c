@@ -199,13 +199,43 @@ static void rename_roles(json_t *messages) {
     }
 }
 
+/* The name of the function that call `id` of an earlier message called. */
+static const char *called_name(const json_t *messages, const char *id) {
+    const json_t *one, *call;
+    size_t i, k;
+    json_array_foreach(messages, i, one) {
+        json_array_foreach(json_object_get(one, "tool_calls"), k, call) {
+            const char *known = json_string_value(json_object_get(call, "id"));
+            if (known && str_eq(str_from(known), str_from(id)))
+                return json_string_value(
+                    json_object_get(json_object_get(call, "function"), "name"));
+        }
+    }
+    return NULL;
+}
+
+/* Results of tools get the tool's name, and `reasoning` comes back as thinking. */
+static void name_results(json_t *messages) {
+    size_t i;
+    json_t *one;
+    json_array_foreach(messages, i, one) {
+        const json_t *reasoning = json_object_get(one, "reasoning");
+        if (json_is_string(reasoning) && !json_object_get(one, "thinking"))
+            json_object_set(one, "thinking", (json_t *)(uintptr_t)reasoning);
+        const char *id = json_string_value(json_object_get(one, "tool_call_id"));
+        if (!id || json_object_get(one, "name") || json_object_get(one, "tool_name")) continue;
+        const char *name = called_name(messages, id);
+        if (name) json_object_set_new(one, "tool_name", json_string(name));
+    }
+}
+
 static void drop_json(void *arg) {
     json_decref(arg);
 }
 
 static err_code read_messages(const json_t *body, const api_model *m, arena *mem,
                               engine_prompt *prompt, err *e) {
-    const json_t *messages = NULL, *one, *tools = NULL;
+    const json_t *messages = NULL, *one;
     size_t i;
     TRY(field_array(body, "messages", &messages, e));
     if (json_array_size(messages) == 0) FAIL(e, INVALID, "[] is too short - 'messages'");
@@ -213,13 +243,8 @@ static err_code read_messages(const json_t *body, const api_model *m, arena *mem
     arena_defer(mem, drop_json, flat);
     json_array_foreach(messages, i, one) TRY(convert_message(one, flat, e));
     rename_roles(flat);
-    TRY(field_array(body, "tools", &tools, e));
-    if (json_array_size(tools) > 0) {
-        if (!api_model_can(m, "tools"))
-            FAIL(e, INVALID, STR_FMT " does not support tools",
-                 STR_ARG(store_name_full(mem, &m->stored.name)));
-        prompt->tools = json_to_value(mem, tools);
-    }
+    name_results(flat);
+    TRY(request_tools(body, m, mem, prompt, e));
     value *list;
     TRY(request_messages(m, flat, mem, &list, e));
     prompt->kind = ENGINE_PROMPT_MESSAGES;
@@ -251,12 +276,45 @@ err_code openai_sampling(const json_t *body, arena *mem, options *o, err *e) {
     return options_apply(o, mapped, mem, e);
 }
 
+/* logit_bias: {"token id": -100 .. 100}; n: how many answers. */
+static err_code read_bias(const json_t *body, arena *mem, llm_sample_params *ret, err *e) {
+    const json_t *object = NULL;
+    const char *key;
+    json_t *v;
+    TRY(field_object(body, "logit_bias", &object, e));
+    size_t n = json_object_size(object);
+    if (n > LIMIT_LOGIT_BIAS)
+        FAIL(e, LIMIT, "logit_bias has %zu tokens, at most %d are allowed", n, LIMIT_LOGIT_BIAS);
+    llm_bias *list = ARENA_ARRAY(mem, llm_bias, n + 1);
+    json_object_foreach((json_t *)(uintptr_t)object, key, v) {
+        int64_t id;
+        if (!str_to_i64(str_from(key), &id) || id < 0 || id >= LIMIT_VOCAB)
+            FAIL(e, INVALID, "logit_bias: \"%.40s\" is not the id of a token", key);
+        if (!json_is_number(v) || !(json_number_value(v) >= -100 && json_number_value(v) <= 100))
+            FAIL(e, INVALID,
+                 "logit_bias: the bias of token %.40s must be a number from -100 to 100", key);
+        list[ret->n_bias++] = (llm_bias){(int32_t)id, (float)json_number_value(v)};
+    }
+    ret->bias = list;
+    return ERR_OK;
+}
+
+static err_code read_count(const json_t *body, generation *g, err *e) {
+    int64_t n = 1;
+    TRY(field_i64(body, "n", &n, e));
+    if (n < 1 || n > LIMIT_CHOICES) FAIL(e, INVALID, "n must be between 1 and %d", LIMIT_CHOICES);
+    g->n_out = (size_t)n;
+    return ERR_OK;
+}
+
+/* reasoning.effort and reasoning_effort; `think` as an extra. */
 static err_code read_reasoning(const json_t *body, const api_model *m, engine_prompt *p, err *e) {
     const json_t *reasoning = NULL;
     str effort = {0};
     TRY(field_object(body, "reasoning", &reasoning, e));
     if (reasoning) TRY(field_str(reasoning, "effort", &effort, e));
     TRY(field_str(body, "reasoning_effort", &effort, e));
+    if (effort.len == 0) return request_think(body, m, p, e);
     return openai_effort(effort, m, p, e);
 }
 
@@ -285,10 +343,14 @@ static err_code read_response_format(const json_t *body, arena *mem, engine_form
 
 static err_code read_chat(const json_t *body, api_model *m, arena *mem, generation *g,
                           engine_job_spec *job, err *e) {
-    const json_t *stream_options = NULL;
+    const json_t *stream_options = NULL, *extra = NULL;
+    TRY(field_object(body, "options", &extra, e));
     TRY(request_job(m, NULL, mem, job, e));
     TRY(openai_sampling(body, mem, &m->options, e));
+    TRY(options_apply(&m->options, extra, mem, e));
     request_set_options(job, &m->options);
+    TRY(read_bias(body, mem, &job->sample, e));
+    TRY(read_count(body, g, e));
     TRY(request_logprobs(body, job, e));
     TRY(field_bool(body, "stream", &g->stream, e));
     TRY(field_object(body, "stream_options", &stream_options, e));

@@ -34,6 +34,7 @@ err_code request_job(const api_model *m, const json_t *object, arena *mem, engin
     *ret = (engine_job_spec){.kind = ENGINE_JOB_GENERATE, .model = m->engine};
     ret->prompt.truncate = ret->prompt.shift = true;
     ret->prompt.template_text = m->template_text;
+    ret->prompt.parser = m->stored.config.parser;
     request_set_options(ret, &o);
     return ERR_OK;
 }
@@ -41,7 +42,11 @@ err_code request_job(const api_model *m, const json_t *object, arena *mem, engin
 err_code request_think(const json_t *body, const api_model *m, engine_prompt *ret, err *e) {
     static const char *const levels[] = {"high", "medium", "low", "max"};
     const json_t *v = field_get(body, "think");
-    if (!v) return ERR_OK;
+    if (!v) {
+        ret->think_by_default = api_model_can(m, "thinking");
+        if (ret->think_by_default) ret->think = ENGINE_THINK_ON;
+        return ERR_OK;
+    }
     bool level_ok = json_is_boolean(v);
     if (json_is_string(v)) {
         ret->think_level = (str){json_string_value(v), json_string_length(v)};
@@ -58,6 +63,75 @@ err_code request_think(const json_t *body, const api_model *m, engine_prompt *re
     ret->think = json_is_false(v) ? ENGINE_THINK_OFF : ENGINE_THINK_ON;
     if (ret->think == ENGINE_THINK_ON && !api_model_can(m, "thinking"))
         FAIL(e, INVALID, "\"" STR_FMT "\" does not support thinking", STR_ARG(m->stored.display));
+    return ERR_OK;
+}
+
+static err_code check_tool(const json_t *tool, size_t i, err *e) {
+    const json_t *fn = json_object_get(tool, "function");
+    const json_t *parameters = json_object_get(fn, "parameters");
+    const char *name = json_string_value(json_object_get(fn, "name"));
+    if (!json_is_object(tool)) FAIL(e, INVALID, "tools[%zu] must be an object", i);
+    if (!json_is_object(fn)) FAIL(e, INVALID, "tools[%zu].function must be an object", i);
+    if (!name || !name[0]) FAIL(e, INVALID, "tools[%zu].function.name must be a string", i);
+    if (parameters && !json_is_object(parameters) && !json_is_null(parameters))
+        FAIL(e, INVALID, "tools[%zu].function.parameters must be a JSON Schema object", i);
+    return ERR_OK;
+}
+
+static err_code read_tools(const json_t *tools, arena *mem, engine_prompt *ret, err *e) {
+    const json_t *tool;
+    size_t i;
+    buf text = {0};
+    if (json_array_size(tools) > LIMIT_TOOLS)
+        FAIL(e, LIMIT, "%zu tools, at most %d are allowed", json_array_size(tools), LIMIT_TOOLS);
+    json_array_foreach(tools, i, tool) TRY(check_tool(tool, i, e));
+    json_write(&text, tools);
+    size_t n_bytes = text.len;
+    buf_finish(&text);
+    if (n_bytes > LIMIT_SCHEMA_BYTES)
+        FAIL(e, LIMIT, "the tools are %zu bytes of JSON; at most %u are allowed", n_bytes,
+             LIMIT_SCHEMA_BYTES);
+    ret->tools = json_to_value(mem, tools);
+    return ERR_OK;
+}
+
+static err_code read_tool_choice(const json_t *v, engine_prompt *ret, err *e) {
+    static const char *const NAMES[] = {[ENGINE_TOOLS_AUTO] = "auto",
+                                        [ENGINE_TOOLS_NONE] = "none",
+                                        [ENGINE_TOOLS_REQUIRED] = "required"};
+    for (size_t i = 0; json_is_string(v) && i < COUNT_OF(NAMES); i++) {
+        if (!str_eq(str_from(json_string_value(v)), str_from(NAMES[i]))) continue;
+        ret->tool_choice = (engine_tool_choice)i;
+        return ERR_OK;
+    }
+    const json_t *fn = json_object_get(v, "function");
+    const char *name = json_string_value(json_object_get(fn ? fn : v, "name"));
+    const char *type = json_string_value(json_object_get(v, "type"));
+    if (!name || !name[0] || !type || !str_eq(str_from(type), STR("function")))
+        FAIL(e, INVALID,
+             "tool_choice must be \"none\", \"auto\", \"required\" or {\"type\": \"function\", "
+             "\"function\": {\"name\": ...}}");
+    ret->tool_choice = ENGINE_TOOLS_REQUIRED;
+    ret->tool_name = str_from(name);
+    return ERR_OK;
+}
+
+err_code request_tools(const json_t *body, const api_model *m, arena *mem, engine_prompt *ret,
+                       err *e) {
+    const json_t *tools = NULL, *choice = field_get(body, "tool_choice");
+    bool parallel = true;
+    TRY(field_array(body, "tools", &tools, e));
+    TRY(field_bool(body, "parallel_tool_calls", &parallel, e));
+    ret->single_tool_call = !parallel;
+    if (json_array_size(tools)) {
+        if (!api_model_can(m, "tools"))
+            FAIL(e, INVALID, STR_FMT " does not support tools",
+                 STR_ARG(store_name_full(mem, &m->stored.name)));
+        TRY(read_tools(tools, mem, ret, e));
+    }
+    if (choice) TRY(read_tool_choice(choice, ret, e));
+    if (ret->tool_choice == ENGINE_TOOLS_REQUIRED && !ret->tools)
+        FAIL(e, INVALID, "tool_choice asks for a call, but there are no tools");
     return ERR_OK;
 }
 

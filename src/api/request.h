@@ -12,8 +12,14 @@ err_code request_job(const api_model *m, const json_t *object, arena *mem, engin
 /* Puts the options into the job; called again after a dialect changed them. */
 void request_set_options(engine_job_spec *job, const options *o);
 
-/* think: true, false or a level. INVALID for other values and for models that cannot think. */
+/* think: true, false or a level; absent is true for models that can think. INVALID for other values
+ * and for models that cannot. */
 err_code request_think(const json_t *body, const api_model *m, engine_prompt *ret, err *e);
+
+/* tools, tool_choice ("none", "auto", "required", {"type": "function", "function": {"name"}}) and
+ * parallel_tool_calls. INVALID when the model cannot use tools, or for tools without a name. */
+err_code request_tools(const json_t *body, const api_model *m, arena *mem, engine_prompt *ret,
+                       err *e);
 
 /* logprobs and top_logprobs (0 to 20). */
 err_code request_logprobs(const json_t *body, engine_job_spec *job, err *e);

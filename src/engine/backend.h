@@ -73,6 +73,8 @@ typedef struct engine_backend {
                        engine_segments *ret, err *e);
     err_code (*encode)(void *model, engine_segments segs, bool add_special, tok_ids *ret, err *e);
     str (*piece)(void *model, int32_t id); /* borrowed from the model */
+    str (*mark)(void *model, int32_t id);  /* the name of a control token; empty for others */
+    str (*chat_source)(void *model);       /* text of the model's own chat template */
     bool (*is_stop)(void *model, int32_t id);
     /* Holds a generation to a grammar, which is taken over. */
     llm_constraint *(*constrain)(void *model, grammar **g);

@@ -199,6 +199,16 @@ static err_code backend_encode(void *model, engine_segments segs, bool add_speci
 static str backend_piece(void *model, int32_t id) {
     return tok_piece(llm_model_tok(((resident *)model)->m), id, false);
 }
+
+static str backend_mark(void *model, int32_t id) {
+    const tok *t = llm_model_tok(((resident *)model)->m);
+    return tok_piece(t, id, false).len ? (str){0} : tok_piece(t, id, true);
+}
+
+static str backend_chat_source(void *model) {
+    return chat_source(llm_model_chat(((resident *)model)->m));
+}
+
 static llm_constraint *backend_constrain(void *model, grammar **g) {
     resident *r = model;
     const tok *t = llm_model_tok(r->m);
@@ -247,6 +257,8 @@ err_code engine_backend_llm(int32_t n_threads, engine_backend *ret, err *e) {
         .render = backend_render,
         .encode = backend_encode,
         .piece = backend_piece,
+        .mark = backend_mark,
+        .chat_source = backend_chat_source,
         .is_stop = backend_is_stop,
         .constrain = backend_constrain,
         .first_id = backend_first_id,

@@ -342,14 +342,17 @@ static void submit_unload(engine *eng, const engine_job_spec *spec, engine_strea
 static err_code submit_job(engine *eng, const engine_job_spec *spec, uint64_t model_bytes,
                            engine_stream *s, err *e) {
     int64_t now = clock_mono_ns();
-    grammar *g;
+    grammar *g, *call = NULL;
     err_code format = job_compile_format(&spec->format, &g, e);
+    if (format == ERR_OK) format = job_compile_call(&spec->prompt, &call, e);
     if (format) {
+        grammar_destroy(&g);
         stream_release(&s);
         return format;
     }
     engine_job *j = job_create(eng, spec, now);
     j->grammar = g;
+    j->call_grammar = call;
     sched_job_spec ss = {.cls = spec->background                 ? SCHED_BACKGROUND
                                 : spec->kind == ENGINE_JOB_EMBED ? SCHED_EMBED
                                                                  : SCHED_CHAT,

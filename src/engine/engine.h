@@ -65,6 +65,7 @@ typedef struct engine_prompt {
     str parser;            /* name of what reads the output; empty = as the template suggests */
     str template_text;     /* replaces the model's own chat template when len > 0 */
     engine_think think;
+    bool think_by_default;  /* ON because nothing was said: a required call comes without it */
     str think_level;        /* "low", "medium", "high", "max" or empty */
     bool continue_last;     /* the last message is an assistant's: continue it */
     const int32_t *context; /* tokens put in front of everything (/api/generate's context) */

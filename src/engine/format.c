@@ -19,3 +19,104 @@ err_code job_compile_format(const engine_format *f, grammar **ret, err *e) {
     }
     FAIL(e, INTERNAL, "unknown format %d", (int)f->kind);
 }
+
+/* ---- calls ---- */
+
+/* A copy in which places of the same schema (#/...) are found below `base`. */
+static value *rebased(arena *a, const value *v, str base) {
+    if (v->kind == VALUE_LIST) {
+        value *to = value_list(a);
+        for (size_t i = 0; i < v->as.list.len; i++)
+            value_push(a, to, rebased(a, v->as.list.items[i], base));
+        return to;
+    }
+    if (v->kind != VALUE_MAP) return value_copy(a, v);
+    value *to = value_map(a);
+    for (size_t i = 0; i < v->as.map.len; i++) {
+        str key = v->as.map.pairs[i].key;
+        const value *item = v->as.map.pairs[i].val;
+        bool ref = str_eq(key, STR("$ref")) && item->kind == VALUE_STR &&
+                   str_starts(item->as.text, STR("#"));
+        str place = ref ? str_sub(item->as.text, 1, item->as.text.len) : (str){0};
+        value_add(a, to, key,
+                  ref ? value_str(a, str_fmt(a, STR_FMT STR_FMT, STR_ARG(base), STR_ARG(place)))
+                      : rebased(a, item, base));
+    }
+    return to;
+}
+
+static value *typed(arena *a, const char *type) {
+    value *v = value_map(a);
+    value_add(a, v, STR("type"), value_str(a, str_from(type)));
+    return v;
+}
+
+/* What the arguments of a tool must be. A schema that we cannot hold to becomes "any object", or
+ * the error, when the tool asks for `strict`. */
+static err_code arguments_schema(arena *a, const value *fn, str base, value **ret, err *e) {
+    const value *schema = value_get(fn, STR("parameters")), *strict = value_get(fn, STR("strict"));
+    grammar *g = NULL;
+    *ret = typed(a, "object");
+    if (!schema || schema->kind != VALUE_MAP || schema->as.map.len == 0) return ERR_OK;
+    err why = {0};
+    err_code code = grammar_from_schema(schema, &g, &why);
+    grammar_destroy(&g);
+    bool must = strict && strict->kind == VALUE_BOOL && strict->as.boolean;
+    if (code && must) FAIL(e, INVALID, "tool parameters: %s", why.msg);
+    if (code) return ERR_OK;
+    *ret = rebased(a, schema, base);
+    if (!value_get(*ret, STR("type"))) value_set(a, *ret, STR("type"), value_str(a, STR("object")));
+    if (!value_get(*ret, STR("additionalProperties")))
+        value_set(a, *ret, STR("additionalProperties"), value_bool(a, false));
+    return ERR_OK;
+}
+
+static err_code call_schema(arena *a, const value *fn, size_t i, value **ret, err *e) {
+    value *props = value_map(a), *name = value_map(a), *required = value_list(a), *arguments;
+    value_add(a, name, STR("const"), value_copy(a, value_get(fn, STR("name"))));
+    str base = str_fmt(a, "#/anyOf/%zu/properties/arguments", i);
+    TRY(arguments_schema(a, fn, base, &arguments, e));
+    value_add(a, props, STR("name"), name);
+    value_add(a, props, STR("arguments"), arguments);
+    value_push(a, required, value_str(a, STR("name")));
+    value_push(a, required, value_str(a, STR("arguments")));
+    *ret = typed(a, "object");
+    value_add(a, *ret, STR("properties"), props);
+    value_add(a, *ret, STR("required"), required);
+    value_add(a, *ret, STR("additionalProperties"), value_bool(a, false));
+    return ERR_OK;
+}
+
+static err_code calls_schema(arena *a, const engine_prompt *p, value **ret, err *e) {
+    value *any = value_list(a), *one;
+    bool all = p->tool_choice != ENGINE_TOOLS_REQUIRED || p->tool_name.len == 0;
+    for (size_t i = 0; i < p->tools->as.list.len; i++) {
+        const value *tool = p->tools->as.list.items[i], *fn = value_get(tool, STR("function"));
+        const value *name = value_get(fn, STR("name"));
+        if (!name || name->kind != VALUE_STR || name->as.text.len == 0) continue;
+        if (!all && !str_eq(name->as.text, p->tool_name)) continue;
+        TRY(call_schema(a, fn, any->as.list.len, &one, e));
+        value_push(a, any, one);
+    }
+    if (any->as.list.len == 0 && p->tool_choice == ENGINE_TOOLS_REQUIRED)
+        FAIL(e, INVALID, "tool_choice: there is no tool \"" STR_FMT "\" among the tools",
+             STR_ARG(p->tool_name));
+    *ret = value_map(a);
+    value_add(a, *ret, STR("anyOf"), any);
+    return ERR_OK;
+}
+
+err_code job_compile_call(const engine_prompt *p, grammar **ret, err *e) {
+    *ret = NULL;
+    bool any = p->tools && p->tools->kind == VALUE_LIST && p->tools->as.list.len > 0;
+    if (!any || p->tool_choice == ENGINE_TOOLS_NONE) return ERR_OK;
+    arena *a = arena_create(0);
+    value *schema = NULL;
+    err why = {0};
+    err_code code = calls_schema(a, p, &schema, e);
+    if (code == ERR_OK && value_get(schema, STR("anyOf"))->as.list.len > 0 &&
+        grammar_from_schema(schema, ret, &why) && p->tool_choice == ENGINE_TOOLS_REQUIRED)
+        code = err_set(e, why.code, "tools: %s", why.msg); /* else the model writes as it can */
+    arena_destroy(&a);
+    return code;
+}

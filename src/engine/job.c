@@ -37,6 +37,10 @@ engine_job *job_create(engine *eng, const engine_job_spec *spec, int64_t now) {
     j->spec.user = dup(a, spec->user);
     j->spec.prompt = copy_prompt(a, &spec->prompt);
     j->spec.stop = dup_strings(a, spec->stop, spec->n_stop);
+    j->spec.sample.bias =
+        spec->sample.n_bias
+            ? arena_dup(a, spec->sample.bias, spec->sample.n_bias * sizeof *spec->sample.bias)
+            : NULL;
     j->spec.format = (engine_format){.kind = spec->format.kind}; /* compiled by then */
     j->spec.inputs = dup_strings(a, spec->inputs, spec->n_inputs);
     return j;
@@ -51,24 +55,13 @@ void job_begin(engine_job *j, int64_t now) {
         j->seq = b->seq_create(j->m->backend_model, j->ids.items, (int32_t)j->ids.len, &j->n_fed);
     j->n_cached = j->n_fed;
     j->sampler = llm_sampler_create(&j->spec.sample, j->m->facts.n_vocab);
-    if (j->constraint) llm_sampler_constrain(j->sampler, j->constraint);
+    job_hold(j);
     for (size_t i = 0; i < j->ids.len; i++) {
         llm_sampler_accept(j->sampler, j->ids.items[i]);
         VEC_PUSH(j->history, j->ids.items[i]);
     }
     j->text = llm_text_create(j->spec.stop, j->spec.n_stop);
     if (j->spec.logprobs) j->logprob_mem = arena_create(0);
-}
-
-/* Gives out text that may be shown, with the log-probabilities of its tokens. */
-static void say_text(engine_job *j, bool last) {
-    buf out = {0};
-    size_t n = llm_text_take(j->text, last, &out);
-    if (n > j->logprobs.len) n = j->logprobs.len;
-    stream_put_text(j->stream, ENGINE_CHANNEL_CONTENT, buf_str(&out), j->logprobs.items, n);
-    buf_finish(&out);
-    for (size_t i = 0; i < n; i++) VEC_REMOVE_AT(j->logprobs, 0);
-    if (j->logprobs.len == 0 && j->logprob_mem) arena_reset(j->logprob_mem);
 }
 
 static void keep_logprob(engine_job *j, const llm_sampled *got) {
@@ -82,36 +75,6 @@ static void keep_logprob(engine_job *j, const llm_sampled *got) {
                                            .logprob = got->logprob,
                                            .top = items,
                                            .n_top = (size_t)n_top});
-}
-
-/* The token becomes text; true when that ends the job. */
-static bool take_token(engine_job *j, int32_t id) {
-    const engine_backend *b = &j->eng->b;
-    j->n_eval++;
-    if (b->is_stop(j->m->backend_model, id)) {
-        VEC_CLEAR(j->logprobs);
-        say_text(j, true);
-        job_say_done(j, ENGINE_DONE_STOP);
-        return true;
-    }
-    VEC_PUSH(j->history, id);
-    err e;
-    if (j->constraint && llm_constraint_accept(j->constraint, id, &e)) {
-        stream_put_error(j->stream, &e);
-        return true;
-    }
-    bool whole = j->constraint && llm_constraint_is_over(j->constraint);
-    bool stopped = llm_text_put(j->text, b->piece(j->m->backend_model, id)) || whole;
-    bool full = (int32_t)j->ids.len >= j->n_ctx && !j->spec.prompt.shift;
-    bool over = stopped || full || j->n_eval >= j->n_predict;
-    say_text(j, over);
-    if (over) {
-        job_say_done(j, stopped ? ENGINE_DONE_STOP : ENGINE_DONE_LENGTH);
-        return true;
-    }
-    VEC_PUSH(j->ids, id);
-    llm_sampler_accept(j->sampler, id);
-    return false;
 }
 
 bool job_take_row(engine_job *j, float *logits) {
@@ -131,7 +94,7 @@ bool job_take_row(engine_job *j, float *logits) {
         return true;
     }
     if (j->spec.logprobs) keep_logprob(j, &got);
-    if (take_token(j, got.id)) return true;
+    if (job_take_token(j, got.id)) return true;
     if (stream_bytes(j->stream) <= LIMIT_STREAM_BYTES) return false;
     err_set(&e, ERR_LIMIT, "nobody reads the answer: %u bytes wait", LIMIT_STREAM_BYTES);
     stream_put_error(j->stream, &e);
@@ -171,7 +134,10 @@ void job_end(engine_job *j) {
     }
     llm_sampler_destroy(&j->sampler);
     llm_constraint_destroy(&j->constraint);
+    llm_constraint_destroy(&j->call_constraint);
     grammar_destroy(&j->grammar);
+    grammar_destroy(&j->call_grammar);
+    reply_destroy(&j->reply);
     llm_text_destroy(&j->text);
     VEC_FINISH(j->ids);
     VEC_FINISH(j->history);

@@ -2,7 +2,8 @@
  *
  * Files: engine.c (submit, the engine thread's loop), worker.c (slow things off that thread:
  * loading, prompts), prompt.c (a spec to token ids), step.c (one step over a batch), job.c (a job's
- * life), format.c (what form the output has), files.c (facts of model files). */
+ * life), say.c (tokens to events), format.c (what form the output has), files.c (facts of model
+ * files). */
 #pragma once
 #include "base/clock.h"
 #include "engine/backend.h"
@@ -10,6 +11,7 @@
 #include "llm/constrain.h"
 #include "llm/stop.h"
 #include "llm/text.h"
+#include "model/reply/reply.h"
 #include "sched/sched.h"
 
 /* A resident model, or one on its way. Owner: the engine thread. */
@@ -55,11 +57,18 @@ typedef struct engine_job {
     bool past_prompt;  /* the first token was sampled */
     void *seq;
     llm_sampler *sampler;
-    grammar *grammar; /* until the worker made a constraint of it */
+    grammar *grammar; /* of the format, until the worker made a constraint of it */
     llm_constraint *constraint;
+    grammar *call_grammar; /* of a tool call, likewise */
+    llm_constraint *call_constraint;
+    llm_constraint *holding; /* the one of both that holds now */
+    reply *reply;            /* what reads the output; NULL: all of it is content */
+    bool calling;            /* the call that was required has begun */
+    int32_t n_calls;
     llm_text *text;
     str rendered;                 /* render_only */
     VEC(engine_logprob) logprobs; /* of tokens whose text is held back */
+    size_t n_logprobs_due;        /* of them go with the next event */
     arena *logprob_mem;
 
     /* EMBED */
@@ -110,6 +119,22 @@ void job_say_done(engine_job *j, engine_done_reason reason);
 
 /* *ret is NULL when the output is free. */
 err_code job_compile_format(const engine_format *f, grammar **ret, err *e);
+
+/* The grammar of a call of one of the prompt's tools, {"name": ..., "arguments": ...}; *ret is NULL
+ * when no call is to be held to one. */
+err_code job_compile_call(const engine_prompt *p, grammar **ret, err *e);
+
+/* ---- say.c ---- */
+
+/* Decides how the output is read, from the rendered prompt. On the worker. */
+void job_open_reply(engine_job *j, str rendered);
+/* What has to stand behind the prompt so that a grammar can hold where it must: a mark that opens
+ * thinking or a call. May be empty. On the worker. */
+str job_prompt_tail(engine_job *j);
+/* Lets a grammar hold if its time has come. */
+void job_hold(engine_job *j);
+/* The token becomes events; true when that ends the job, which was answered then. */
+bool job_take_token(engine_job *j, int32_t id);
 
 /* ---- prompt.c: on the worker ---- */
 

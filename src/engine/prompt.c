@@ -8,6 +8,8 @@
 #include "engine/job.h"
 #include <string.h>
 
+enum { FORCED_TOKENS = 16 }; /* the mark before a required call */
+
 static const char TOO_LONG[] = "the input length exceeds the context length";
 
 static int32_t clamp_ctx(const engine_job *j) {
@@ -67,16 +69,25 @@ static size_t n_droppable(const value *messages) {
     return n;
 }
 
+static engine_segments with_tail(engine_job *j, engine_segments segs) {
+    str tail = job_prompt_tail(j);
+    if (tail.len == 0) return segs;
+    tok_segment *items = ARENA_ARRAY(j->mem, tok_segment, segs.n + 1);
+    memcpy(items, segs.items, segs.n * sizeof *items);
+    items[segs.n] = (tok_segment){tail, true};
+    return (engine_segments){items, segs.n + 1};
+}
+
 static err_code render_and_encode(engine_job *j, size_t n_drop, err *e) {
     engine_segments segs;
     const value *messages = without_oldest(j->mem, j->spec.prompt.messages, n_drop);
     TRY(j->eng->b.render(j->m->backend_model, &j->spec.prompt, messages, j->mem, &segs, e));
-    if (!j->spec.render_only) return encode(j, segs, e);
     buf all = {0};
     for (size_t i = 0; i < segs.n; i++) buf_put_str(&all, segs.items[i].text);
-    j->rendered = str_dup(j->mem, buf_str(&all));
+    job_open_reply(j, buf_str(&all));
+    if (j->spec.render_only) j->rendered = str_dup(j->mem, buf_str(&all));
     buf_finish(&all);
-    return encode(j, segs, e);
+    return encode(j, with_tail(j, segs), e);
 }
 
 static bool fits(const engine_job *j) {
@@ -132,7 +143,10 @@ static err_code prepare_generate(engine_job *j, err *e) {
         size_t keep = n_keep(j), want = keep + ((size_t)j->n_ctx - keep) / 2;
         cut_middle(&j->ids, keep, j->ids.len - want);
     }
-    if (j->grammar) j->constraint = j->eng->b.constrain(j->m->backend_model, &j->grammar);
+    const engine_backend *b = &j->eng->b;
+    if (j->grammar) j->constraint = b->constrain(j->m->backend_model, &j->grammar);
+    if (j->call_grammar && j->reply)
+        j->call_constraint = b->constrain(j->m->backend_model, &j->call_grammar);
     j->n_prompt = (int32_t)j->ids.len;
     int64_t most = j->spec.n_predict >= 0 ? j->spec.n_predict : (int64_t)10 * j->n_ctx;
     j->n_predict = most < INT32_MAX ? (int32_t)most : INT32_MAX;
@@ -176,7 +190,7 @@ err_code job_prepare(engine_job *j, err *e) {
 uint64_t job_kv_bytes(const engine_job *j) {
     const engine_facts *f = &j->m->facts;
     if (f->page_bytes == 0) return 0;
-    int64_t n = (int64_t)j->n_prompt + j->n_predict;
+    int64_t n = (int64_t)j->n_prompt + j->n_predict + (j->call_constraint ? FORCED_TOKENS : 0);
     if (n > j->n_ctx) n = j->n_ctx;
     int64_t pages = (n + f->page_tokens - 1) / f->page_tokens + 1; /* one for a copy on write */
     return (uint64_t)pages * f->page_bytes;

@@ -7,7 +7,9 @@ struct llm_constraint {
     const grammar_vocab *v;
     const tok *t;
     int32_t n_vocab;
-    VEC(int32_t) stops; /* ids that end a generation */
+    VEC(int32_t) stops;  /* ids that end a generation */
+    VEC(int32_t) blanks; /* ids of line breaks, while n_blank > 0 */
+    int32_t n_blank;     /* so many of them may still come */
 };
 
 grammar_vocab *llm_constraint_vocab(const tok *t) {
@@ -35,11 +37,29 @@ void llm_constraint_destroy(llm_constraint **cp) {
     if (!c) return;
     grammar_destroy(&c->g);
     VEC_FINISH(c->stops);
+    VEC_FINISH(c->blanks);
     mem_free(c);
     *cp = NULL;
 }
 
+static bool is_blank(str s) {
+    size_t n = 0;
+    while (n < s.len && s.ptr[n] == '\n') n++;
+    return s.len > 0 && n == s.len;
+}
+
+void llm_constraint_allow_blank(llm_constraint *c, int32_t n) {
+    for (int32_t i = 0; i < c->n_vocab && c->blanks.len == 0 && n > 0; i++)
+        if (is_blank(tok_piece(c->t, i, false))) VEC_PUSH(c->blanks, i);
+    c->n_blank = n;
+}
+
+void llm_constraint_reset(llm_constraint *c) {
+    grammar_reset(c->g);
+}
+
 bool llm_constraint_allows(llm_constraint *c, int32_t id) {
+    if (c->n_blank > 0 && is_blank(tok_piece(c->t, id, false))) return true;
     if (tok_is_stop(c->t, id)) return grammar_may_end(c->g);
     str piece = tok_piece(c->t, id, false);
     return piece.len > 0 && grammar_allows(c->g, piece);
@@ -48,17 +68,27 @@ bool llm_constraint_allows(llm_constraint *c, int32_t id) {
 void llm_constraint_mask(llm_constraint *c, float *logits, int32_t n) {
     const uint64_t *bits = grammar_mask(c->g, c->v);
     VEC(float) kept = {0};
+    VEC(float) blank = {0};
+    for (size_t i = 0; i < c->blanks.len; i++) VEC_PUSH(blank, logits[c->blanks.items[i]]);
     for (size_t i = 0; i < c->stops.len; i++) VEC_PUSH(kept, logits[c->stops.items[i]]);
     for (int32_t i = 0; i < n; i++)
         if (i >= c->n_vocab || !(bits[i / 64] >> i % 64 & 1)) logits[i] = -INFINITY;
+    for (size_t i = 0; c->n_blank > 0 && i < c->blanks.len; i++)
+        logits[c->blanks.items[i]] = blank.items[i];
     bool may_end = grammar_may_end(c->g);
     for (size_t i = 0; i < c->stops.len; i++)
         logits[c->stops.items[i]] = may_end ? kept.items[i] : -INFINITY;
     VEC_FINISH(kept);
+    VEC_FINISH(blank);
 }
 
 err_code llm_constraint_accept(llm_constraint *c, int32_t id, err *e) {
     if (tok_is_stop(c->t, id)) return ERR_OK;
+    if (c->n_blank > 0 && is_blank(tok_piece(c->t, id, false))) {
+        c->n_blank--;
+        return ERR_OK;
+    }
+    c->n_blank = 0;
     return grammar_accept(c->g, tok_piece(c->t, id, false), e);
 }
 

@@ -16,6 +16,11 @@ grammar_vocab *llm_constraint_vocab(const tok *t);
 llm_constraint *llm_constraint_create(grammar **g, const grammar_vocab *v, const tok *t);
 void llm_constraint_destroy(llm_constraint **c); /* NULL and *c == NULL allowed */
 
+/* Up to n tokens of nothing but line breaks may come before the text that counts. */
+void llm_constraint_allow_blank(llm_constraint *c, int32_t n);
+/* Back to the grammar's start, for the next text. */
+void llm_constraint_reset(llm_constraint *c);
+
 bool llm_constraint_allows(llm_constraint *c, int32_t id);
 /* logits [n], n >= the vocabulary: -INFINITY for every token that may not come next. */
 void llm_constraint_mask(llm_constraint *c, float *logits, int32_t n);

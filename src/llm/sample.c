@@ -247,6 +247,14 @@ static int32_t choose(llm_sampler *s, const float *logits, float max) {
     return s->p.temperature > 0 ? draw(s, logits) : llm_select_find(logits, s->n_vocab, max);
 }
 
+static void apply_bias(const llm_sampler *s, float *logits) {
+    for (size_t i = 0; i < s->p.n_bias; i++) {
+        llm_bias b = s->p.bias[i];
+        if (b.id < 0 || b.id >= s->n_vocab) continue;
+        logits[b.id] = b.add <= -100 ? -INFINITY : logits[b.id] + b.add;
+    }
+}
+
 /* A token that may come next. */
 static err_code choose_allowed(llm_sampler *s, float *logits, float max, int32_t *ret, err *e) {
     *ret = choose(s, logits, max);
@@ -268,9 +276,10 @@ err_code llm_sampler_draw(llm_sampler *s, float *logits, int n_top, llm_sampled 
         log_sum = log(llm_select_sum_exp(logits, n, max, 1.0f)) + (double)max;
         report_top(logits, n, n_top, log_sum, ret);
     }
-    if (s->counts && s->window_len > 0) {
+    if ((s->counts && s->window_len > 0) || s->p.n_bias > 0) {
         if (n_top >= 0) raw = mem_dup(logits, (size_t)n * sizeof(float));
-        apply_penalties(s, logits);
+        apply_bias(s, logits);
+        if (s->counts && s->window_len > 0) apply_penalties(s, logits);
         err_code bad = check_row(logits, n, &max, e);
         if (bad) {
             mem_free(raw);

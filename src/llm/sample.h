@@ -1,16 +1,22 @@
 /* From logits to a token: penalties, truncation, temperature, draw.
  *
- * Order (as Ollama's runner applies it): penalties over the last repeat_last_n tokens, top-k,
- * typical, top-p, min-p, temperature, draw. Temperature 0 is greedy: the largest logit, lowest id
- * on ties. Under a constraint a token is drawn first and asked for afterwards; only when it may not
- * come, all others that may not are struck out and it is drawn again. With a seed the draws are
- * reproducible. Never sorts the whole vocabulary: a bounded selection first. Owner: one sampler per
- * request. Threads: one. */
+ * Order (as Ollama's runner applies it): biases, penalties over the last repeat_last_n tokens,
+ * top-k, typical, top-p, min-p, temperature, draw. Temperature 0 is greedy: the largest logit,
+ * lowest id on ties. Under a constraint a token is drawn first and asked for afterwards; only when
+ * it may not come, all others that may not are struck out and it is drawn again. With a seed the
+ * draws are reproducible. Never sorts the whole vocabulary: a bounded selection first. Owner: one
+ * sampler per request. Threads: one. */
 #pragma once
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/rng.h"
 #include <stdbool.h>
+
+/* Added to a token's logit; -100 and below: never drawn. */
+typedef struct llm_bias {
+    int32_t id; /* ids outside the vocabulary are passed over */
+    float add;
+} llm_bias;
 
 typedef struct llm_sample_params {
     float temperature;       /* 0 = greedy */
@@ -23,6 +29,8 @@ typedef struct llm_sample_params {
     float presence_penalty;  /* 0 = off */
     float frequency_penalty; /* 0 = off */
     int64_t seed;            /* < 0 = random */
+    const llm_bias *bias;    /* [n_bias], read as long as the sampler lives */
+    size_t n_bias;
 } llm_sample_params;
 
 typedef struct llm_sampler llm_sampler;

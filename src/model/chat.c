@@ -327,6 +327,10 @@ static bool mentions(const chat_template *t, str word) {
     return str_find(t->source, word) >= 0;
 }
 
+str chat_source(const chat_template *t) {
+    return t->source;
+}
+
 bool chat_has_tools(const chat_template *t) {
     if (!t->program) return mentions(t, STR("tools"));
     return jinja_uses(t->program, STR("tools")) || jinja_uses(t->program, STR("xml_tools"));

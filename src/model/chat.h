@@ -35,6 +35,7 @@ void chat_destroy(chat_template **t); /* NULL and *t == NULL allowed */
 
 /* The mistake of a broken template. */
 err_code chat_check(const chat_template *t, err *e);
+str chat_source(const chat_template *t); /* the text it was made from */
 bool chat_has_tools(const chat_template *t);
 bool chat_has_thinking(const chat_template *t);
 bool chat_has_system(const chat_template *t);  /* a system message reaches the text by itself */

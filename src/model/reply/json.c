@@ -119,6 +119,7 @@ static const reply_state OBJECT = {
     .use = REPLY_USE_JSON, .whole = reply_body_known_calls, .then = &BEHIND};
 static const reply_state LIST = {.use = REPLY_USE_JSON, .whole = reply_body_calls, .then = &BEHIND};
 static const reply_state MARKED = {.use = REPLY_USE_SKIP,
+                                   .awaits_call = true,
                                    .marks = {{.text = "{", .next = &LIST, .stays = true},
                                              {.text = "[", .next = &LIST, .stays = true}},
                                    .otherwise = &CONTENT};

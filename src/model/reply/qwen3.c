@@ -9,6 +9,7 @@
 
 static const reply_state OPEN, CALL, WORDS, BEHIND, CONTENT, START, THINKING;
 static const reply_state OPEN = {.use = REPLY_USE_SKIP,
+                                 .awaits_call = true,
                                  .marks = {{.text = "{", .next = &CALL, .stays = true},
                                            {.text = "[", .next = &CALL, .stays = true}},
                                  .otherwise = &WORDS};
@@ -31,5 +32,9 @@ static const reply_state THINKING = {.use = REPLY_USE_THINKING, .marks = {{.next
 static const reply_state START = {
     .use = REPLY_USE_CONTENT, .marks = {CALLS, REPLY_OPEN_THINK(&THINKING)}, .otherwise = &CONTENT};
 
-const reply_format reply_qwen3 = {
-    .name = "qwen3", .start = &START, .past = &CONTENT, .thinks = true, .calls = true};
+const reply_format reply_qwen3 = {.name = "qwen3",
+                                  .start = &START,
+                                  .past = &CONTENT,
+                                  .thinks = true,
+                                  .calls = true,
+                                  .call_mark = "<tool_call>\n"};

@@ -321,6 +321,12 @@ reply *reply_create(const reply_spec *spec) {
     if (r->was_open) enter(r, thinking_of(r->f));
     if (was_closed) enter(r, r->f->past);
     r->past_thinking = was_closed;
+    str call = str_trim(str_from(r->f->call_mark));
+    if (r->tools && call.len && str_ends(tail, call)) { /* the template has begun a call */
+        bool open_mark;
+        const reply_mark *m = mark_at(r, call, &open_mark);
+        if (m) use_mark(r, m);
+    }
     return r;
 }
 
@@ -356,12 +362,14 @@ bool reply_knows_mark(const reply *r, str text) {
            (state_knows(r, r->state, text, 0) || state_knows(r, r->f->start, text, 0));
 }
 
-bool reply_in_content(const reply *r) {
-    return r->state->use == REPLY_USE_CONTENT && r->held.len == 0;
+bool reply_is_ready(const reply *r) {
+    if (r->held.len) return false;
+    return r->f->opens_itself ? r->state->use == REPLY_USE_CONTENT
+                              : r->state->use != REPLY_USE_THINKING;
 }
 
-bool reply_past_thinking(const reply *r) {
-    return r->state->use != REPLY_USE_THINKING && r->held.len == 0;
+bool reply_awaits_call(const reply *r) {
+    return r->state->awaits_call && r->held.len == 0;
 }
 
 str reply_think_mark(const reply *r) {
@@ -370,8 +378,11 @@ str reply_think_mark(const reply *r) {
     return wanted ? r->open : (str){0};
 }
 
-void reply_expect_call(reply *r) {
+str reply_expect_call(reply *r) {
+    buf_clear(&r->held);
+    buf_clear(&r->space);
     enter(r, &reply_forced);
+    return str_from(r->f->call_mark);
 }
 
 bool reply_has_tool(const reply *r, str name) {

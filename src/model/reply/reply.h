@@ -52,13 +52,15 @@ void reply_end(reply *r); /* nothing follows: what is held comes out */
 
 /* The text of a control token: whether it is one of the format's marks. Others are not shown. */
 bool reply_knows_mark(const reply *r, str text);
-/* The next text is content: neither thinking nor part of a mark or call. */
-bool reply_in_content(const reply *r);
-/* Thinking is over or was never opened. */
-bool reply_past_thinking(const reply *r);
+/* The answer proper begins with the next text: thinking is over or will not come. From here on a
+ * grammar can hold. */
+bool reply_is_ready(const reply *r);
+/* The next text is a call as JSON: its mark is complete and nothing came since. */
+bool reply_awaits_call(const reply *r);
 /* The mark that opens thinking, to be put behind a prompt whose answer must be held to a form only
  * after the thinking; empty: the format opens it by itself, or it is open already. */
 str reply_think_mark(const reply *r);
 
-/* From here on the text is one call as JSON, {"name": ..., "arguments": ...}. */
-void reply_expect_call(reply *r);
+/* From here on the text is one call as JSON, {"name": ..., "arguments": ...}. Returns the mark that
+ * stands before it, which the model must be made to read; may be empty. */
+str reply_expect_call(reply *r);

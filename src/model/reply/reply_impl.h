@@ -37,6 +37,7 @@ struct reply_state {
     const reply_state *then;       /* behind `whole`, unless that went elsewhere */
     size_t most;                   /* BODY: bytes; more are text after all. 0 = no bound */
     bool fresh;                    /* what led here is done with: raw begins anew */
+    bool awaits_call;              /* a call as JSON comes next */
 };
 
 typedef struct reply_format {
@@ -44,7 +45,8 @@ typedef struct reply_format {
     const reply_state *start;
     const reply_state *past; /* start, but behind the thinking */
     bool thinks, calls;
-    bool opens_itself; /* thinking begins by the model's own header, never by a prompt's mark */
+    bool opens_itself;     /* thinking begins by the model's own header, never by a prompt's mark */
+    const char *call_mark; /* before a call as JSON; NULL = nothing */
 } reply_format;
 
 struct reply {

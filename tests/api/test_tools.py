@@ -1,0 +1,285 @@
+"""Tools, thinking and constrained calls on the real binary, with the official clients.
+
+The demo model knows neither tools nor thinking: templates of known families are put over it, so that it has to say
+what they say. What it says is then held to a grammar, or steered by a template that has begun the answer.
+"""
+import json
+import os
+import subprocess
+import unittest
+
+import jsonschema
+
+from tests.api.harness import DEMO, HOB, MODELS, Server, needs
+
+try:
+    import ollama
+except ImportError:
+    ollama = None
+try:
+    import openai
+except ImportError:
+    openai = None
+
+HERMES = """{{- if .System }}<|im_start|>system
+{{ .System }}<|im_end|>
+{{ end }}
+{{- if .Tools }}<|im_start|>system
+You may call tools inside <tool_call></tool_call>: {{ .Tools }}<|im_end|>
+{{ end }}
+{{- range .Messages }}<|im_start|>{{ .Role }}
+{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ .Content }}
+{{- range .ToolCalls }}<tool_call>{"name": "{{ .Function.Name }}", "arguments": {{ .Function.Arguments }}}</tool_call>{{ end }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+# The same, but the template itself has written the first words of the answer.
+CALLS = HERMES + "<tool_call>\n"
+THINKS = HERMES + "<think>\n"
+
+TOOL = {"type": "function", "function": {
+    "name": "get_weather", "description": "Weather of a city",
+    "parameters": {"type": "object", "required": ["city", "days"], "properties": {
+        "city": {"type": "string", "enum": ["Rome", "Paris", "Oslo"]},
+        "days": {"type": "integer", "minimum": 1, "maximum": 9},
+        "units": {"$ref": "#/$defs/units"}},
+        "$defs": {"units": {"enum": ["C", "F"]}}}}}
+OTHER = {"type": "function", "function": {
+    "name": "send_mail", "description": "Sends a mail",
+    "parameters": {"type": "object", "required": ["to"], "properties": {
+        "to": {"type": "string", "pattern": "^[a-z]{1,8}@example\\.org$"},
+        "lines": {"type": "array", "items": {"type": "string", "maxLength": 20}, "maxItems": 2}}}}}
+PLAIN = "smollm2:135m"
+
+
+def create(server, name, template, extra=""):
+    path = DEMO / MODELS[PLAIN]
+    subprocess.run([HOB, "create", name, "-f", "-"], env=server.env, check=True, text=True,
+                   input=f'FROM {path}\nTEMPLATE """{template}"""\n{extra}', stdout=subprocess.DEVNULL)
+
+
+@needs(PLAIN)
+class Tools(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+        cls.server.__enter__()
+        create(cls.server, "hermes", HERMES)
+        create(cls.server, "calls", CALLS)
+        create(cls.server, "thinks", THINKS)
+        cls.ollama = ollama and ollama.Client(host=cls.server.url)
+        cls.openai = openai and openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none")
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.openai:
+            cls.openai.close()
+        cls.server.__exit__()
+
+    def chat(self, model="hermes", stream=False, seed=1, **fields):
+        body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Weather in Rome?"}],
+                "options": {"temperature": 1.3, "seed": seed, "num_predict": 200}, **fields}
+        if stream:
+            return self.server.lines("/api/chat", body)
+        return self.server.call("/api/chat", body)
+
+    def check_call(self, call, tools=(TOOL, OTHER)):
+        """A call in the native shape: known name, valid arguments."""
+        known = {t["function"]["name"]: t["function"]["parameters"] for t in tools}
+        self.assertRegex(call["id"], "^call_[a-z0-9]{8}$")
+        self.assertIn(call["function"]["name"], known)
+        jsonschema.validate(call["function"]["arguments"], known[call["function"]["name"]])
+
+    # ---- calls ----
+
+    def test_required_call_always_parses(self):
+        names = set()
+        for seed in range(25):
+            status, answer = self.chat(seed=seed, tools=[TOOL, OTHER], tool_choice="required")
+            self.assertEqual(status, 200, answer)
+            self.assertEqual(answer["message"]["content"], "", answer)
+            self.assertEqual(len(answer["message"]["tool_calls"]), 1, answer)
+            self.check_call(answer["message"]["tool_calls"][0])
+            self.assertEqual(answer["done_reason"], "stop")
+            names.add(answer["message"]["tool_calls"][0]["function"]["name"])
+        self.assertEqual(names, {"get_weather", "send_mail"})
+
+    def test_a_call_the_model_begins_always_parses(self):
+        for seed in range(15):
+            status, answer = self.chat("calls", seed=seed, tools=[TOOL, OTHER], parallel_tool_calls=False)
+            self.assertEqual(status, 200, answer)
+            self.assertEqual(len(answer["message"].get("tool_calls", [])), 1, answer)
+            self.check_call(answer["message"]["tool_calls"][0])
+
+    def test_named_call(self):
+        choice = {"type": "function", "function": {"name": "send_mail"}}
+        status, answer = self.chat(tools=[TOOL, OTHER], tool_choice=choice)
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(answer["message"]["tool_calls"][0]["function"]["name"], "send_mail")
+        status, answer = self.chat(tools=[TOOL], tool_choice=choice)
+        self.assertEqual(status, 400)
+        self.assertIn("send_mail", answer["error"])
+
+    def test_streamed_call(self):
+        lines = self.chat(stream=True, tools=[TOOL], tool_choice="required")
+        calls = [c for o in lines for c in o["message"].get("tool_calls", [])]
+        self.assertEqual(len(calls), 1)
+        self.assertEqual(list(calls[0]), ["id", "function"])
+        self.assertEqual(list(calls[0]["function"]), ["index", "name", "arguments"])
+        self.assertEqual(calls[0]["function"]["index"], 0)
+        self.check_call(calls[0], [TOOL])
+        self.assertTrue(lines[-1]["done"])
+        self.assertNotIn("tool_calls", lines[-1]["message"])
+
+    def test_tool_choice_none(self):
+        status, answer = self.chat("calls", tools=[TOOL], tool_choice="none")
+        self.assertEqual(status, 200, answer)
+        self.assertNotIn("tool_calls", answer["message"])
+
+    def test_refusals(self):
+        status, answer = self.chat(PLAIN, tools=[TOOL])
+        self.assertEqual((status, answer["error"]), (400, f"registry.ollama.ai/library/{PLAIN} does not support tools"))
+        for wanted, fields in (("tools[0]", {"tools": [1]}),
+                               ("tools[0].function", {"tools": [{"type": "function"}]}),
+                               ("tools[1].function.name", {"tools": [TOOL, {"function": {"name": ""}}]}),
+                               ("parameters", {"tools": [{"function": {"name": "x", "parameters": []}}]}),
+                               ("tool_choice", {"tools": [TOOL], "tool_choice": "sometimes"}),
+                               ("tool_choice", {"tool_choice": "required"}),
+                               ("not", {"tools": [{"function": {"name": "x", "strict": True, "parameters": {
+                                   "type": "object", "properties": {"a": {"not": {}}}}}}]})):
+            status, answer = self.chat(**fields)
+            self.assertEqual(status, 400, answer)
+            self.assertIn(wanted, answer["error"])
+
+    def test_huge_tools(self):
+        big = {"type": "function", "function": {"name": "big", "parameters": {"type": "object", "properties": {
+            f"p{i}": {"type": "string", "description": "x" * 900} for i in range(1100)}}}}
+        status, answer = self.chat(tools=[big], options={"num_predict": 2, "num_ctx": 512})
+        self.assertIn(status, (200, 400), answer)
+        big["function"]["description"] = "y" * (5 << 20)
+        status, answer = self.chat(tools=[big])
+        self.assertEqual(status, 400)
+        self.assertIn("tools", answer["error"])
+
+    def test_results_come_back(self):
+        messages = [{"role": "user", "content": "Weather?"},
+                    {"role": "assistant", "content": "", "thinking": "Need it.", "tool_calls": [
+                        {"function": {"name": "get_weather", "arguments": {"days": 1, "city": "Rome"}}}]},
+                    {"role": "tool", "tool_name": "get_weather", "content": "sunny"}]
+        status, answer = self.server.call("/api/chat", {"model": "hermes", "stream": False, "messages": messages,
+                                                        "tools": [TOOL], "_debug_render_only": True})
+        self.assertEqual(status, 200, answer)
+        text = answer["_debug_info"]["rendered_template"]
+        self.assertIn('<think>Need it.</think><tool_call>{"name": "get_weather", "arguments": '
+                      '{"days":1,"city":"Rome"}}</tool_call>', text)
+        self.assertIn("<|im_start|>tool\nsunny", text)
+
+    # ---- thinking ----
+
+    def test_thinking_is_separated(self):
+        status, answer = self.chat("thinks", options={"num_predict": 12})
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(answer["message"]["content"], "")
+        self.assertTrue(answer["message"]["thinking"])
+        self.assertEqual(list(answer["message"]), ["role", "content", "thinking"])
+        lines = self.chat("thinks", stream=True, options={"num_predict": 12})
+        self.assertTrue("".join(o["message"].get("thinking", "") for o in lines))
+        status, answer = self.server.call("/api/generate", {"model": "thinks", "prompt": "Hi", "stream": False,
+                                                            "options": {"num_predict": 12}})
+        self.assertEqual((status, answer["response"]), (200, ""))
+        self.assertTrue(answer["thinking"])
+
+    def test_thinking_refused(self):
+        status, answer = self.chat(PLAIN, think=True)
+        self.assertEqual((status, answer["error"]), (400, f'"{PLAIN}" does not support thinking'))
+        status, answer = self.chat("hermes", think="enormous")
+        self.assertEqual(status, 400)
+        self.assertIn('invalid think value: "enormous"', answer["error"])
+
+    def test_format_after_thinking(self):
+        """The model is led out of its thinking by a grammar of one word, put there by a bias on everything else."""
+        schema = {"type": "object", "required": ["city"], "properties": {"city": {"enum": ["Rome", "Paris"]}}}
+        for seed in range(4):
+            status, answer = self.chat("hermes", seed=seed, format=schema, think=False)
+            self.assertEqual(status, 200, answer)
+            jsonschema.validate(json.loads(answer["message"]["content"]), schema)
+
+    # ---- the clients ----
+
+    @unittest.skipUnless(ollama, "no ollama client")
+    def test_ollama_client(self):
+        answer = self.ollama.chat("hermes", [{"role": "user", "content": "Weather?"}], tools=[TOOL], options={"seed": 1})
+        self.assertTrue(answer.message.content or answer.message.tool_calls)
+        parts = list(self.ollama.chat("calls", [{"role": "user", "content": "Weather?"}], tools=[TOOL], stream=True,
+                                      options={"seed": 3, "num_predict": 200}))
+        calls = [c for p in parts for c in p.message.tool_calls or []]
+        self.assertGreaterEqual(len(calls), 1)
+        self.assertEqual(calls[0].function.name, "get_weather")
+        self.assertIn(calls[0].function.arguments["city"], ("Rome", "Paris", "Oslo"))
+
+    @unittest.skipUnless(openai, "no openai client")
+    def test_openai_client(self):
+        answer = self.openai.chat.completions.create(
+            model="hermes", messages=[{"role": "user", "content": "Weather?"}], tools=[TOOL, OTHER],
+            tool_choice={"type": "function", "function": {"name": "get_weather"}}, seed=4)
+        choice = answer.choices[0]
+        self.assertEqual(choice.finish_reason, "tool_calls")
+        self.assertEqual(choice.message.tool_calls[0].type, "function")
+        jsonschema.validate(json.loads(choice.message.tool_calls[0].function.arguments), TOOL["function"]["parameters"])
+        follow = self.openai.chat.completions.create(model="hermes", max_completion_tokens=4, messages=[
+            {"role": "user", "content": "Weather?"}, choice.message,
+            {"role": "tool", "tool_call_id": choice.message.tool_calls[0].id, "content": "sunny"}])
+        self.assertLessEqual(follow.usage.completion_tokens, 4)
+
+    @unittest.skipUnless(openai, "no openai client")
+    def test_openai_stream(self):
+        stream = self.openai.chat.completions.create(
+            model="hermes", messages=[{"role": "user", "content": "Weather?"}], tools=[TOOL], tool_choice="required",
+            stream=True, stream_options={"include_usage": True}, seed=5)
+        chunks = list(stream)
+        calls = [c for k in chunks if k.choices for c in k.choices[0].delta.tool_calls or []]
+        self.assertEqual([c.index for c in calls], [0])
+        json.loads(calls[0].function.arguments)
+        self.assertEqual([k.choices[0].finish_reason for k in chunks if k.choices][-1], "tool_calls")
+        self.assertGreater(chunks[-1].usage.completion_tokens, 0)
+
+    @unittest.skipUnless(openai, "no openai client")
+    def test_openai_several_answers(self):
+        say = dict(model=PLAIN, messages=[{"role": "user", "content": "A word."}], max_tokens=6, temperature=1.5, seed=1)
+        answer = self.openai.chat.completions.create(n=3, **say)
+        self.assertEqual([c.index for c in answer.choices], [0, 1, 2])
+        self.assertGreater(len({c.message.content for c in answer.choices}), 1)
+        self.assertLessEqual(answer.usage.completion_tokens, 18)
+        chunks = list(self.openai.chat.completions.create(n=2, stream=True, **say))
+        self.assertEqual({k.choices[0].index for k in chunks}, {0, 1})
+        ends = [k.choices[0].index for k in chunks if k.choices[0].finish_reason]
+        self.assertEqual(sorted(ends), [0, 1])
+
+    def test_logit_bias(self):
+        def ask(**fields):
+            return self.server.call("/v1/chat/completions", {
+                "model": PLAIN, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 3,
+                "temperature": 0, **fields})
+        status, answer = ask(logit_bias={"28120": 100})
+        self.assertEqual(status, 200, answer)
+        text = answer["choices"][0]["message"]["content"]
+        self.assertEqual(len(set(text[i:i + len(text) // 3] for i in range(0, len(text), len(text) // 3))), 1, text)
+        for bad in ({"x": 1}, {"5": 101}, {"5": "much"}, {"-1": 0}):
+            status, answer = ask(logit_bias=bad)
+            self.assertEqual(status, 400, answer)
+            self.assertIn("logit_bias", answer["error"]["message"])
+
+    def test_openai_extras(self):
+        status, answer = self.server.call("/v1/chat/completions", {
+            "model": PLAIN, "messages": [{"role": "user", "content": "Say hello."}], "max_completion_tokens": 2,
+            "options": {"num_ctx": 256, "temperature": 0}, "keep_alive": "1m"})
+        self.assertEqual(status, 200, answer)
+        self.assertLessEqual(answer["usage"]["completion_tokens"], 2)
+        _, ps = self.server.call("/api/ps")
+        self.assertIn(256, [m["context_length"] for m in ps["models"]])
+        status, answer = self.server.call("/v1/chat/completions", {
+            "model": PLAIN, "messages": [{"role": "user", "content": "x"}], "n": 1000})
+        self.assertEqual(status, 400)
+
+
+if __name__ == "__main__":
+    unittest.main()
