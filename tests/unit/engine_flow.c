@@ -124,6 +124,16 @@ static str fake_piece(void *model, int32_t id) {
     return id == 1 ? STR("a") : STR("?");
 }
 
+static str fake_mark(void *model, int32_t id) {
+    (void)model, (void)id;
+    return (str){0};
+}
+
+static str fake_source(void *model) {
+    (void)model;
+    return (str){0};
+}
+
 static bool fake_is_stop(void *model, int32_t id) {
     (void)model;
     return id == 3;
@@ -152,6 +162,8 @@ static engine *engine_make(fake *f, int64_t keep_alive_ns) {
                         .render = fake_render,
                         .encode = fake_encode,
                         .piece = fake_piece,
+                        .mark = fake_mark,
+                        .chat_source = fake_source,
                         .is_stop = fake_is_stop,
                         .first_id = fake_first};
     engine_config c = {.budget_bytes = 2000, .keep_alive_ns = keep_alive_ns};
