@@ -39,7 +39,7 @@
 
 /* Models */
 #define LIMIT_VOCAB (1u << 22)
-#define LIMIT_TOKEN_BYTES (1u << 16)
+#define LIMIT_TOKEN_BYTES UINT16_MAX
 #define LIMIT_TOK_TEXT_BYTES (64u << 20) /* one prompt */
 #define LIMIT_LAYERS 1024
 #define LIMIT_CTX_TOKENS (1u << 24)

@@ -99,6 +99,10 @@ void dev_program_destroy(dev_program **p) {
     *p = NULL;
 }
 
+void dev_program_rest(dev_program *p) {
+    p->table->program_rest(p);
+}
+
 static err_code check_ids(const dev_program *p, const dev_step *s, int slot, err *e) {
     const int32_t *ids = s->inputs[slot];
     int32_t n = slot == DEV_INPUT_OUT_ROWS ? s->n_out_rows : s->n_tokens;

@@ -10,6 +10,7 @@ typedef struct dev_table {
     void (*free)(dev *d, dev_buffer *b);
     err_code (*compile)(dev *d, const dev_program_spec *spec, dev_program **ret, err *e);
     void (*program_destroy)(dev_program *p);
+    void (*program_rest)(dev_program *p);
     err_code (*run)(dev_program *p, const dev_step *step, int32_t phase_from, int32_t phase_to,
                     dev_cancel *cancel, err *e);
     bool (*can_interleave)(const dev *d, dtype type, int64_t k, int64_t n_rows);

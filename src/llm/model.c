@@ -34,6 +34,7 @@ struct llm_model {
     chat_template *chat;
     bool long_ctx;
     model_program programs[N_BUCKETS]; /* program NULL: not built */
+    int last_bucket;                   /* of the step before */
 };
 
 /* ---- loading ---- */
@@ -84,9 +85,11 @@ static err_code bind_model(llm_model *m, err *e) {
              tok_vocab_count(m->tokenizer), m->hp.n_vocab);
     fill_info(m);
     const tok *t = m->tokenizer;
-    return chat_create(gguf_opt_str(g, "tokenizer.chat_template", STR("")),
-                       tok_text(t, tok_role_id(t, TOK_BOS)), tok_text(t, tok_role_id(t, TOK_EOS)),
-                       &m->chat, e);
+    TRY(chat_create(gguf_opt_str(g, "tokenizer.chat_template", STR("")),
+                    tok_text(t, tok_role_id(t, TOK_BOS)), tok_text(t, tok_role_id(t, TOK_EOS)),
+                    &m->chat, e));
+    gguf_release_all(g);
+    return ERR_OK;
 }
 
 /* Takes over the opened file, also on failure. */
@@ -205,6 +208,7 @@ void llm_model_drop_programs(llm_model *m) {
         dev_program_destroy(&m->programs[i].program);
         m->programs[i] = (model_program){0};
     }
+    m->last_bucket = 0;
 }
 
 err_code llm_model_step(llm_model *m, const dev_step *step, dev_cancel *cancel, err *e) {
@@ -215,5 +219,7 @@ err_code llm_model_step(llm_model *m, const dev_step *step, dev_cancel *cancel, 
         (!step->kv_shape || memcmp(step->kv_shape, &m->info.kv_shape, sizeof *step->kv_shape)))
         FAIL(e, INVALID, "the KV pool was made for another model");
     TRY(program_get(m, bucket, &p, e));
+    if (m->last_bucket > bucket) dev_program_rest(m->programs[m->last_bucket].program);
+    m->last_bucket = bucket;
     return dev_run(p->program, step, 0, p->n_phases, cancel, e);
 }

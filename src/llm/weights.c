@@ -101,9 +101,9 @@ static err_code check_shape(const gguf_tensor *t, const llm_hparams *hp, const l
          shape_text(t->ne, n_dims, sa), shape_text(want, table_dims(b), sb));
 }
 
-/* Vectors are always f32 and aligned. */
+/* Vectors are always f32, and copies: they are small, and lie strewn all over the file, of which
+ * they would keep many pages in memory. */
 static const void *vector_f32(const gguf_tensor *t, arena *mem) {
-    if (t->type == DTYPE_F32 && (uintptr_t)t->data % _Alignof(float) == 0) return t->data;
     float *v = ARENA_ARRAY(mem, float, (size_t)t->ne[0]);
     if (t->type == DTYPE_F32)
         memcpy(v, t->data, (size_t)t->ne[0] * sizeof *v);

@@ -347,3 +347,10 @@ void gguf_release(const gguf *g, const void *data, uint64_t n_bytes) {
         file_map_advise(m, (uint64_t)(at - m->ptr), n_bytes, FILE_ADVICE_DONTNEED);
     }
 }
+
+void gguf_release_all(const gguf *g) {
+    for (size_t i = 0; i < g->parts.len; i++) {
+        const gguf_part *p = &g->parts.items[i];
+        if (p->map.ptr) file_map_advise(&p->map, 0, p->n_bytes, FILE_ADVICE_DONTNEED);
+    }
+}

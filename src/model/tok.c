@@ -100,7 +100,7 @@ static void mark_strips(tok *t, const tok_vocab_spec *spec) {
     if (mask) add_attr(t, t->role_id[TOK_MASK], TOK_ATTR_LSTRIP);
     if (spec->rstrip != TOK_YES) return;
     for (size_t i = 0; i < t->special.n; i++) {
-        str s = t->text[t->special.ids[i]];
+        str s = tok_text_of(t, (size_t)t->special.ids[i]);
         if (str_eq(s, STR("<unk>")) || str_eq(s, STR("<s>")) || str_eq(s, STR("<|endoftext|>")))
             continue;
         add_attr(t, t->special.ids[i], TOK_ATTR_RSTRIP);
@@ -165,19 +165,43 @@ static bool has_inner_space(str s) {
     return false;
 }
 
+/* Six bytes a token instead of a str: texts usually lie in one mapping, near each other. */
+static void place_texts(tok *t, const str *texts) {
+    const char *low = NULL, *high = NULL;
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        if (texts[i].len == 0) continue;
+        total += texts[i].len;
+        if (!low || texts[i].ptr < low) low = texts[i].ptr;
+        if (!high || texts[i].ptr > high) high = texts[i].ptr;
+    }
+    bool near = (uintptr_t)high - (uintptr_t)low <= UINT32_MAX;
+    if (!near) t->own_texts = mem_alloc(total);
+    t->texts = near ? low : t->own_texts;
+    t->text_at = NEW_ARRAY(uint32_t, t->n);
+    t->text_len = NEW_ARRAY(uint16_t, t->n);
+    for (size_t i = 0; i < t->n; i++) {
+        if (texts[i].len == 0) continue;
+        t->text_len[i] = (uint16_t)texts[i].len;
+        if (!near) memcpy(t->own_texts + at, texts[i].ptr, texts[i].len);
+        t->text_at[i] = near ? (uint32_t)(texts[i].ptr - low) : (uint32_t)at;
+        at += texts[i].len;
+    }
+}
+
 static void copy_tokens(tok *t, const tok_vocab_spec *spec) {
     float min_score = FLT_MAX;
     t->n = spec->n_tokens;
-    t->text = mem_dup(spec->tokens, t->n * sizeof(str));
+    place_texts(t, spec->tokens);
     t->attr = mem_alloc(t->n);
     t->scores = (const char *)spec->scores;
     t->spaces_start_words = t->kind == TOK_SPM;
     for (size_t i = 0; i < t->n; i++) {
-        t->attr[i] = attr_of(t, type_at(spec, i), t->text[i]);
-        if (t->text[i].len > t->token_bytes_max) t->token_bytes_max = t->text[i].len;
+        str s = tok_text_of(t, i);
+        t->attr[i] = attr_of(t, type_at(spec, i), s);
+        if (s.len > t->token_bytes_max) t->token_bytes_max = s.len;
         bool plain = t->attr[i] & TOK_ATTR_PLAIN;
-        if (plain && t->spaces_start_words && has_inner_space(t->text[i]))
-            t->spaces_start_words = false;
+        if (plain && t->spaces_start_words && has_inner_space(s)) t->spaces_start_words = false;
         if (t->kind != TOK_UGM || (t->attr[i] & TOK_ATTR_TYPE) != TOK_TYPE_NORMAL) continue;
         float score = tok_score(t, (int32_t)i);
         if (score < min_score) min_score = score;
@@ -209,7 +233,9 @@ err_code tok_create(const tok_vocab_spec *spec, tok **ret, err *e) {
 void tok_destroy(tok **tp) {
     if (!tp || !*tp) return;
     tok *t = *tp;
-    mem_free(t->text);
+    mem_free(t->text_at);
+    mem_free(t->text_len);
+    mem_free(t->own_texts);
     mem_free(t->attr);
     mem_free(t->slots);
     mem_free(t->piece_bytes);
@@ -246,7 +272,7 @@ void tok_decode(const tok *t, const int32_t *ids, size_t n_ids, bool special, bu
 }
 
 str tok_text(const tok *t, int32_t id) {
-    return has_id(t, id) ? t->text[id] : (str){0};
+    return has_id(t, id) ? tok_text_of(t, (size_t)id) : (str){0};
 }
 
 int32_t tok_find(const tok *t, str text) {
@@ -285,7 +311,8 @@ bool tok_adds_eos(const tok *t) {
 }
 
 size_t tok_bytes(const tok *t) {
-    size_t n = sizeof *t + t->n * (sizeof(str) + 1 + sizeof(uint32_t)) + t->piece_at[t->n];
+    size_t n = sizeof *t + t->n * (sizeof(uint32_t) + sizeof(uint16_t) + 1 + sizeof(uint32_t)) +
+               t->piece_at[t->n];
     n += (t->slot_mask + 1) * sizeof(uint32_t) + (t->special.n + t->plain.n) * sizeof(int32_t);
     return n + (t->pairs ? (t->pair_mask + 1) * sizeof(tok_pair) : 0);
 }

@@ -68,13 +68,13 @@ static size_t unpack_spaces(str s, char *out) {
 void tok_pieces_build(tok *t) {
     bool alphabet = t->kind == TOK_BPE && !t->pre->raw;
     size_t total = 0;
-    for (size_t i = 0; i < t->n; i++) total += t->text[i].len;
+    for (size_t i = 0; i < t->n; i++) total += tok_text_of(t, i).len;
     t->piece_bytes = mem_alloc(total + 1);
     t->piece_at = NEW_ARRAY(uint32_t, t->n + 1);
     memset(t->byte_id, 0xff, sizeof t->byte_id);
     uint32_t at = 0;
     for (size_t i = 0; i < t->n; i++) {
-        str s = t->text[i];
+        str s = tok_text_of(t, i);
         unsigned type = t->attr[i] & TOK_ATTR_TYPE;
         char *out = t->piece_bytes + at;
         t->piece_at[i] = at;

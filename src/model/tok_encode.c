@@ -76,7 +76,7 @@ static void encode_all(scan *s) {
             i++;
             continue;
         }
-        size_t to = i, next = i + t->text[id].len;
+        size_t to = i, next = i + tok_text_of(t, (size_t)id).len;
         if (t->attr[id] & TOK_ATTR_LSTRIP)
             while (to > from && is_blank(s->text.ptr[to - 1])) to--;
         if (t->attr[id] & TOK_ATTR_RSTRIP)

@@ -38,7 +38,10 @@ struct tok {
     tok_kind kind;
     const tok_pre_family *pre; /* BPE only */
     size_t n;
-    str *text;          /* [n] borrowed bytes */
+    const char *texts; /* text i: text_len[i] bytes at texts + text_at[i]; borrowed, or own_texts */
+    uint32_t *text_at; /* [n] */
+    uint16_t *text_len; /* [n] */
+    char *own_texts;    /* NULL = borrowed */
     uint8_t *attr;      /* [n] */
     const char *scores; /* borrowed f32[n], unaligned; NULL = none */
     uint32_t *slots;    /* hash of text: 10 bits of tag, 22 of id + 1; 0 = free */
@@ -58,6 +61,10 @@ struct tok {
     str charsmap_trie; /* UGM: u32 units, little-endian, unaligned */
     str charsmap_text; /* UGM: NUL-terminated replacements, ends with a NUL */
 };
+
+static inline str tok_text_of(const tok *t, size_t id) {
+    return (str){t->texts + t->text_at[id], t->text_len[id]};
+}
 
 typedef struct tok_sym {
     uint32_t start, len; /* bytes of the text being merged; len 0 = swallowed */

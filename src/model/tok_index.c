@@ -41,8 +41,9 @@ void tok_hash_build(tok *t) {
     t->slots = NEW_ARRAY(uint32_t, len);
     t->slot_mask = len - 1;
     for (size_t i = 0; i < t->n; i++) {
-        if (t->text[i].len == 0 || tok_hash_find(t, t->text[i].ptr, t->text[i].len) >= 0) continue;
-        uint64_t h = hash_bytes(t->text[i].ptr, t->text[i].len);
+        str s = tok_text_of(t, i);
+        if (s.len == 0 || tok_hash_find(t, s.ptr, s.len) >= 0) continue;
+        uint64_t h = hash_bytes(s.ptr, s.len);
         size_t at = (h >> 12) & t->slot_mask;
         while (t->slots[at]) at = (at + 1) & t->slot_mask;
         t->slots[at] = (uint32_t)(h >> 54) << ID_BITS | (uint32_t)(i + 1);
@@ -57,7 +58,7 @@ int32_t tok_hash_find(const tok *t, const char *ptr, size_t n_bytes) {
         uint32_t slot = t->slots[at];
         if (slot >> ID_BITS != tag) continue;
         int32_t id = (int32_t)(slot & ID_MASK) - 1;
-        if (t->text[id].len == n_bytes && memcmp(t->text[id].ptr, ptr, n_bytes) == 0) return id;
+        if (str_eq(tok_text_of(t, (size_t)id), (str){ptr, n_bytes})) return id;
     }
     return -1;
 }
@@ -70,7 +71,7 @@ int32_t tok_find_plain(const tok *t, const char *ptr, size_t n_bytes) {
 static int cmp_text(const void *a, const void *b, void *ctx) {
     const tok *t = ctx;
     int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    int c = str_cmp(t->text[x], t->text[y]);
+    int c = str_cmp(tok_text_of(t, (size_t)x), tok_text_of(t, (size_t)y));
     return c ? c : (x > y) - (x < y);
 }
 
@@ -82,9 +83,10 @@ void tok_prefix_build(const tok *t, tok_prefix_index *x, uint8_t attr_any) {
         bool want = special ? type == TOK_TYPE_CONTROL || type == TOK_TYPE_USER ||
                                   type == TOK_TYPE_UNKNOWN || t->attr[i] & TOK_ATTR_GUARDED
                             : (t->attr[i] & TOK_ATTR_PLAIN) != 0;
-        if (!want || t->text[i].len == 0) continue;
+        str s = tok_text_of(t, i);
+        if (!want || s.len == 0) continue;
         x->ids[x->n++] = (int32_t)i;
-        x->first_byte[(unsigned char)t->text[i].ptr[0]] = true;
+        x->first_byte[(unsigned char)s.ptr[0]] = true;
     }
     x->ids = mem_realloc(x->ids, (x->n + 1) * sizeof(int32_t));
     qsort_r(x->ids, x->n, sizeof(int32_t), cmp_text, (void *)(uintptr_t)t);
@@ -96,7 +98,7 @@ static size_t lower_bound(const tok *t, const tok_prefix_index *x, const tok_pre
     size_t lo = c->lo, hi = c->hi;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
-        str s = t->text[x->ids[mid]];
+        str s = tok_text_of(t, (size_t)x->ids[mid]);
         bool below = s.len <= c->depth || (unsigned char)s.ptr[c->depth] < b;
         if (below)
             lo = mid + 1;
@@ -121,7 +123,7 @@ bool tok_prefix_step(const tok *t, const tok_prefix_index *x, tok_prefix_cursor 
 int32_t tok_prefix_here(const tok *t, const tok_prefix_index *x, const tok_prefix_cursor *c) {
     if (c->lo >= c->hi) return -1;
     int32_t id = x->ids[c->lo];
-    return t->text[id].len == c->depth ? id : -1;
+    return tok_text_of(t, (size_t)id).len == c->depth ? id : -1;
 }
 
 static size_t pair_slot(const tok *t, uint32_t left, uint32_t right) {

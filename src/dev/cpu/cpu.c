@@ -101,6 +101,11 @@ static void cpu_program_destroy(dev_program *base) {
     mem_free(p);
 }
 
+static void cpu_program_rest(dev_program *base) {
+    cpu_program *p = (cpu_program *)base;
+    if (p->arena.ptr) (void)madvise(p->arena.ptr, p->arena.n_bytes, MADV_DONTNEED);
+}
+
 static void copy_nodes(cpu_program *p, const dev_program_spec *spec) {
     size_t n_tensors = (size_t)spec->n_nodes * (DEV_NODE_INPUTS + 1);
     p->nodes = NEW_ARRAY(cpu_node, (size_t)spec->n_nodes);
@@ -195,6 +200,7 @@ static const dev_table cpu_table = {
     .free = cpu_free,
     .compile = cpu_compile,
     .program_destroy = cpu_program_destroy,
+    .program_rest = cpu_program_rest,
     .run = cpu_run_step,
     .can_interleave = cpu_can_interleave,
     .interleave = cpu_interleave,
