@@ -1,7 +1,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 
-const chat = process.env.HOB_DEV_WEB ?? 'http://127.0.0.1:8080';
+const chat = 'http://127.0.0.1:18080'; // a hob serve for development: HOB_WEB_HOST=127.0.0.1:18080
 
 export default defineConfig({
   plugins: [svelte()],
