@@ -116,7 +116,7 @@ static graph_t no_leaf(diff_weights *w, graph *g, const char *name, const char *
     return graph_weight(g, DTYPE_F32, 0, (int64_t[4]){0}, NULL);
 }
 
-static bool is_patched(const diff_weights *w, const char *name) {
+bool diff_weights_is_patched(const diff_weights *w, const char *name) {
     for (const diff_weights *at = w; at; at = at->below)
         if (at->patch.touches && at->patch.touches(at->patch.ctx, name)) return true;
     return false;
@@ -174,7 +174,8 @@ static bool is_narrow(dtype t) {
 static copy *make_copy(diff_weights *w, const char *name, form f, const safetensors_tensor *t) {
     int64_t n = diff_tensor_elems(t);
     copy *c = NEW(copy);
-    bool patched = is_patched(w, name), turn = f == FORM_KERNEL && t->ne[0] * t->ne[1] > 1;
+    bool patched = diff_weights_is_patched(w, name),
+         turn = f == FORM_KERNEL && t->ne[0] * t->ne[1] > 1;
     if (f != FORM_FLOATS && !patched && is_plain(t->type)) {
         c->type = t->type;
         size_t bytes = t->type == DTYPE_F32 ? 4 : 2;
@@ -253,7 +254,7 @@ static graph_t leaf(diff_weights *w, graph *g, const char *name, form f, const i
     const safetensors_tensor *t = diff_weights_find(w, name);
     bool turn = f == FORM_KERNEL && t->ne[0] * t->ne[1] > 1;
     bool aligned = (uintptr_t)t->data % (t->type == DTYPE_F32 ? 4 : 2) == 0;
-    if (is_plain(t->type) && aligned && !turn && !is_patched(w, name))
+    if (is_plain(t->type) && aligned && !turn && !diff_weights_is_patched(w, name))
         return graph_weight(g, t->type, n_dims, ne, t->data);
     if (!dtype_get_info(t->type)->supported) return no_leaf(w, g, name, "has an unsupported type");
     const copy *c = copy_of(w, name, f, t);

@@ -35,6 +35,8 @@ bool diff_weights_has(const diff_weights *w, const char *name);
 /* The file's i-th tensor, NULL past the end; *ret_name is what follows the prefix, empty when the
  * tensor lies elsewhere. */
 const safetensors_tensor *diff_weights_at(const diff_weights *w, size_t i, str *ret_name);
+/* Whether a patch changes it, here or in a layer below. */
+bool diff_weights_is_patched(const diff_weights *w, const char *name);
 /* All elements as f32, patches applied; the caller's (mem_free). NULL when absent or of a type that
  * cannot be read. */
 float *diff_weights_read(const diff_weights *w, const char *name);

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.api.harness import DEMO
 from tests.api.pictures import CHECKPOINT, PictureServer, needs_checkpoint, png_chunks, png_size, text_to_image
-from tests.api.test_comfy_nodes import parts, safetensors
+from tests.api.test_comfy_nodes import lora, parts, safetensors
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 import gguf_writer  # noqa: E402
@@ -118,13 +118,14 @@ class ModelFiles(unittest.TestCase):
     def setUpClass(cls):
         cls.server = PictureServer()
         cls.models = cls.server.base / "models"
-        for folder in ("vae", "vae_approx", "diffusion_models", "checkpoints"):
+        for folder in ("vae", "vae_approx", "diffusion_models", "checkpoints", "loras"):
             (cls.models / folder).mkdir(parents=True, exist_ok=True)
         for half in ("decoder", "encoder"):
             (cls.models / f"vae_approx/taesd_{half}.safetensors").write_bytes(safetensors(tiny(half == "decoder")))
         both = {f"taesd_{half}.{name}": t for half in ("decoder", "encoder")
                 for name, t in tiny(half == "decoder").items()}
         (cls.models / "vae/both.safetensors").write_bytes(safetensors(both))
+        (cls.models / "loras/one.safetensors").write_bytes(safetensors(lora(DEMO / CHECKPOINT)))
         write_gguf(cls.models / "diffusion_models/emoji-Q8_0.gguf", "")
         cls.server.start()
 
@@ -153,7 +154,7 @@ class ModelFiles(unittest.TestCase):
 
     def test_taesd_is_offered_and_works_both_ways(self):
         menu = self.server.call("/object_info/VAELoader")[1]["VAELoader"]["input"]["required"]["vae_name"][0]
-        self.assertEqual(menu, ["both.safetensors", "taesd", "pixel_space"])
+        self.assertEqual((menu[0], menu[-2:]), ("both.safetensors", ["taesd", "pixel_space"]))
         seen = {}
         for name in ("taesd", "both.safetensors"):
             graph = text_to_image(steps=2, width=64, height=64)
@@ -269,6 +270,70 @@ class ModelFiles(unittest.TestCase):
         graph["11"]["class_type"] = "VAEEncodeTiled"
         graph["11"]["inputs"].update(tile_size=64, overlap=0, temporal_size=64, temporal_overlap=8)
         self.assertLessEqual(difference(whole, self.picture(graph))[1], 1)
+
+    # ---- saving ----
+
+    def saved(self, path):
+        """What a loader calls the file, and the file's path."""
+        files = sorted((self.server.base / "output" / path).parent.glob(Path(path).name + "_*"))
+        self.assertEqual(len(files), 1, files)
+        return files[0].name, files[0]
+
+    def test_a_saved_checkpoint_is_the_same(self):
+        graph = text_to_image(seed=9, steps=2, width=64, height=64)
+        graph["30"] = {"class_type": "CheckpointSave", "inputs": {
+            "model": ["4", 0], "clip": ["4", 1], "vae": ["4", 2], "filename_prefix": "checkpoints/whole"}}
+        whole = self.picture(graph)
+        name, path = self.saved("checkpoints/whole")
+        was, got = parts(DEMO / CHECKPOINT, "", True), parts(path, "", True)
+        for key, tensor in got.items():
+            self.assertEqual(tensor, was[key], key)
+        self.assertTrue(all(key in got for key in was if key.startswith(("model.", "cond_stage_model.", "first_stage"))))
+        head = path.read_bytes()
+        self.assertIn(b"modelspec.predict_key", head[:struct.unpack("<Q", head[:8])[0]])
+        del graph["30"]
+        graph["4"]["inputs"]["ckpt_name"] = name
+        self.assertEqual(whole, self.picture(graph))
+
+    def test_patched_parts_are_saved_with_their_patches(self):
+        graph = text_to_image(seed=9, steps=2, width=64, height=64)
+        graph["31"] = {"class_type": "LoraLoader", "inputs": {
+            "model": ["4", 0], "clip": ["4", 1], "lora_name": "one.safetensors", "strength_model": 40.0,
+            "strength_clip": 40.0}}
+        graph["3"]["inputs"]["model"], graph["6"]["inputs"]["clip"] = ["31", 0], ["31", 1]
+        graph["7"]["inputs"]["clip"] = ["31", 1]
+        for node, name, inputs in (("32", "ModelSave", {"model": ["31", 0], "filename_prefix": "diffusion_models/m"}),
+                                   ("33", "CLIPSave", {"clip": ["31", 1], "filename_prefix": "clip/c"}),
+                                   ("34", "VAESave", {"vae": ["4", 2], "filename_prefix": "vae/v"})):
+            graph[node] = {"class_type": name, "inputs": inputs}
+        patched = self.picture(graph)
+        plain = text_to_image(seed=9, steps=2, width=64, height=64)
+        self.assertGreater(difference(patched, self.picture(plain))[0], 0.5, "the patch does something")
+        for node in ("31", "32", "33", "34"):
+            del graph[node]
+        graph["40"] = {"class_type": "UNETLoader", "inputs": {
+            "unet_name": self.saved("diffusion_models/m")[0], "weight_dtype": "default"}}
+        graph["41"] = {"class_type": "CLIPLoader", "inputs": {
+            "clip_name": self.saved("clip/c_clip_l")[0], "type": "stable_diffusion"}}
+        graph["42"] = {"class_type": "VAELoader", "inputs": {"vae_name": self.saved("vae/v")[0]}}
+        graph["3"]["inputs"]["model"] = ["40", 0]
+        graph["6"]["inputs"]["clip"] = graph["7"]["inputs"]["clip"] = ["41", 0]
+        graph["8"]["inputs"]["vae"] = ["42", 0]
+        self.assertLess(difference(patched, self.picture(graph))[0], 1)
+
+    def test_saving_where_there_is_no_room(self):
+        folder = self.server.base / "output" / "full"
+        folder.mkdir()
+        (folder / "inside").symlink_to("/proc/self/nothing")
+        graph = text_to_image(steps=1, width=64, height=64)
+        graph["30"] = {"class_type": "VAESave", "inputs": {"vae": ["4", 2], "filename_prefix": "full/inside/v"}}
+        error = self.error_of(graph)
+        self.assertEqual(error["node_type"], "VAESave")
+        self.assertIn("full/inside", error["exception_message"])
+        error = self.error_of(dict(graph, **{"30": {"class_type": "VAESave", "inputs": {
+            "vae": ["4", 2], "filename_prefix": "../../v"}}}))
+        self.assertIn("leaves the output folder", error["exception_message"])
+        self.assertEqual([p for p in (self.server.base / "output").rglob("*.tmp*")], [])
 
 
 if __name__ == "__main__":

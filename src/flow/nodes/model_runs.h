@@ -136,3 +136,8 @@ FLOW_RUN(merge_add_run);
 FLOW_RUN(merge_clip_simple_run);
 FLOW_RUN(merge_clip_subtract_run);
 FLOW_RUN(merge_clip_add_run);
+/* save_run.c */
+FLOW_RUN(save_checkpoint_run);
+FLOW_RUN(save_model_run);
+FLOW_RUN(save_clip_run);
+FLOW_RUN(save_vae_run);

@@ -339,13 +339,19 @@ static str with_batch_num(str stem, size_t batch_num, arena *a) {
     return out;
 }
 
+str saved_next(flow_call *c, saved_place *p, const char *ext, size_t batch_num, str *ret_name) {
+    arena *a = flow_call_arena(c);
+    str stem = with_batch_num(p->stem, batch_num, a), path;
+    do {
+        *ret_name = str_fmt(a, STR_FMT "_%05lld_%s", STR_ARG(stem), (long long)p->next++, ext);
+        path = str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(p->dir), STR_ARG(*ret_name));
+    } while (file_exists(path.ptr)); /* somebody was faster */
+    return path;
+}
+
 err_code saved_write(flow_call *c, saved_place *p, const saved_file *f, err *e) {
     arena *a = flow_call_arena(c);
-    str stem = with_batch_num(p->stem, f->batch_num, a), name, path;
-    do {
-        name = str_fmt(a, STR_FMT "_%05lld_%s", STR_ARG(stem), (long long)p->next++, f->ext);
-        path = str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(p->dir), STR_ARG(name));
-    } while (file_exists(path.ptr)); /* somebody was faster */
+    str name, path = saved_next(c, p, f->ext, f->batch_num, &name);
     TRY(file_write_atomic(path.ptr, f->bytes->ptr, f->bytes->len, e));
     value *item = value_map(a);
     value_set(a, item, STR("filename"), value_str(a, name));

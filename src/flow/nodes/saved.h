@@ -26,6 +26,9 @@ err_code saved_open(flow_call *c, str prefix, saved_size size, saved_place *ret,
 /* The same in the temp folder under a name nobody else has. */
 err_code saved_open_temp(flow_call *c, saved_size size, saved_place *ret, err *e);
 
+/* The path of the next file with `ext`; the name alone in *ret_name. In flow_call_arena. */
+str saved_next(flow_call *c, saved_place *p, const char *ext, size_t batch_num, str *ret_name);
+
 /* Writes one file with the next number and `ext` (".png"); batch_num replaces %batch_num%. Shows
  * it to the client under `key` ("images"). */
 typedef struct saved_file {
