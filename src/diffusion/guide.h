@@ -55,6 +55,7 @@ typedef struct diff_latent_in {
 typedef struct diff_sample_job {
     const diff_guide *guide;
     const char *sampler;
+    const sampler_settings *set; /* NULL: sampler_defaults() */
     sigmas_schedule schedule;
     uint64_t seed;
     const float *noise; /* [n, c, y, x_len] of deviation 1; NULL = none */

@@ -43,6 +43,19 @@ static void add_part(arena *a, parts *list, str text, double weight) {
     if (text.len) VEC_PUSH(*list, (prompt_part){unescape(a, text), weight});
 }
 
+/* A number as Python reads it: blanks around it, underscores between digits. */
+static bool weight_value(arena *a, str text, double *ret) {
+    str s = str_trim(text);
+    char *p = str_cstr(a, s);
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        bool between = i > 0 && i + 1 < s.len && s.ptr[i - 1] >= '0' && s.ptr[i - 1] <= '9' &&
+                       s.ptr[i + 1] >= '0' && s.ptr[i + 1] <= '9';
+        if (s.ptr[i] != '_' || !between) p[n++] = s.ptr[i];
+    }
+    return str_to_f64((str){p, n}, ret);
+}
+
 static void parse_level(arena *a, parts *list, str s, double weight, int depth);
 
 /* A stretch without parentheses around it, or a whole group with them. */
@@ -55,7 +68,7 @@ static void parse_item(arena *a, parts *list, str s, double weight, int depth) {
     double given;
     ptrdiff_t colon = str_rfind_char(inner, ':');
     weight *= 1.1;
-    if (colon > 0 && str_to_f64(str_trim(str_sub(inner, (size_t)colon + 1, inner.len)), &given)) {
+    if (colon > 0 && weight_value(a, str_sub(inner, (size_t)colon + 1, inner.len), &given)) {
         weight = given;
         inner = str_sub(inner, 0, (size_t)colon);
     }
@@ -170,22 +183,27 @@ static const float *embedding_rows(reader *r, str path, size_t *ret_n) {
     return rows;
 }
 
-static void put_embedding(reader *r, str name, double weight) {
-    str path;
+/* The embedding of a word, unknown ones left out. Returns how many bytes of the word are its name:
+ * commas around it are not, and what they leave over at the end is text again. */
+static size_t put_embedding(reader *r, str word, double weight) {
+    str path, name = word;
     size_t n = 0;
     const float *rows = NULL;
     const prompt_embeddings *emb = r->enc->embeddings;
-    while (name.len && !(emb && emb->path(emb->ctx, name, r->a, &path))) {
-        if (name.ptr[name.len - 1] != ',') return; /* unknown ones are left out */
-        name.len--;
+    bool found = emb && emb->path(emb->ctx, name, r->a, &path);
+    if (!found) {
+        while (name.len && name.ptr[name.len - 1] == ',') name.len--;
+        while (name.len && name.ptr[0] == ',') name = str_sub(name, 1, name.len);
+        found = name.len && emb && emb->path(emb->ctx, name, r->a, &path);
     }
-    if (name.len) rows = embedding_rows(r, path, &n);
+    if (found) rows = embedding_rows(r, path, &n);
     places list = {0};
     int64_t width = clip_text_get_info(r->enc->clip)->width;
     for (size_t i = 0; rows && i < n; i++)
         VEC_PUSH(list, (place){0, rows + (int64_t)i * width, weight});
     put_group(r, list.items, list.len);
     VEC_FINISH(list);
+    return name.len;
 }
 
 static bool is_blank(char c) {
@@ -204,8 +222,9 @@ static void put_part(reader *r, const prompt_part *p) {
         size_t end = i + MARK.len;
         while (end < s.len && !is_blank(s.ptr[end]) && s.ptr[end] != '<' && s.ptr[end] != '[')
             end++;
-        put_embedding(r, str_sub(s, i + MARK.len, end), p->weight);
-        from = i = end;
+        from = i + MARK.len;
+        from += put_embedding(r, str_sub(s, from, end), p->weight);
+        i = end;
     }
     if (from < s.len) put_text(r, str_sub(s, from, s.len), p->weight);
 }
@@ -246,8 +265,11 @@ static err_code encode_chunk(const prompt_encoder *enc, const place *p, int32_t 
         else
             code = err_set(e, ERR_FORMAT, "the text encoder has no token %d", p[i].id);
     }
-    clip_text_input in = {
-        .rows = rows, .eos = eos, .layer = enc->layer, .final_norm = enc->final_norm};
+    int32_t n_layers = clip_text_get_info(enc->clip)->n_layers;
+    clip_text_input in = {.rows = rows,
+                          .eos = eos,
+                          .layer = -enc->layer > n_layers ? 0 : enc->layer,
+                          .final_norm = enc->final_norm};
     if (code == ERR_OK) code = clip_text_eval(enc->clip, &in, gate, out.hidden, out.pooled, e);
     mem_free(rows);
     return code;

@@ -186,6 +186,7 @@ static err_code walk(sample_run *s, arena *a, float *ret, err *e) {
         noise_rng_normal(&rng, s->noise, s->n);
     }
     sampler_job job = {.model = m,
+                       .set = j->set,
                        .schedule = j->schedule,
                        .n = s->n,
                        .x = ret,

@@ -89,6 +89,20 @@ bool sampler_needs_uncond(const char *name) {
     return s != NULL && (s->flags & UNCOND) != 0;
 }
 
+sampler_settings sampler_defaults(const char *name) {
+    return (sampler_settings){.eta = strcmp(name, "dpm_adaptive") == 0 ? 0 : 1,
+                              .s_noise = 1,
+                              .s_noise_end = 1,
+                              .middle = 0.5,
+                              .order = strcmp(name, "lms") == 0 ? 4 : 3,
+                              .corrector_order = 4,
+                              .rtol = 0.05,
+                              .atol = 0.0078,
+                              .h_init = 0.05,
+                              .pid = {0, 1, 0},
+                              .accept = 0.81};
+}
+
 static err_code unknown(const char *name, err *e) {
     char known[900] = "";
     for (size_t i = 0, at = 0; i < COUNT_OF(samplers) && at < sizeof known; i++)
@@ -97,15 +111,12 @@ static err_code unknown(const char *name, err *e) {
     FAIL(e, UNSUPPORTED, "sampler '%.64s' is not known; there are %s", name, known);
 }
 
-/* A schedule the samplers can divide by: finite, descending, only the last may be 0. */
+/* A schedule the samplers can divide by: finite, positive, only the last may be 0. */
 static err_code check_schedule(const sigmas_schedule *s, err *e) {
     for (size_t i = 0; i < s->n_sigmas; i++) {
         bool last = i + 1 == s->n_sigmas;
         if (!isfinite(s->sigma[i]) || s->sigma[i] < 0 || (s->sigma[i] == 0 && !last))
             FAIL(e, INVALID, "sampling: sigma %zu of the schedule is %g", i, (double)s->sigma[i]);
-        if (!last && !(s->sigma[i] > s->sigma[i + 1]))
-            FAIL(e, INVALID, "sampling: sigmas %zu and %zu do not descend (%g, %g)", i, i + 1,
-                 (double)s->sigma[i], (double)s->sigma[i + 1]);
     }
     return ERR_OK;
 }
@@ -128,9 +139,12 @@ err_code sampler_run(arena *a, const char *name, const sampler_job *job, err *e)
     r->e = e;
     r->sigma = ARENA_ARRAY(a, double, s->n_sigmas);
     for (size_t i = 0; i < s->n_sigmas; i++) r->sigma[i] = (double)s->sigma[i];
-    double last = r->sigma[r->n_steps];
-    r->noise_range[0] = last > 0 ? last : r->sigma[r->n_steps - 1];
-    r->noise_range[1] = r->sigma[0];
+    r->set = job->set ? *job->set : sampler_defaults(name);
+    r->noise_range[0] = r->noise_range[1] = r->sigma[0];
+    for (size_t i = 1; i < s->n_sigmas; i++) {
+        if (r->sigma[i] > 0) r->noise_range[0] = fmin(r->noise_range[0], r->sigma[i]);
+        r->noise_range[1] = fmax(r->noise_range[1], r->sigma[i]);
+    }
     noise_rng_seed(&r->rng, job->seed);
     return which->run(r);
 }
@@ -182,8 +196,8 @@ samplers_split samplers_ancestral(double s, double t, double eta) {
     return (samplers_split){sqrt(fmax(t * t - up * up, 0)), up};
 }
 
-samplers_flow_split samplers_flow_ancestral(double s, double t) {
-    double down = t * t / s, keep = (1 - t) / (1 - down);
+samplers_flow_split samplers_flow_ancestral(double s, double t, double eta) {
+    double down = t * (1 + (t / s - 1) * eta), keep = (1 - t) / (1 - down);
     return (samplers_flow_split){down, keep, sqrt(fmax(t * t - down * down * keep * keep, 0))};
 }
 

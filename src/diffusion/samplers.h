@@ -18,7 +18,8 @@ typedef struct samplers_run {
     double *sigma;  /* [n_steps + 1] */
     size_t n_steps; /* > 0 */
     int variant;    /* the table's number for one of several forms of a sampler */
-    bool brownian;  /* which noise by default */
+    sampler_settings set;
+    bool brownian; /* which noise by default */
     double noise_range[2];
     noise_rng rng;
     noise_brownian *tree; /* made at the first draw */
@@ -31,7 +32,7 @@ typedef struct samplers_term {
     const float *v;
 } samplers_term;
 
-/* dst [n] = the sum of the terms (at most 8), each element in double; dst may be one of them. */
+/* dst [n] = the sum of the terms, each element in double; dst may be one of them. */
 void samplers_mix(size_t n, float *dst, const samplers_term *terms, size_t n_terms);
 #define MIX(r, dst, ...)                                                                           \
     samplers_mix((r)->n, (dst), (const samplers_term[]){__VA_ARGS__},                              \
@@ -55,24 +56,24 @@ typedef struct samplers_split {
 } samplers_split;
 samplers_split samplers_ancestral(double s, double t, double eta);
 
-/* The same for flow models (eta 1): after going to `down`, x = keep * x + up * N. */
+/* The same for flow models: after going to `down`, x = keep * x + up * N. */
 typedef struct samplers_flow_split {
     double down, keep, up;
 } samplers_flow_split;
-samplers_flow_split samplers_flow_ancestral(double s, double t);
+samplers_flow_split samplers_flow_ancestral(double s, double t, double eta);
 
 double samplers_lambda(const samplers_run *r, double sigma);
 double samplers_alpha(const samplers_run *r, double sigma);
 /* Flow models have no finite lambda at sigma 1: moves such a first sigma just below it. */
 void samplers_offset_first(samplers_run *r);
 
-/* Solves the n by n system (n <= 4, row-major m) in place; rhs becomes the solution. */
+/* Solves the n by n system (row-major m) in place; rhs becomes the solution. */
 void samplers_solve(size_t n, double *m, double *rhs);
 
 typedef err_code (*samplers_fn)(samplers_run *r);
 err_code samplers_euler(samplers_run *r);
 err_code samplers_euler_ancestral(samplers_run *r);
-err_code samplers_euler_cfg_pp(samplers_run *r); /* variant: eta */
+err_code samplers_euler_cfg_pp(samplers_run *r); /* variant 1: ancestral */
 err_code samplers_ddpm(samplers_run *r);
 err_code samplers_lcm(samplers_run *r);
 err_code samplers_gradient_estimation(samplers_run *r); /* variant 1: cfg_pp */

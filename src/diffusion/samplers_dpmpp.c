@@ -35,16 +35,16 @@ err_code samplers_dpmpp_2s(samplers_run *r) {
     for (size_t i = 0; i < r->n_steps; i++) {
         double s = r->sigma[i], t = r->sigma[i + 1];
         TRY(samplers_call_step(r, i, buf[0], buf[1]));
-        samplers_split a = samplers_ancestral(s, t, 1);
+        samplers_split a = samplers_ancestral(s, t, r->set.eta);
         samplers_flow_split f = {a.down, 1, a.up};
-        if (flow) f = samplers_flow_ancestral(s, t);
+        if (flow) f = samplers_flow_ancestral(s, t, r->set.eta);
         if (f.down == 0)
             MIX(r, r->x, {1, buf[0]});
         else
             TRY(two_stage(r, s, f.down, buf));
         if (t == 0) continue;
         TRY(samplers_noise(r, s, t, N));
-        MIX(r, r->x, {f.keep, r->x}, {f.up, N});
+        MIX(r, r->x, {f.keep, r->x}, {f.up * r->set.s_noise, N});
     }
     return ERR_OK;
 }
@@ -55,11 +55,11 @@ static err_code sde_stage(samplers_run *r, const double from_to[2], const float 
                           float *N) {
     double ls = samplers_lambda(r, from_to[0]), lt = samplers_lambda(r, from_to[1]);
     double alpha_s = samplers_alpha(r, from_to[0]), alpha_t = samplers_alpha(r, from_to[1]);
-    samplers_split a = samplers_ancestral(exp(-ls), exp(-lt), 1);
+    samplers_split a = samplers_ancestral(exp(-ls), exp(-lt), r->set.eta);
     double shrink = a.down * exp(ls);
     TRY(samplers_noise(r, from_to[0], from_to[1], N));
     MIX(r, out, {alpha_t / alpha_s * shrink, r->x}, {alpha_t * (1 - shrink), est},
-        {alpha_t * a.up, N});
+        {alpha_t * a.up * r->set.s_noise, N});
     return ERR_OK;
 }
 
@@ -67,6 +67,8 @@ err_code samplers_dpmpp_sde(samplers_run *r) {
     float *D = samplers_buffer(r), *D2 = samplers_buffer(r), *x2 = samplers_buffer(r);
     float *N = samplers_buffer(r);
     samplers_offset_first(r);
+    if (!(r->set.middle > 0)) FAIL(r->e, INVALID, "r is %g; it must be above 0", r->set.middle);
+    double later = 1 / (2 * r->set.middle); /* the second estimate's weight */
     for (size_t i = 0; i < r->n_steps; i++) {
         double s = r->sigma[i], t = r->sigma[i + 1];
         TRY(samplers_call_step(r, i, D, NULL));
@@ -74,10 +76,12 @@ err_code samplers_dpmpp_sde(samplers_run *r) {
             MIX(r, r->x, {1, D});
             continue;
         }
+        double ls = samplers_lambda(r, s);
         double mid =
-            sigmas_from_lambda(r->model, 0.5 * (samplers_lambda(r, s) + samplers_lambda(r, t)));
+            sigmas_from_lambda(r->model, ls + r->set.middle * (samplers_lambda(r, t) - ls));
         TRY(sde_stage(r, (double[]){s, mid}, D, x2, N));
         TRY(samplers_call(r, x2, mid, D2, NULL));
+        MIX(r, D2, {1 - later, D}, {later, D2});
         TRY(sde_stage(r, (double[]){s, t}, D2, r->x, N));
     }
     return ERR_OK;
@@ -119,7 +123,7 @@ err_code samplers_dpmpp_2m_cfg_pp(samplers_run *r) {
 err_code samplers_dpmpp_2m_sde(samplers_run *r) {
     float *D = samplers_buffer(r), *old = samplers_buffer(r), *N = samplers_buffer(r);
     samplers_offset_first(r);
-    double h_last = 0;
+    double h_last = 0, eta = r->set.eta;
     for (size_t i = 0; i < r->n_steps; i++) {
         double s = r->sigma[i], t = r->sigma[i + 1];
         TRY(samplers_call_step(r, i, D, NULL));
@@ -127,12 +131,12 @@ err_code samplers_dpmpp_2m_sde(samplers_run *r) {
             MIX(r, r->x, {1, D});
             continue;
         }
-        double h = samplers_lambda(r, t) - samplers_lambda(r, s), H = 2 * h;
+        double h = samplers_lambda(r, t) - samplers_lambda(r, s), H = (1 + eta) * h;
         double alpha_t = samplers_alpha(r, t), gain = -alpha_t * expm1(-H), c = 0;
         if (i > 0) c = (r->variant == 1 ? alpha_t * (expm1(-H) / H + 1) : 0.5 * gain) * h / h_last;
         TRY(samplers_noise(r, s, t, N));
-        MIX(r, r->x, {t / s * exp(-h), r->x}, {gain + c, D}, {-c, old},
-            {t * sqrt(-expm1(-2 * h)), N});
+        MIX(r, r->x, {t / s * exp(-h * eta), r->x}, {gain + c, D}, {-c, old},
+            {t * sqrt(-expm1(-2 * h * eta)) * r->set.s_noise, N});
         h_last = h;
         swap(&D, &old);
     }
@@ -143,7 +147,7 @@ err_code samplers_dpmpp_3m_sde(samplers_run *r) {
     float *D = samplers_buffer(r), *D1 = samplers_buffer(r), *D2 = samplers_buffer(r);
     float *N = samplers_buffer(r);
     samplers_offset_first(r);
-    double h1 = 0, h2 = 0;
+    double h1 = 0, h2 = 0, eta = r->set.eta;
     for (size_t i = 0; i < r->n_steps; i++) {
         double s = r->sigma[i], t = r->sigma[i + 1];
         TRY(samplers_call_step(r, i, D, NULL));
@@ -151,7 +155,7 @@ err_code samplers_dpmpp_3m_sde(samplers_run *r) {
             MIX(r, r->x, {1, D});
             continue;
         }
-        double h = samplers_lambda(r, t) - samplers_lambda(r, s), H = 2 * h;
+        double h = samplers_lambda(r, t) - samplers_lambda(r, s), H = (1 + eta) * h;
         double alpha_t = samplers_alpha(r, t), phi2 = expm1(-H) / H + 1, phi3 = phi2 / H - 0.5;
         /* Weights of a = (D - D1) / r0 and b = (D1 - D2) / r1 in the correction. */
         double wa = 0, wb = 0, r0 = h1 / h, r1 = h2 / h;
@@ -163,8 +167,8 @@ err_code samplers_dpmpp_3m_sde(samplers_run *r) {
         }
         double ca = i > 0 ? alpha_t * wa / r0 : 0, cb = i > 1 ? alpha_t * wb / r1 : 0;
         TRY(samplers_noise(r, s, t, N));
-        MIX(r, r->x, {t / s * exp(-h), r->x}, {-alpha_t * expm1(-H) + ca, D}, {cb - ca, D1},
-            {-cb, D2}, {t * sqrt(-expm1(-2 * h)), N});
+        MIX(r, r->x, {t / s * exp(-h * eta), r->x}, {-alpha_t * expm1(-H) + ca, D}, {cb - ca, D1},
+            {-cb, D2}, {t * sqrt(-expm1(-2 * h * eta)) * r->set.s_noise, N});
         swap(&D1, &D2);
         swap(&D, &D1);
         h2 = h1;

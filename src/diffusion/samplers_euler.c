@@ -19,31 +19,36 @@ err_code samplers_euler_ancestral(samplers_run *r) {
     for (size_t i = 0; i < r->n_steps; i++) {
         double s = r->sigma[i], t = r->sigma[i + 1];
         TRY(samplers_call_step(r, i, D, NULL));
-        if (t == 0) {
-            MIX(r, r->x, {1, D});
-            continue;
-        }
         samplers_flow_split f = {0, 1, 0};
-        if (r->model->is_flow) {
-            f = samplers_flow_ancestral(s, t);
-        } else {
-            samplers_split a = samplers_ancestral(s, t, 1);
+        if (r->model->is_flow && t > 0) {
+            f = samplers_flow_ancestral(s, t, r->set.eta);
+        } else if (t > 0) {
+            samplers_split a = samplers_ancestral(s, t, r->set.eta);
             f.down = a.down;
             f.up = a.up;
         }
+        if (f.down == 0) { /* at the end, or an eta that leaves nothing but noise */
+            MIX(r, r->x, {1, D});
+            continue;
+        }
         TRY(samplers_noise(r, s, t, N));
         double q = f.down / s;
-        MIX(r, r->x, {f.keep * q, r->x}, {f.keep * (1 - q), D}, {f.up, N});
+        MIX(r, r->x, {f.keep * q, r->x}, {f.keep * (1 - q), D}, {f.up * r->set.s_noise, N});
     }
     return ERR_OK;
 }
 
 err_code samplers_euler_cfg_pp(samplers_run *r) {
     float *D = samplers_buffer(r), *U = samplers_buffer(r), *N = samplers_buffer(r);
-    double eta = r->variant;
+    double eta = r->variant * r->set.eta;
     for (size_t i = 0; i < r->n_steps; i++) {
         double s = r->sigma[i], t = r->sigma[i + 1];
         TRY(samplers_call_step(r, i, D, U));
+        if (r->set.alternative) { /* Euler along (x - D) - (D - U) */
+            double step = t / s - 1;
+            MIX(r, r->x, {1 + step, r->x}, {-2 * step, D}, {step, U});
+            continue;
+        }
         if (t == 0) {
             MIX(r, r->x, {1, D});
             continue;
@@ -57,7 +62,7 @@ err_code samplers_euler_cfg_pp(samplers_run *r) {
         MIX(r, r->x, {alpha_t, D}, {down / s, r->x}, {-down * alpha_s / s, U});
         if (eta > 0) {
             TRY(samplers_noise(r, s, t, N));
-            MIX(r, r->x, {1, r->x}, {alpha_t * up, N});
+            MIX(r, r->x, {1, r->x}, {alpha_t * up * r->set.s_noise, N});
         }
     }
     return ERR_OK;
@@ -81,6 +86,16 @@ err_code samplers_ddpm(samplers_run *r) {
     return ERR_OK;
 }
 
+/* Cuts noise to so many of its own deviations. */
+static void clip(float *v, size_t n, double deviations) {
+    double sum = 0, square = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)v[i];
+    for (size_t i = 0; i < n; i++)
+        square += ((double)v[i] - sum / (double)n) * ((double)v[i] - sum / (double)n);
+    float most = (float)(deviations * sqrt(square / (double)(n > 1 ? n - 1 : 1)));
+    for (size_t i = 0; i < n; i++) v[i] = fminf(fmaxf(v[i], -most), most);
+}
+
 err_code samplers_lcm(samplers_run *r) {
     float *D = samplers_buffer(r), *N = samplers_buffer(r);
     for (size_t i = 0; i < r->n_steps; i++) {
@@ -91,8 +106,11 @@ err_code samplers_lcm(samplers_run *r) {
             continue;
         }
         TRY(samplers_noise(r, r->sigma[i], t, N));
+        if (r->set.noise_clip > 0) clip(N, r->n, r->set.noise_clip);
+        double share = r->n_steps > 1 ? (double)i / (double)(r->n_steps - 1) : 0;
+        double by = r->set.s_noise + (r->set.s_noise_end - r->set.s_noise) * share;
         sigmas_noising(r->model, t, false, mix);
-        MIX(r, r->x, {mix[0], D}, {mix[1], N});
+        MIX(r, r->x, {mix[0], D}, {mix[1] * by, N});
     }
     return ERR_OK;
 }

@@ -60,17 +60,44 @@ static size_t nodes(const samplers_run *r, size_t i, size_t order_max, double at
     return n;
 }
 
-/* Exact integrals of cubics: two Gauss points. */
-static void weigh_lms(const samplers_run *r, size_t i, double w[HISTORY]) {
-    double at[HISTORY], s = r->sigma[i], t = r->sigma[i + 1];
-    size_t n = nodes(r, i, 4, at);
-    double mid = 0.5 * (s + t), half = 0.5 * (t - s), g = half / sqrt(3);
-    for (size_t j = 0; j < n; j++)
-        w[j] = half * (lagrange(at, n, j, mid - g) + lagrange(at, n, j, mid + g));
+enum { LMS_ORDER_MAX = 100 };
+
+/* The integral of a basis polynomial over the step: two Gauss points, exact for cubics, in as many
+ * panels as higher orders need. */
+static double lms_weight(const samplers_run *r, size_t i, size_t n, size_t j) {
+    double at[LMS_ORDER_MAX], s = r->sigma[i], t = r->sigma[i + 1], sum = 0;
+    int n_panels = n <= HISTORY ? 1 : 64;
+    for (size_t k = 0; k < n; k++) at[k] = r->sigma[i - k];
+    double half = 0.5 * (t - s) / n_panels, g = half / sqrt(3);
+    for (int p = 0; p < n_panels; p++) {
+        double mid = s + (2 * p + 1) * half;
+        sum += half * (lagrange(at, n, j, mid - g) + lagrange(at, n, j, mid + g));
+    }
+    return sum;
 }
 
 err_code samplers_lms(samplers_run *r) {
-    return run_weighted(r, weigh_lms);
+    size_t order = (size_t)r->set.order < r->n_steps ? (size_t)r->set.order : r->n_steps;
+    if (r->set.order < 1 || r->set.order > LMS_ORDER_MAX)
+        FAIL(r->e, INVALID, "order is %d; 1 to %d are possible", r->set.order, LMS_ORDER_MAX);
+    float *D = samplers_buffer(r), **d = ARENA_ARRAY(r->a, float *, order);
+    for (size_t k = 0; k < order; k++) d[k] = samplers_buffer(r);
+    for (size_t i = 0; i < r->n_steps; i++) {
+        samplers_term terms[LMS_ORDER_MAX + 1] = {{1, r->x}};
+        size_t n = i + 1 < order ? i + 1 : order;
+        float *newest = d[order - 1];
+        TRY(samplers_call_step(r, i, D, NULL));
+        if (r->sigma[i + 1] == 0) {
+            MIX(r, r->x, {1, D});
+            continue;
+        }
+        for (size_t k = order - 1; k > 0; k--) d[k] = d[k - 1];
+        d[0] = newest;
+        MIX(r, newest, {1 / r->sigma[i], r->x}, {-1 / r->sigma[i], D});
+        for (size_t k = 0; k < n; k++) terms[k + 1] = (samplers_term){lms_weight(r, i, n, k), d[k]};
+        samplers_mix(r->n, r->x, terms, n + 1);
+    }
+    return ERR_OK;
 }
 
 static void weigh_ipndm(const samplers_run *r, size_t i, double w[HISTORY]) {

@@ -73,7 +73,7 @@ err_code samplers_dpm_2(samplers_run *r) {
         double s = r->sigma[i], t = r->sigma[i + 1];
         samplers_split a = samplers_ancestral(s, t, ancestral ? 1 : 0);
         samplers_flow_split f = {a.down, 1, a.up};
-        if (ancestral && r->model->is_flow) f = samplers_flow_ancestral(s, t);
+        if (ancestral && r->model->is_flow) f = samplers_flow_ancestral(s, t, 1);
         TRY(samplers_call_step(r, i, D, NULL));
         if (f.down == 0) {
             MIX(r, r->x, {1, D});
@@ -145,7 +145,11 @@ static dpm_step dpm_buffers(samplers_run *r) {
 err_code samplers_dpm_fast(samplers_run *r) {
     int32_t n_calls = (int32_t)r->n_steps, m = n_calls / 3 + 1, rest = n_calls % 3;
     double t0 = -log(r->noise_range[1]), t1 = -log(r->noise_range[0]);
-    if (!(t1 - t0 > 1e-5)) return samplers_euler(r); /* one positive sigma: nowhere to go */
+    if (r->sigma[0] < r->sigma[1]) { /* back to noise */
+        t0 = -log(r->sigma[0]);
+        t1 = -log(r->sigma[r->n_steps]);
+    }
+    if (!(fabs(t1 - t0) > 1e-5)) return samplers_euler(r); /* one positive sigma: nowhere to go */
     dpm_step p = dpm_buffers(r);
     for (int32_t i = 0; i < m; i++) {
         int order = i < m - 1 ? 3 : rest;
@@ -161,7 +165,7 @@ err_code samplers_dpm_fast(samplers_run *r) {
 
 /* Root mean square of the difference of low and high in units of the tolerance. */
 static double adaptive_error(const samplers_run *r, const float *const x[3]) {
-    const double rtol = 0.05, atol = 0.0078;
+    const double rtol = r->set.rtol, atol = r->set.atol;
     double sum = 0;
     for (size_t i = 0; i < r->n; i++) {
         double low = (double)x[0][i], high = (double)x[1][i], prev = (double)x[2][i];
@@ -171,36 +175,87 @@ static double adaptive_error(const samplers_run *r, const float *const x[3]) {
     return sqrt(sum / (double)r->n);
 }
 
-/* Order 3 with the embedded order 2 at the same middle (r1 = 1/3). */
+/* A controller of step sizes by the inverses of the last three errors. */
+typedef struct step_control {
+    double h, power[3], last[3], accept;
+    bool started;
+} step_control;
+
+static bool control_propose(step_control *c, double error) {
+    double inverse = 1 / (error + 1e-8), product = 1;
+    if (!c->started) c->last[1] = c->last[2] = inverse;
+    c->started = true;
+    c->last[0] = inverse;
+    for (int k = 0; k < 3; k++) product *= pow(c->last[k], c->power[k]);
+    double factor = 1 + atan(product - 1);
+    bool accepted = factor >= c->accept;
+    if (accepted) {
+        c->last[2] = c->last[1];
+        c->last[1] = c->last[0];
+    }
+    c->h *= factor;
+    return accepted;
+}
+
+static step_control control_make(const sampler_settings *s) {
+    double order = s->eta > 0 ? 1.5 : s->order, p = s->pid[0], d = s->pid[2];
+    return (step_control){.h = s->h_init,
+                          .power = {(p + s->pid[1] + d) / order, -(p + 2 * d) / order, d / order},
+                          .accept = s->accept};
+}
+
+/* The result of an order and of the one below it, for the step of p; eps is made. */
+static err_code adaptive_pair(samplers_run *r, dpm_step *p, float *low, float *high) {
+    double end = p->s * exp(-p->h), full = expm1(p->h);
+    if (r->set.order == 2) {
+        TRY(dpm_step_to(r, p, 1, 0.5, low));
+        return dpm_step_to(r, p, 2, 0.5, high);
+    }
+    TRY(dpm_step_to(r, p, 3, 1.0 / 3, high));
+    double c = end * 1.5 * full; /* order 2 at the same middle */
+    MIX(r, low, {1, r->x}, {-end * full + c, p->eps}, {-c, p->eps1});
+    return ERR_OK;
+}
+
+/* eta is 0 unless a node says otherwise: then a step goes further down and noise brings it back. */
 err_code samplers_dpm_adaptive(samplers_run *r) {
     enum { TRIES_MAX = 10000 };
-    double t = -log(r->noise_range[1]), end = -log(r->noise_range[0]), h = 0.05;
+    double t = -log(r->noise_range[1]), end = -log(r->noise_range[0]);
+    step_control control = control_make(&r->set);
     if (!(end - t > 1e-5)) return samplers_euler(r);
+    if (control.accept > 2.57) /* factors stay below 1 + pi / 2 */
+        FAIL(r->e, INVALID, "accept_safety is %g; no step is ever accepted above 2.57",
+             control.accept);
     dpm_step p = dpm_buffers(r);
     float *low = samplers_buffer(r), *high = samplers_buffer(r), *prev = samplers_buffer(r);
     MIX(r, prev, {1, r->x});
     bool fresh = true;
     for (int32_t i = 0, tries = 0; t < end - 1e-5; tries++) {
-        if (tries >= TRIES_MAX || !(h > 1e-9))
+        if (tries >= TRIES_MAX || !(control.h > 1e-9))
             FAIL(r->e, LIMIT, "dpm_adaptive: no acceptable step at sigma %g; try another sampler",
                  exp(-t));
-        double next = fmin(end, t + h);
+        double next = fmin(end, t + control.h), to = next, up = 0;
         p.s = exp(-t);
-        p.h = next - t;
+        if (r->set.eta > 0) {
+            samplers_split a = samplers_ancestral(p.s, exp(-next), r->set.eta);
+            to = a.down > 0 ? fmin(end, -log(a.down)) : end;
+            up = sqrt(fmax(exp(-2 * next) - exp(-2 * to), 0));
+        }
+        p.h = to - t;
         if (fresh) {
             TRY(noise_at(r, &p, r->x, p.s, p.eps));
             TRY(samplers_report(r, i, next >= end - 1e-5 ? i + 1 : i + 2, p.D));
         }
-        TRY(dpm_step_to(r, &p, 3, 1.0 / 3, high));
-        double c = p.s * exp(-p.h) * 1.5 * expm1(p.h);
-        MIX(r, low, {1, r->x}, {-p.s * exp(-p.h) * expm1(p.h) + c, p.eps}, {-c, p.eps1});
-        double error = adaptive_error(r, (const float *const[3]){low, high, prev});
-        double factor = 1 + atan(pow(1 / (error + 1e-8), 1.0 / 3) - 1);
-        fresh = factor >= 0.81;
-        h *= factor;
+        TRY(adaptive_pair(r, &p, low, high));
+        fresh =
+            control_propose(&control, adaptive_error(r, (const float *const[3]){low, high, prev}));
         if (!fresh) continue;
         MIX(r, prev, {1, low});
         MIX(r, r->x, {1, high});
+        if (r->set.eta > 0) {
+            TRY(samplers_noise(r, p.s, exp(-next), low));
+            MIX(r, r->x, {1, r->x}, {up * r->set.s_noise, low});
+        }
         t = next;
         i++;
     }

@@ -76,7 +76,7 @@ const flow_def flow_nodes_custom[] = {
             INT("predictor_order", 3, 1, 6, 0, 0), INT("corrector_order", 4, 0, 6, 0, 0),
             BOOL("use_pece", false, FLOW_NO_DEFAULT | FLOW_OPTS),
             BOOL("simple_order_2", false, FLOW_NO_DEFAULT | FLOW_OPTS)),
-     OUTPUTS({"SAMPLER", NULL, false})},
+     OUTPUTS({"SAMPLER", NULL, false}), .run = sampler_named_run},
 
     {NODE("SamplerLCM", "SamplerLCM", "sampling/custom_sampling/samplers", FLOW_SHOW_STATUS),
      INPUTS(FLOAT("s_noise", 1.0, 0.0, 64.0, 0.01, 0, 0),

@@ -17,6 +17,12 @@ typedef struct flow_guider {
     flow_value *held[4]; /* values that guide borrows from */
 } flow_guider;
 
+/* A SAMPLER. */
+typedef struct flow_sampler {
+    const char *name; /* sampler_name()'s */
+    sampler_settings set;
+} flow_sampler;
+
 /* A NOISE: a seed, or none. */
 typedef struct flow_noise {
     bool none;
@@ -109,8 +115,6 @@ FLOW_RUN(sample_run);
 FLOW_RUN(sample_advanced_run);
 FLOW_RUN(sample_custom_run);
 FLOW_RUN(sample_custom_advanced_run);
-FLOW_RUN(sampler_select_run);
-FLOW_RUN(sampler_named_run); /* Sampler* classes, with the values their samplers have anyway */
 FLOW_RUN(guider_basic_run);
 FLOW_RUN(guider_cfg_run);
 FLOW_RUN(guider_dual_run);
@@ -118,6 +122,9 @@ FLOW_RUN(guider_perp_neg_run);
 FLOW_RUN(noise_random_run);
 FLOW_RUN(noise_none_run);
 FLOW_RUN(noise_add_run);
+/* sampler_run.c */
+FLOW_RUN(sampler_select_run);
+FLOW_RUN(sampler_named_run); /* the Sampler* classes */
 /* schedule_run.c */
 FLOW_RUN(schedule_basic_run);
 FLOW_RUN(schedule_beta_run);

@@ -18,6 +18,7 @@ typedef struct request {
     const diff_guide *guide;
     const flow_latent *latent;
     const char *sampler;
+    const sampler_settings *set; /* NULL: the sampler's own */
     sigmas_schedule schedule;
     bool no_noise;
     uint64_t seed;
@@ -75,6 +76,7 @@ static err_code sample(flow_call *c, const request *q, err *e) {
     float *noise = NEW_ARRAY(float, px_latent_len(l) + 1);
     diff_sample_job job = {.guide = q->guide,
                            .sampler = q->sampler,
+                           .set = q->set,
                            .schedule = q->schedule,
                            .seed = q->seed,
                            .noise = noise,
@@ -166,10 +168,12 @@ static err_code in_schedule(flow_call *c, sigmas_schedule *ret, err *e) {
     return ERR_OK;
 }
 
-static err_code in_sampler(flow_call *c, const char **ret, err *e) {
+static err_code in_sampler(flow_call *c, request *q, err *e) {
     void *p;
     TRY(flow_in_object(c, "sampler", FLOW_SAMPLER, &p, e));
-    *ret = p;
+    const flow_sampler *s = p;
+    q->sampler = s->name;
+    q->set = &s->set;
     return ERR_OK;
 }
 
@@ -181,7 +185,7 @@ err_code sample_custom_run(flow_call *c, err *e) {
     TRY(flow_in_bool(c, "add_noise", &add_noise, e));
     TRY(in_guide(c, &g, e));
     TRY(px_in_latent(c, "latent_image", &q.latent, e));
-    TRY(in_sampler(c, &q.sampler, e));
+    TRY(in_sampler(c, &q, e));
     TRY(in_schedule(c, &q.schedule, e));
     q.no_noise = !add_noise;
     q.guide = &g;
@@ -194,69 +198,12 @@ err_code sample_custom_advanced_run(flow_call *c, err *e) {
     TRY(flow_in_object(c, "guider", FLOW_GUIDER, &guider, e));
     TRY(flow_in_object(c, "noise", FLOW_NOISE, &noise, e));
     TRY(px_in_latent(c, "latent_image", &q.latent, e));
-    TRY(in_sampler(c, &q.sampler, e));
+    TRY(in_sampler(c, &q, e));
     TRY(in_schedule(c, &q.schedule, e));
     q.guide = &((flow_guider *)guider)->guide;
     q.no_noise = ((flow_noise *)noise)->none;
     q.seed = ((flow_noise *)noise)->seed;
     return sample(c, &q, e);
-}
-
-err_code sampler_select_run(flow_call *c, err *e) {
-    const char *name;
-    TRY(in_name(c, "sampler_name", &name, e));
-    if (!sampler_exists(name))
-        FAIL(e, UNSUPPORTED, "sampler_name: the sampler \"%s\" is not supported", name);
-    flow_out(c, 0, flow_value_object(FLOW_SAMPLER, mem_dup(name, strlen(name) + 1), mem_free, 0));
-    return ERR_OK;
-}
-
-static const struct {
-    const char *class_name, *sampler;
-} named[] = {{"SamplerEulerAncestral", "euler_ancestral"},
-             {"SamplerEulerAncestralCFGPP", "euler_ancestral_cfg_pp"},
-             {"SamplerEulerCFGpp", "euler_cfg_pp"},
-             {"SamplerLMS", "lms"},
-             {"SamplerDPMPP_2S_Ancestral", "dpmpp_2s_ancestral"},
-             {"SamplerDPMPP_SDE", "dpmpp_sde"},
-             {"SamplerDPMPP_2M_SDE", "dpmpp_2m_sde"},
-             {"SamplerDPMPP_3M_SDE", "dpmpp_3m_sde"},
-             {"SamplerDPMAdaptative", "dpm_adaptive"},
-             {"SamplerER_SDE", "er_sde"},
-             {"SamplerLCM", "lcm"}};
-
-/* UNSUPPORTED unless the input has the value of its row; where noise is drawn makes no difference.
- */
-static err_code only_default(const flow_call *c, const flow_input *in, err *e) {
-    double n = 0;
-    int64_t i = 0;
-    str s = {0};
-    bool same = true;
-    if (strcmp(in->name, "noise_device") == 0) return ERR_OK;
-    if (strcmp(in->type, "FLOAT") == 0) {
-        TRY(flow_in_float(c, in->name, &n, e));
-        same = n == in->f.initial;
-    } else if (strcmp(in->type, "INT") == 0) {
-        TRY(flow_in_int(c, in->name, &i, e));
-        same = i == in->i.initial;
-    } else {
-        TRY(flow_in_text(c, in->name, &s, e));
-        same = str_eq(s, str_from(in->choices[0]));
-    }
-    if (!same)
-        FAIL(e, UNSUPPORTED, "%s: values other than the default are not supported yet", in->name);
-    return ERR_OK;
-}
-
-err_code sampler_named_run(flow_call *c, err *e) {
-    const flow_def *def = flow_call_def(c);
-    const char *name = NULL;
-    for (size_t i = 0; i < COUNT_OF(named); i++)
-        if (strcmp(named[i].class_name, def->name) == 0) name = named[i].sampler;
-    if (!name || !sampler_exists(name)) FAIL(e, UNSUPPORTED, "%s is not supported", def->name);
-    for (const flow_input *in = def->inputs; in->name; in++) TRY(only_default(c, in, e));
-    flow_out(c, 0, flow_value_object(FLOW_SAMPLER, mem_dup(name, strlen(name) + 1), mem_free, 0));
-    return ERR_OK;
 }
 
 /* ---- guiders ---- */
