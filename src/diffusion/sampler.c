@@ -192,6 +192,7 @@ err_code samplers_noise(samplers_run *r, double from, double to, float *dst) {
 }
 
 samplers_split samplers_ancestral(double s, double t, double eta) {
+    if (!(eta > 0)) return (samplers_split){t, 0}; /* whichever way it goes */
     double up = fmin(t, eta * sqrt(t * t * (s * s - t * t) / (s * s)));
     return (samplers_split){sqrt(fmax(t * t - up * up, 0)), up};
 }

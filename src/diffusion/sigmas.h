@@ -113,7 +113,7 @@ typedef struct sigmas_job {
 err_code sigmas_job_schedule(arena *a, const sigmas_model *m, const sigmas_job *job,
                              sigmas_schedule *ret, err *e);
 
-/* Schedules with free parameters, for nodes that name them. All end in 0. */
+/* Schedules with free parameters, for nodes that name them. All but Laplace's end in 0. */
 sigmas_schedule sigmas_karras(arena *a, size_t n_steps, const double range[2], double rho);
 sigmas_schedule sigmas_polyexponential(arena *a, size_t n_steps, const double range[2], double rho);
 /* Variance-preserving (Song et al. 2021): beta_d 19.9, beta_min 0.1, eps_s 0.001 by default. */

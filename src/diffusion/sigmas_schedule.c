@@ -55,6 +55,7 @@ sigmas_schedule sigmas_laplace(arena *a, size_t n_steps, const double range[2], 
         double sigma = exp(mu - beta * sign * log(1 - 2 * fabs(x) + NEAR_ZERO));
         s.sigma[i] = (float)fmin(fmax(sigma, range[0]), range[1]);
     }
+    s.n_sigmas = n_steps; /* no 0 at the end */
     return s;
 }
 

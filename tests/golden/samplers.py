@@ -314,7 +314,7 @@ def sa_solver(p, pece):
         xp = t / s * exp(-tau**2 * h) * x + p.al(t) * sum(a * d for a, d in zip(c, hist))
         nz = N_() * t * sqrt(-expm1(-2 * h)) if tau else 0
         xp = xp + nz
-    return xp
+    return x
 
 
 def uni_pc(p, kind):

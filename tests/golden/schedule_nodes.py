@@ -30,7 +30,7 @@ for rho in (1.0, 2.5):
     put("PolyexponentialScheduler", [*v, 0], steps=n, sigma_max=hi, sigma_min=lo, rho=rho)
 x = np.linspace(0, 1, n)
 v = np.exp(0.2 - 0.5 * np.sign(0.5 - x) * np.log(1 - 2 * np.abs(0.5 - x) + 1e-5)).clip(lo, hi)
-put("LaplaceScheduler", [*v, 0], steps=n, sigma_max=hi, sigma_min=lo, mu=0.2, beta=0.5)
+put("LaplaceScheduler", list(v), steps=n, sigma_max=hi, sigma_min=lo, mu=0.2, beta=0.5)
 t = np.linspace(1, 0.001, n)
 put("VPScheduler", [*np.sqrt(np.exp(19.9 * t ** 2 / 2 + 0.1 * t) - 1), 0], steps=n, beta_d=19.9, beta_min=0.1, eps_s=0.001)
 for model, steps, denoise in (("SD1", 10, 1.0), ("SDXL", 10, 0.5), ("SD1", 15, 1.0), ("SDXL", 4, 0.6), ("SD1", 10, 0.0)):

@@ -277,7 +277,8 @@ static void test_free_schedules(void **state) {
     const double range[2] = {0.03, 14.6};
     sigmas_schedule s = sigmas_laplace(mem, 9, range, 0, 0.5);
     near((double)s.sigma[4], 1, 1e-4);
-    for (int i = 0; i < 9; i++) assert_true(s.sigma[i] > s.sigma[i + 1]);
+    assert_true(s.n_sigmas == 9);
+    for (int i = 0; i < 8; i++) assert_true(s.sigma[i] > s.sigma[i + 1]);
     near((double)s.sigma[1] * (double)s.sigma[7], 1, 1e-4); /* symmetric about mu in log sigma */
     s = sigmas_vp(mem, 5, 19.9, 0.1, 0.001);
     near((double)s.sigma[0], sqrt(expm1(19.9 / 2 + 0.1)), 1e-3);

@@ -2,11 +2,27 @@
 #include "flow/nodes/model_runs.h"
 #include <stdio.h>
 
-/* An embedding's file: as it is named, or with an ending we can read. */
+static bool is_named(str file, str name) {
+    static const str END = {".safetensors", 12};
+    if (str_ends(file, END) && !str_ends(name, END)) file.len -= END.len;
+    if (!str_ends(file, name) || file.len <= name.len) return false;
+    return file.ptr[file.len - name.len - 1] == '/';
+}
+
+/* An embedding's file: as it is named, with an ending we can read, or in a folder further down. */
 static bool embedding_path(void *ctx, str name, arena *a, str *ret) {
     const flow_folders *f = ctx;
     if (f->path(f->ctx, "embeddings", name, a, ret)) return true;
-    return f->path(f->ctx, "embeddings", str_fmt(a, STR_FMT ".safetensors", STR_ARG(name)), a, ret);
+    str with_end = str_fmt(a, STR_FMT ".safetensors", STR_ARG(name));
+    if (f->path(f->ctx, "embeddings", with_end, a, ret)) return true;
+    value *all = value_list(a);
+    if (f->files && name.len) f->files(f->ctx, "embeddings", a, all);
+    for (size_t i = 0; i < all->as.list.len; i++) {
+        const value *v = all->as.list.items[i];
+        if (v->kind == VALUE_STR && is_named(v->as.text, name))
+            return f->path(f->ctx, "embeddings", v->as.text, a, ret);
+    }
+    return false;
 }
 
 static uint64_t plan_bytes(const clip_text *t) {
