@@ -6,10 +6,9 @@
 #endif
 
 static const char *const NAMES[KERN_LEVEL_COUNT] = {
-    [KERN_LEVEL_REF] = "plain C",
-    [KERN_LEVEL_AVX2] = "AVX2",
-    [KERN_LEVEL_AVXVNNI] = "AVX-VNNI",
-    [KERN_LEVEL_AVX512] = "AVX-512 VNNI",
+    [KERN_LEVEL_REF] = "plain C",       [KERN_LEVEL_AVX2] = "AVX2",
+    [KERN_LEVEL_AVXVNNI] = "AVX-VNNI",  [KERN_LEVEL_AVX512] = "AVX-512 VNNI",
+    [KERN_LEVEL_BF16] = "AVX-512 BF16",
 };
 
 static _Atomic int highest_level = KERN_LEVEL_COUNT - 1;
@@ -24,9 +23,20 @@ static bool has_avxvnni(void) {
     return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
 
+static bool has_bf16(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1);
+}
+
 static bool has_f16c(void) { /* clang 14 does not know the name */
     unsigned a, b, c, d;
     return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
+}
+
+static bool has_avx512(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
 }
 
 bool kern_level_usable(kern_level level) { /* __builtin_cpu_supports asks the system as well */
@@ -40,9 +50,9 @@ bool kern_level_usable(kern_level level) { /* __builtin_cpu_supports asks the sy
     case KERN_LEVEL_AVXVNNI:
         return avx2 && has_avxvnni();
     case KERN_LEVEL_AVX512:
-        return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-               __builtin_cpu_supports("avx512vnni");
+        return avx2 && has_avx512();
+    case KERN_LEVEL_BF16:
+        return avx2 && has_avx512() && has_bf16();
     case KERN_LEVEL_COUNT:
         break;
     }

@@ -13,6 +13,7 @@ typedef enum kern_level {
     KERN_LEVEL_AVX2,    /* with FMA, F16C and BMI2 */
     KERN_LEVEL_AVXVNNI, /* and the 256-bit byte dot product (AVX-VNNI) */
     KERN_LEVEL_AVX512,  /* AVX-512 F, BW, VL, DQ and VNNI */
+    KERN_LEVEL_BF16,    /* and the dot product of bfloat16 pairs (AVX512-BF16) */
     KERN_LEVEL_COUNT
 } kern_level;
 

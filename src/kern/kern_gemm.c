@@ -12,6 +12,7 @@ static void fill_tables(void) {
 #if defined(__x86_64__)
         if (level >= KERN_LEVEL_AVX2) kern_gemm_init_avx2(&tables[level]);
         if (level >= KERN_LEVEL_AVX512) kern_gemm_init_avx512(&tables[level]);
+        if (level >= KERN_LEVEL_BF16) kern_gemm_init_bf16(&tables[level]);
 #endif
     }
 }

@@ -6,12 +6,17 @@
  *   A tile  [ceil(k / 16)][rows][16] f32   sixteen elements of each row, one cache line each; what
  *                                          is behind k is never read as part of a sum
  *   B tile  [k][32] f32                    the columns side by side, missing ones 0
- * Every sum runs over k in ascending order in one accumulator, so a result depends on its own row
- * and column and on the level only, never on how work is cut.
+ * With operands in bfloat16 (the slots named _bf16; sums stay f32) two k lie side by side:
+ *   A tile  [ceil(k / 32)][rows][32] bf16, 0 behind k
+ *   B tile  [ceil(k / 2)][32][2] bf16      pairs of k of each column; 0 behind k and cols
+ * Floats are rounded to the nearest, ties to even.
+ * Every sum runs over k (or pairs of k) in ascending order in one accumulator, so a result depends
+ * on its own row and column and on the level only, never on how work is cut.
  *
  * Winograd's F(4x4,3x3) (Lavin and Gray 2015, points 0, 1, -1, 2, -2 and infinity) makes 4x4 output
  * pixels of a 3x3 convolution from 36 products per channel pair instead of 144. In f32 it costs two
- * to three decimal digits.
+ * to three decimal digits. Operands of 8 bits need better points: 0, 3/4, -3/4, 3/2, -3/2 and
+ * infinity leave a relative error of 1 % where the others leave 2.3 % (and a direct sum 0.24 %).
  * One line of KERN_GEMM_SLOTS per kernel; ref/gemm.c fills every slot, x86/gemm_*.c overlay.
  * Pointers need no alignment. Threads: the tables are constant after the first call. */
 #pragma once
@@ -19,15 +24,29 @@
 #include "kern/kern.h"
 #include <stdbool.h>
 
-enum { KERN_GEMM_ROWS = 12, KERN_GEMM_COLS = 32, KERN_GEMM_BLOCK = 16, KERN_WINO = 36 };
+enum {
+    KERN_GEMM_ROWS = 12,
+    KERN_GEMM_COLS = 32,
+    KERN_GEMM_BLOCK = 16,
+    KERN_GEMM_BLOCK_BF16 = 32,
+    KERN_WINO = 36
+};
 
 /* Floats of an A tile. */
 static inline int64_t kern_gemm_a_floats(int64_t rows, int64_t k) {
     return rows * ((k + KERN_GEMM_BLOCK - 1) / KERN_GEMM_BLOCK * KERN_GEMM_BLOCK);
 }
 
+/* bfloat16s of an A tile, and of a B tile. */
+static inline int64_t kern_gemm_a_bf16s(int64_t rows, int64_t k) {
+    return rows * ((k + KERN_GEMM_BLOCK_BF16 - 1) / KERN_GEMM_BLOCK_BF16 * KERN_GEMM_BLOCK_BF16);
+}
+static inline int64_t kern_gemm_b_bf16s(int64_t k) {
+    return (k + 1) / 2 * 2 * KERN_GEMM_COLS;
+}
+
 typedef struct kern_gemm_tile {
-    const float *a, *b;
+    const void *a, *b; /* f32, or bf16 for mul_bf16 */
     int64_t k;
     int32_t rows, cols; /* 1 to 12, 1 to 32 */
     float *out;
@@ -55,9 +74,9 @@ typedef struct kern_wino_in {
     int32_t nx, ny;             /* the picture's size */
     int32_t px, py;             /* the tile's first pixel, may be outside */
     int32_t channels;
-    float *v; /* position p of channel c at v + p * v_pos + c / 16 * v_block + c % 16;
-                 whole blocks of 16 are written */
-    int64_t v_pos, v_block;
+    void *v; /* f32: position p of channel c at v + p * v_pos + c / 16 * v_block + c % 16; bf16:
+                c / 32 and c % 32. Whole blocks are written */
+    int64_t v_pos, v_block; /* elements */
 } kern_wino_in;
 
 /* A tile's 36 sums -> up to 4x4 output pixels. */
@@ -95,8 +114,13 @@ typedef struct kern_soft_state {
  * norm_sums:    sum[c] += x, square[c] += x^2 over n pixels `stride` floats apart
  * soft:         s, an A tile of rows x k scores, to weights exp(score - new max) in place, 0 behind
  *               k; updates st[rows] and gives corr[rows], the factor for what was accumulated
- *               before (1 where nothing is seen: all scores -INFINITY) */
-#define KERN_GEMM_SLOTS(X)                                                                         \
+ *               before (1 where nothing is seen: all scores -INFINITY)
+ * In bf16:
+ * pack_rows:    as above, times `scale`
+ * pack_pairs:   a B tile from k rows of `cols` floats, `stride` floats apart: its k is their number
+ * wino_weights: U[36], B tiles of k, from g[9], B tiles of k that lie g_tap bf16s apart
+ * soft:         from s (which is destroyed) to p, an A tile of weights 2^(score - new max) */
+#define KERN_GEMM_F32_SLOTS(X)                                                                     \
     X(void, mul, (const kern_gemm_tile *t))                                                        \
     X(void, pack_rows, (float *a, const float *x, int64_t stride, int32_t rows, int64_t k))        \
     X(void, pack_cols, (float *b, const kern_gemm_cols *c))                                        \
@@ -107,6 +131,19 @@ typedef struct kern_soft_state {
       (float *sum, float *square, const float *x, int64_t stride, int64_t n, int64_t c))           \
     X(void, norm_apply, (const kern_norm_apply *j))                                                \
     X(void, soft, (float *s, int32_t rows, int64_t k, kern_soft_state *st, float *corr))
+#define KERN_GEMM_BF16_SLOTS(X)                                                                    \
+    X(void, mul_bf16, (const kern_gemm_tile *t))                                                   \
+    X(void, pack_rows_bf16,                                                                        \
+      (uint16_t * a, const float *x, int64_t stride, int32_t rows, int64_t k, float scale))        \
+    X(void, pack_cols_bf16, (uint16_t * b, const kern_gemm_cols *c))                               \
+    X(void, pack_pairs_bf16,                                                                       \
+      (uint16_t * b, const float *x, int64_t stride, int32_t cols, int64_t k))                     \
+    X(void, wino_in_bf16, (const kern_wino_in *t))                                                 \
+    X(void, wino_weights_bf16, (uint16_t * u, const uint16_t *g, int64_t g_tap, int64_t k))        \
+    X(void, wino_out_bf16, (const kern_wino_out *t))                                               \
+    X(void, soft_bf16,                                                                             \
+      (uint16_t * p, float *s, int32_t rows, int64_t k, kern_soft_state *st, float *corr))
+#define KERN_GEMM_SLOTS(X) KERN_GEMM_F32_SLOTS(X) KERN_GEMM_BF16_SLOTS(X)
 
 typedef struct kern_gemm {
 #define KERN_GEMM_FIELD(ret, name, args) ret(*name) args;

@@ -11,8 +11,8 @@ static void mul_ref(const kern_gemm_tile *t) {
             float *out = t->out + m * t->out_stride + n % BLOCK + n / BLOCK * t->out_half;
             float sum = t->add ? *out : 0;
             for (int64_t k = 0; k < t->k; k++) {
-                float a = t->a[(k / BLOCK * t->rows + m) * BLOCK + k % BLOCK];
-                sum = fmaf(a, t->b[k * COLS + n], sum);
+                float a = ((const float *)t->a)[(k / BLOCK * t->rows + m) * BLOCK + k % BLOCK];
+                sum = fmaf(a, ((const float *)t->b)[k * COLS + n], sum);
             }
             if (t->bias) sum += t->bias[n];
             if (t->residual) sum += t->residual[m * t->residual_stride + n];
@@ -59,7 +59,7 @@ static void wino_in_ref(const kern_wino_in *t) {
         for (int x = 0; x < 6; x++) in_1d(&d[0][x], 6);
         for (int y = 0; y < 6; y++) in_1d(d[y], 1);
         for (int p = 0; p < KERN_WINO; p++)
-            t->v[p * t->v_pos + c / BLOCK * t->v_block + c % BLOCK] = d[p / 6][p % 6];
+            ((float *)t->v)[p * t->v_pos + c / BLOCK * t->v_block + c % BLOCK] = d[p / 6][p % 6];
     }
 }
 
@@ -147,6 +147,7 @@ static void soft_ref(float *s, int32_t rows, int64_t k, kern_soft_state *st, flo
 
 void kern_gemm_init_ref(kern_gemm *t) {
 #define SET(ret, name, args) t->name = name##_ref;
-    KERN_GEMM_SLOTS(SET)
+    KERN_GEMM_F32_SLOTS(SET)
 #undef SET
+    kern_gemm_init_ref_bf16(t);
 }

@@ -8,6 +8,10 @@ static inline vf vf_load_bf16(const uint16_t *p) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 
+static inline vi bits_of(vf a) {
+    return _mm256_castps_si256(a);
+}
+
 static inline __attribute__((always_inline)) void turn(vf r[8]) {
     vf t[8];
 #pragma GCC unroll 4
@@ -32,7 +36,17 @@ static inline __attribute__((always_inline)) void turn(vf r[8]) {
 }
 
 #include "kern/x86/gemm_body.inc"
+#include "kern/x86/pairs_body.inc"
+
+static inline void store_bf16(uint16_t *p, vf a) {
+    vi r = rounded(a); /* dwords below 2^16 to words, then the words of both halves together */
+    r = _mm256_permute4x64_epi64(_mm256_packus_epi32(r, r), 0x08);
+    _mm_storeu_si128((void *)p, _mm256_castsi256_si128(r));
+}
+
+#include "kern/x86/gemm_bf16_body.inc"
 
 void kern_gemm_init_avx2(kern_gemm *t) {
     fill_table(t);
+    fill_bf16(t);
 }
