@@ -239,7 +239,7 @@ int main(int argc, char **argv) {
     int repeats = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 3;
     err e = {0};
     dev *d = NULL;
-    net n = {.g = graph_create(&(graph_params){1, 1, 1}), .room = is_vae ? 60000000 : 870000000};
+    net n = {.g = graph_create(&(graph_params){1, 1, 1, false}), .room = is_vae ? 60000000 : 870000000};
     n.weights = malloc(n.room * sizeof *n.weights);
     n.ones = floats(16384, 1);
     for (size_t i = 0; i < n.room; i++) /* +-2^-6 to 2^-4 or so */

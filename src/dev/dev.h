@@ -23,10 +23,12 @@ typedef struct dev_info {
     uint64_t capacity_bytes; /* what the device has in all */
     uint64_t given_bytes;    /* what it has given out */
     int32_t n_threads;
+    bool bf16; /* as dev_cpu_params says */
 } dev_info;
 
 typedef struct dev_cpu_params {
     int32_t n_threads; /* 0 = physical cores */
+    bool bf16; /* networks of pictures are wanted in bfloat16: whoever builds their graphs asks */
 } dev_cpu_params;
 
 err_code dev_cpu_create(const dev_cpu_params *p, dev **ret, err *e);

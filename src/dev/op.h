@@ -120,6 +120,8 @@ typedef struct dev_tensor {
                          GET_ROWS, MATMUL and MATMUL_ID read */
     uint64_t offset;  /* DEV_PLACE_ARENA: bytes from the arena's start, 64-byte aligned */
     int32_t slot;     /* DEV_PLACE_INPUT, DEV_PLACE_OUTPUT */
+    bool panels;      /* a CONV2D weight of BF16 that lies as the kernels want it: [O / 32 rounded
+                         up][KY KX][C / 2 rounded up][32][2], 0 where there is none */
 } dev_tensor;
 
 enum { DEV_NODE_INPUTS = 6 };
@@ -152,6 +154,7 @@ typedef struct dev_node {
     int32_t phase;                         /* set by the planner, ascending in list order */
     int32_t part, n_parts; /* this node does the part'th of n_parts shares of the work, the others
                               follow in later phases; n_parts 0 or 1: all of it */
+    bool bf16; /* CONV2D, SDPA: operands of products are rounded to bfloat16, sums stay f32 */
     union {
         struct {
             float eps;

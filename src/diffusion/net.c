@@ -85,7 +85,10 @@ static double flops_of(const dev_program_spec *spec) {
 
 /* Builds and plans; `compile` NULL only wants the cost. */
 static err_code plan(diff_net *n, const diff_shape *s, program *compile, diff_cost *ret, err *e) {
-    graph *g = graph_create(&(graph_params){1, 1, 1});
+    dev_info info;
+    dev_get_info(n->d, &info);
+    graph_params params = {.max_tokens = 1, .max_out_rows = 1, .max_seqs = 1, .bf16 = info.bf16};
+    graph *g = graph_create(&params);
     dev_program_spec spec;
     n->build(n->w, g, s);
     err_code code = diff_weights_check(n->w, e);

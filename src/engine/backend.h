@@ -81,7 +81,7 @@ typedef struct engine_backend {
     int32_t (*first_id)(void *model); /* what an empty prompt starts with, or -1 */
 } engine_backend;
 
-/* The real one, on a CPU device with n_threads threads (0 = physical cores). */
-err_code engine_backend_llm(int32_t n_threads, engine_backend *ret, err *e);
+/* The real one, on a CPU device. */
+err_code engine_backend_llm(const dev_cpu_params *p, engine_backend *ret, err *e);
 /* engine_create with another backend, which the engine destroys at its end. */
 err_code engine_create_with(const engine_config *c, const engine_backend *b, engine **ret, err *e);

@@ -228,10 +228,9 @@ static int32_t backend_first_id(void *model) {
     return bos >= 0 ? bos : tok_role_id(t, TOK_EOS);
 }
 
-err_code engine_backend_llm(int32_t n_threads, engine_backend *ret, err *e) {
+err_code engine_backend_llm(const dev_cpu_params *p, engine_backend *ret, err *e) {
     llm_backend *b = NEW(llm_backend);
-    dev_cpu_params params = {.n_threads = n_threads};
-    err_code code = dev_cpu_create(&params, &b->d, e);
+    err_code code = dev_cpu_create(p, &b->d, e);
     if (code) {
         mem_free(b);
         return code;

@@ -284,7 +284,8 @@ err_code engine_create_with(const engine_config *c, const engine_backend *b, eng
 
 err_code engine_create(const engine_config *c, engine **ret, err *e) {
     engine_backend b;
-    TRY(engine_backend_llm(c->n_threads, &b, e));
+    dev_cpu_params p = {.n_threads = c->n_threads, .bf16 = c->bf16_pictures};
+    TRY(engine_backend_llm(&p, &b, e));
     return engine_create_with(c, &b, ret, e);
 }
 

@@ -15,6 +15,7 @@ typedef struct engine_stream engine_stream;
 
 typedef struct engine_config {
     int32_t n_threads;         /* 0 = physical cores */
+    bool bf16_pictures;        /* networks of pictures compute in bfloat16, not in f32 */
     uint64_t budget_bytes;     /* ledger; 0 = a share of what the device has */
     int64_t keep_alive_ns;     /* default for jobs that do not say; CLOCK_FOREVER = never unload */
     int32_t max_queue;         /* waiting jobs before ERR_BUSY; default 512 */

@@ -39,7 +39,6 @@ typedef struct flow_env {
     flow_preview_kind preview;
     int32_t preview_px; /* longest side */
     bool no_metadata;   /* pictures are saved without their workflow */
-    bool bf16;          /* compute in bf16 where the device can */
     /* The ledger: bytes of weights and plans, reserved before they are used; waits for room.
      * DEVICE_NOMEM names the bytes. NULL: no account is kept (tests). */
     void *ctx;

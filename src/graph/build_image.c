@@ -43,6 +43,16 @@ graph_t graph_data(graph *g, int slot, int n_dims, const int64_t ne[4]) {
     return &t->t;
 }
 
+graph_t graph_weight_panels(graph *g, int n_dims, const int64_t ne[4], const void *data) {
+    graph_t t = graph_weight(g, DTYPE_BF16, n_dims, ne, data);
+    if (!graph_is_failed(g)) ((graph_tensor *)(uintptr_t)t)->t.panels = true;
+    return t;
+}
+
+bool graph_is_bf16(const graph *g) {
+    return g->params.bf16;
+}
+
 static bool conv_shape(graph_t x, graph_t w, const dev_conv *p, int64_t ne[4]) {
     int64_t wide = x->ne[1] + p->left + p->right, high = x->ne[2] + p->top + p->bottom;
     if (p->stride_x < 1 || p->stride_y < 1 || p->left < 0 || p->right < 0 || p->top < 0 ||
@@ -64,7 +74,7 @@ graph_t graph_conv2d(graph *g, graph_t x, const graph_conv *c) {
     if (p.stride_y == 0) p.stride_y = 1;
     if (!is_f32(x) || !w || w->place != DEV_PLACE_WEIGHT || w->ne[0] != x->ne[0] ||
         (w->type != DTYPE_F32 && w->type != DTYPE_F16 && w->type != DTYPE_BF16) ||
-        !conv_shape(x, w, &p, ne))
+        (w->panels && !g->params.bf16) || !conv_shape(x, w, &p, ne))
         return graph_mistake(g, DEV_OP_CONV2D, "needs x [C,X,Y,B] and a weight [C,KX,KY,O]", x, w,
                              c->bias);
     if (!is_vector_or_none(c->bias, ne[0]))
@@ -74,7 +84,9 @@ graph_t graph_conv2d(graph *g, graph_t x, const graph_conv *c) {
         return graph_mistake(g, DEV_OP_CONV2D, "emb or residual does not fit", x, c->emb,
                              c->residual);
     graph_tensor *out = out_of(g, x->n_dims > 3 ? 4 : x->n_dims, ne);
-    NODE(g, DEV_OP_CONV2D, out, x, w, c->bias, c->emb, c->residual)->params.conv = p;
+    dev_node *n = NODE(g, DEV_OP_CONV2D, out, x, w, c->bias, c->emb, c->residual);
+    n->params.conv = p;
+    n->bf16 = g->params.bf16;
     return &out->t;
 }
 
@@ -83,7 +95,9 @@ graph_t graph_linear(graph *g, graph_t x, graph_t w, graph_t bias, graph_t resid
     if (!w || w->n_dims != 2 || w->place != DEV_PLACE_WEIGHT)
         return graph_mistake(g, DEV_OP_CONV2D, "needs a weight [C,O]", x, w, NULL);
     /* [C,O] as a kernel of one pixel */
-    graph_t kernel = graph_weight(g, w->type, 4, (int64_t[4]){w->ne[0], 1, 1, w->ne[1]}, w->data);
+    int64_t ne[4] = {w->ne[0], 1, 1, w->ne[1]};
+    graph_t kernel = w->panels ? graph_weight_panels(g, 4, ne, w->data)
+                               : graph_weight(g, w->type, 4, ne, w->data);
     return graph_conv2d(g, x, &(graph_conv){.w = kernel, .bias = bias, .residual = residual});
 }
 
@@ -139,5 +153,6 @@ graph_t graph_sdpa(graph *g, graph_t q, graph_t k, graph_t v, const graph_sdpa_p
     dev_node *n = NODE(g, DEV_OP_SDPA, out, q, k, v);
     n->params.sdpa.scale = p->scale;
     n->params.sdpa.causal = p->causal;
+    n->bf16 = g->params.bf16;
     return &out->t;
 }

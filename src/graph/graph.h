@@ -15,6 +15,7 @@ typedef const dev_tensor *graph_t; /* a tensor of the graph; NULL = absent optio
 
 typedef struct graph_params {
     int32_t max_tokens, max_out_rows, max_seqs; /* planned maxima of the live lengths, >= 1 */
+    bool bf16; /* convolutions, linear layers and attention of pictures: dev_node.bf16 */
 } graph_params;
 
 graph *graph_create(const graph_params *p);
@@ -25,6 +26,10 @@ graph_t graph_weight(graph *g, dtype type, int n_dims, const int64_t ne[4], cons
 /* A matrix (or several) as dev_interleave left it, for get_rows, matmul and matmul_id. */
 graph_t graph_weight_interleaved(graph *g, dtype type, int n_dims, const int64_t ne[4],
                                  const void *tiles);
+/* A kernel [C,KX,KY,O], or a matrix [C,O] where ne[2] and ne[3] are 1 and n_dims is 2, in panels of
+ * bfloat16 (dev_tensor.panels); for graphs in bf16. */
+graph_t graph_weight_panels(graph *g, int n_dims, const int64_t ne[4], const void *data);
+bool graph_is_bf16(const graph *g);
 graph_t graph_input(graph *g, int slot); /* DEV_INPUT_*: i32 [tokens or out rows] */
 
 /* Operations. T is the live token dimension unless said otherwise. */

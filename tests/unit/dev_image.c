@@ -1,5 +1,6 @@
 /* Picture operations of the CPU device against plain loops in double precision. */
 #include "graph/graph_impl.h"
+#include "kern/kern_gemm.h"
 #include "unit/dev_rig.h"
 
 typedef struct shape {
@@ -43,16 +44,47 @@ static double *doubles(rig *g, int64_t n) {
     return arena_calloc(g->mem, (size_t)n, sizeof(double));
 }
 
-static void check_conv(shape s, int64_t o, int64_t k, dev_conv c, bool extras) {
+/* How a convolution is computed, and where its weights are. */
+typedef enum mode { MODE_F32, MODE_BF16, MODE_BF16_PANELS } mode;
+
+static void round_all(float *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++) x[i] = bf16_to_f32(f32_to_bf16(x[i]));
+}
+
+/* w [C,K,K,O] as dev_tensor.panels says. */
+static graph_t panels_of(rig *g, const float *w, const int64_t ne[4]) {
+    int64_t taps = ne[1] * ne[2], tile = kern_gemm_b_bf16s(ne[0]);
+    int64_t n_panels = (ne[3] + KERN_GEMM_COLS - 1) / KERN_GEMM_COLS;
+    uint16_t *all = arena_alloc(g->mem, (size_t)(n_panels * taps * tile) * sizeof *all);
+    for (int64_t i = 0; i < n_panels * taps; i++) {
+        int64_t o = i / taps * KERN_GEMM_COLS, tap = i % taps, left = ne[3] - o;
+        kern_gemm_cols c = {.w = w + (o * taps + tap) * ne[0],
+                            .stride = taps * ne[0] * (int64_t)sizeof(float),
+                            .type = DTYPE_F32,
+                            .cols = (int32_t)(left < KERN_GEMM_COLS ? left : KERN_GEMM_COLS),
+                            .k = ne[0]};
+        kern_gemm_get(KERN_LEVEL_REF)->pack_cols_bf16(all + i * tile, &c);
+    }
+    return graph_weight_panels(g->g, 4, ne, all);
+}
+
+static void check_conv_in(mode m, shape s, int64_t o, int64_t k, dev_conv c, bool extras) {
     pictures p = {0};
     rig *g = &p.g;
     rig_open(g, 1, 2, (uint64_t)(s.c * 31 + o));
+    g->g->params.bf16 = m != MODE_F32;
     graph_t x = picture(&p, DEV_DATA_X, s);
     float *w = rig_floats(g, s.c * k * k * o, 0.3f), *bias = rig_floats(g, o, 1);
     int64_t sx = c.stride_x ? c.stride_x : 1, sy = c.stride_y ? c.stride_y : 1;
     shape out = {o, (s.x + c.left + c.right - k) / sx + 1, (s.y + c.top + c.bottom - k) / sy + 1,
                  s.b};
-    graph_conv gc = {.w = graph_weight(g->g, DTYPE_F32, 4, (int64_t[4]){s.c, k, k, o}, w), .p = c};
+    const int64_t ne[4] = {s.c, k, k, o};
+    if (m != MODE_F32) { /* then what is left is the order of sums, and Winograd's rounding */
+        round_all(p.data[DEV_DATA_X], elems(s));
+        round_all(w, s.c * k * k * o);
+    }
+    graph_conv gc = {.p = c};
+    gc.w = m == MODE_BF16_PANELS ? panels_of(g, w, ne) : graph_weight(g->g, DTYPE_F32, 4, ne, w);
     if (extras) {
         gc.bias = rig_vector(g, bias, o);
         gc.emb = graph_reshape(g->g, picture(&p, DEV_DATA_TIME, (shape){o, s.b, 1, 1}), 2,
@@ -76,8 +108,16 @@ static void check_conv(shape s, int64_t o, int64_t k, dev_conv c, bool extras) {
         }
         want[i] = sum;
     }
-    RIG_CLOSE_TO(got, want, elems(out), k == 3 ? 1e-10 : 1e-12); /* 3x3 is Winograd's */
+    bool winograd = k == 3 && sx == 1 && s.c >= 8 && out.x * out.y >= 8;
+    double rounding = m == MODE_F32 ? 1e-10 : 4e-4;
+    RIG_CLOSE_TO(got, want, elems(out), winograd ? rounding : 1e-12);
     rig_close(g);
+}
+
+static void check_conv(shape s, int64_t o, int64_t k, dev_conv c, bool extras) {
+    check_conv_in(MODE_F32, s, o, k, c, extras);
+    check_conv_in(MODE_BF16, s, o, k, c, extras);
+    check_conv_in(MODE_BF16_PANELS, s, o, k, c, extras);
 }
 
 static void test_conv(void **state) {
@@ -93,6 +133,8 @@ static void test_conv(void **state) {
     check_conv((shape){320, 4, 4, 1}, 320, 3, same, true);
     check_conv((shape){70, 45, 23, 2}, 40, 3, same, true); /* several blocks of tiles */
     check_conv((shape){16, 6, 5, 1}, 3, 3, (dev_conv){.top = 1, .right = 1}, false);
+    check_conv((shape){33, 12, 10, 1}, 17, 3, down, true); /* odd channels, several taps */
+    check_conv((shape){29, 5, 7, 1}, 33, 1, (dev_conv){0}, false);
     check_conv((shape){40, 31, 29, 2}, 33, 1, (dev_conv){0}, true); /* several of pixels */
 }
 
@@ -148,11 +190,13 @@ static void test_upsample_and_concat(void **state) {
     rig_close(g);
 }
 
-static void check_sdpa(int64_t K, int64_t H, int64_t T, int64_t S, bool causal) {
+static void check_sdpa_in(bool bf16, shape s4, int64_t S, bool causal) {
     enum { B = 2 };
+    int64_t K = s4.c, H = s4.x, T = s4.y;
     pictures p = {0};
     rig *g = &p.g;
     rig_open(g, 1, 2, (uint64_t)(K * T));
+    g->g->params.bf16 = bf16;
     graph_t q = picture(&p, DEV_DATA_X, (shape){K, H, T, B});
     graph_t k = picture(&p, DEV_DATA_CONTEXT, (shape){K, H, S, B});
     graph_t v = picture(&p, DEV_DATA_EXTRA, (shape){K, H, S, B});
@@ -176,8 +220,13 @@ static void check_sdpa(int64_t K, int64_t H, int64_t T, int64_t S, bool causal) 
                 want[(b * T + t) * H * K + h * K + d] +=
                     e[s] / sum * (double)p.data[DEV_DATA_EXTRA][((b * S + s) * H + h) * K + d];
     }
-    RIG_CLOSE_TO(got, want, K * H * T * B, 1e-10);
+    RIG_CLOSE_TO(got, want, K * H * T * B, bf16 ? 3e-5 : 1e-10);
     rig_close(g);
+}
+
+static void check_sdpa(int64_t K, int64_t H, int64_t T, int64_t S, bool causal) {
+    check_sdpa_in(false, (shape){K, H, T, 1}, S, causal);
+    check_sdpa_in(true, (shape){K, H, T, 1}, S, causal);
 }
 
 static void test_sdpa(void **state) {
@@ -224,7 +273,7 @@ static void test_mistakes(void **state) {
     dev_program_spec spec;
     float w[64] = {0};
     static const int64_t too_large[4] = {1 << 30, 1 << 30, 1 << 30, 4};
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         pictures p = {0};
         rig_open(&p.g, 1, 1, 1);
         graph *g = p.g.g;
@@ -233,6 +282,8 @@ static void test_mistakes(void **state) {
         if (i == 0) y = graph_conv2d(g, x, &(graph_conv){.w = k}); /* kernel larger than picture */
         if (i == 1) y = graph_group_norm(g, x, NULL, NULL, &(dev_conv){.n_groups = 3});
         if (i == 2) y = graph_data(g, DEV_DATA_EXTRA, 4, too_large);
+        if (i == 4) k = graph_weight_panels(g, 4, (int64_t[4]){4, 1, 1, 1}, w); /* not in f32 */
+        if (i == 4) y = graph_conv2d(g, x, &(graph_conv){.w = k});
         if (i == 3) y = graph_concat(g, x, graph_upsample2x(g, x, 6, 6));
         graph_output(g, y, DEV_OUTPUT_RESULT);
         assert_int_equal(graph_plan(g, &spec, &e), ERR_INVALID);

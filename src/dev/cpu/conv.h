@@ -28,6 +28,19 @@ conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads);
 uint64_t conv_wino_scratch(const dev_node *n, int64_t n_threads);
 void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread);
 
+/* Channels of a pixel under a kernel's tap as they lie in tiles: bfloat16 comes in pairs. */
+static inline int64_t conv_channels(const dev_node *n) {
+    int64_t C = n->in[1]->ne[0];
+    return n->bf16 ? (C + 1) / 2 * 2 : C;
+}
+
+/* The panel of 32 kernels from output channel o on, which must be a multiple, of a weight that has
+ * them: B tiles of each tap's channels, one behind the other. */
+static inline const uint16_t *conv_panel(const dev_node *n, int64_t o) {
+    const dev_tensor *w = n->in[1];
+    return (const uint16_t *)w->data + o * w->ne[1] * w->ne[2] * conv_channels(n);
+}
+
 /* Asks for part `part` of `n_parts` of a panel of weights to be brought near: `cols` rows of
  * `bytes` bytes, `stride` apart. Rows lie on pages of their own, so the processor does not guess
  * them; while one panel is multiplied the next one is asked for. Nothing happens where w is NULL.

@@ -5,6 +5,7 @@
  * then for 32 output channels at a time the kernels are transformed 64 input channels by 64, which
  * stay in the second-level cache, and the 36 products are summed up there; the sums' transform
  * writes the pixels with bias, embedding and residual.
+ * A node in bfloat16 does the same with other points and half the bytes.
  * Transformed kernels are four times as large as kernels: making them anew for each block costs a
  * few percent of the products and less than reading them from memory would. */
 #include "dev/cpu/conv.h"
@@ -12,7 +13,8 @@
 enum {
     TILE = 4,
     TILES_MAX = 96,
-    CHANNELS = 64,               /* input channels of a step */
+    CHANNELS = 64, /* input channels of a step */
+    CHANNELS_BF16 = 128,
     V_BYTES = 10 << 20,          /* transformed inputs of a thread, about */
     CHANNELS_MIN = 8,            /* below, most of the transforms would be of nothing */
     PIXELS_MIN = TILE * TILE / 2 /* smaller pictures waste most of a tile */
@@ -25,21 +27,26 @@ bool conv_wino_fits(const dev_node *n) {
            w->ne[0] >= CHANNELS_MIN && n->out->ne[1] * n->out->ne[2] >= PIXELS_MIN;
 }
 
-static int64_t step_channels(const dev_node *n) {
-    int64_t all = cpu_div_up(n->in[0]->ne[0], KERN_GEMM_BLOCK) * KERN_GEMM_BLOCK;
-    return cpu_min(CHANNELS, all);
+static int64_t elem_bytes(const dev_node *n) {
+    return n->bf16 ? sizeof(uint16_t) : sizeof(float);
 }
 
-static int64_t v_floats(const dev_node *n, int64_t tiles) {
+static int64_t step_channels(const dev_node *n) {
+    int64_t block = n->bf16 ? KERN_GEMM_BLOCK_BF16 : KERN_GEMM_BLOCK;
+    int64_t all = cpu_div_up(n->in[0]->ne[0], block) * block;
+    return cpu_min(n->bf16 ? CHANNELS_BF16 : CHANNELS, all);
+}
+
+/* Transformed inputs. */
+static int64_t v_bytes(const dev_node *n, int64_t tiles) {
     int64_t step = step_channels(n);
-    return cpu_div_up(n->in[0]->ne[0], step) * step * KERN_WINO * tiles;
+    return cpu_div_up(n->in[0]->ne[0], step) * step * KERN_WINO * tiles * elem_bytes(n);
 }
 
 conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads) {
     const dev_tensor *out = n->out;
     conv_cut c = {.n = cpu_div_up(out->ne[1], TILE) * cpu_div_up(out->ne[2], TILE) * out->ne[3]};
-    int64_t bytes = v_floats(n, 1) * (int64_t)sizeof(float);
-    int64_t most = cpu_max(KERN_GEMM_ROWS, cpu_min(TILES_MAX, V_BYTES / bytes));
+    int64_t most = cpu_max(KERN_GEMM_ROWS, cpu_min(TILES_MAX, V_BYTES / v_bytes(n, 1)));
     c.block = cpu_div_up(c.n, cpu_div_up(c.n, most));
     c.blocks = cpu_div_up(c.n, c.block);
     conv_cut_channels(&c, c.blocks, out->ne[0], n_threads);
@@ -48,10 +55,9 @@ conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads) {
 
 uint64_t conv_wino_scratch(const dev_node *n, int64_t n_threads) {
     conv_cut c = conv_wino_cut(n, n_threads);
-    int64_t step = step_channels(n);
-    return (uint64_t)(v_floats(n, c.block) + (KERN_WINO + 9) * step * CONV_COLS +
-                      KERN_WINO * c.block * CONV_COLS) *
-           sizeof(float);
+    int64_t step = step_channels(n), kernels = (KERN_WINO + 9) * step * CONV_COLS * elem_bytes(n);
+    int64_t sums = KERN_WINO * c.block * CONV_COLS * (int64_t)sizeof(float);
+    return (uint64_t)(v_bytes(n, c.block) + kernels + sums);
 }
 
 typedef struct wino_job {
@@ -60,18 +66,20 @@ typedef struct wino_job {
     const kern_gemm *gemm;
     int64_t first, tiles; /* of the chunk */
     int64_t tiles_x, tiles_y;
-    int64_t C, step;
-    float *v, *u, *g, *m;
+    int64_t C, step, elem; /* channels, those of a step, bytes of an operand's element */
+    char *v, *u, *g;       /* inputs, transformed and plain kernels: f32 or bfloat16 */
+    float *m;
 } wino_job;
 
 /* v: [step of channels][position][A tile of up to 12 tiles] */
-static float *v_tile(const wino_job *j, int64_t step, int64_t pos, int64_t tile) {
-    return j->v + ((step * KERN_WINO + pos) * j->tiles + tile) * j->step;
+static char *v_tile(const wino_job *j, int64_t step, int64_t pos, int64_t tile) {
+    return j->v + ((step * KERN_WINO + pos) * j->tiles + tile) * j->step * j->elem;
 }
 
 static void transform_inputs(const wino_job *j) {
     const dev_tensor *x = j->n->in[0];
     const char *base = cpu_base(j->r, x);
+    const int64_t block = j->n->bf16 ? KERN_GEMM_BLOCK_BF16 : KERN_GEMM_BLOCK;
     for (int64_t i = 0; i < j->tiles; i++) {
         int64_t t = j->first + i, tx = t % j->tiles_x, ty = t / j->tiles_x % j->tiles_y;
         int64_t picture = t / j->tiles_x / j->tiles_y, row = i % KERN_GEMM_ROWS;
@@ -83,13 +91,16 @@ static void transform_inputs(const wino_job *j) {
                            .px = (int32_t)(tx * TILE) - j->n->params.conv.left,
                            .py = (int32_t)(ty * TILE) - j->n->params.conv.top,
                            .v_pos = j->tiles * j->step,
-                           .v_block = rows * KERN_GEMM_BLOCK};
+                           .v_block = rows * block};
         const float *pixels = (const float *)(const void *)(base + picture * x->stride[3]);
         for (int64_t c = 0; c < j->C; c += j->step) {
             in.x = pixels + c;
             in.channels = (int32_t)cpu_min(j->step, j->C - c);
-            in.v = v_tile(j, c / j->step, 0, i - row) + row * KERN_GEMM_BLOCK;
-            j->gemm->wino_in(&in);
+            in.v = v_tile(j, c / j->step, 0, i - row) + row * block * j->elem;
+            if (j->n->bf16)
+                j->gemm->wino_in_bf16(&in);
+            else
+                j->gemm->wino_in(&in);
         }
     }
 }
@@ -99,41 +110,65 @@ static const char *tap_weights(const dev_tensor *w, int64_t o, int64_t tap) {
            tap % 3 * w->stride[1];
 }
 
+/* Kernels of k input channels from c on, of output channels [o, o + cols), to u. */
+static void transform_kernels(const wino_job *j, int64_t o, int32_t cols, int64_t c, int64_t k) {
+    const dev_tensor *w = j->n->in[1];
+    const kern_gemm *gemm = j->gemm;
+    int64_t n = j->n->bf16 ? kern_gemm_b_bf16s(k) : k * CONV_COLS;
+    if (w->panels) {
+        gemm->wino_weights_bf16((uint16_t *)(void *)j->u, conv_panel(j->n, o) + c * CONV_COLS,
+                                conv_channels(j->n) * CONV_COLS, k);
+        return;
+    }
+    for (int64_t tap = 0; tap < 9; tap++) {
+        kern_gemm_cols from = {.w = tap_weights(w, o, tap) + c * (w->stride[1] / w->ne[0]),
+                               .stride = w->stride[3],
+                               .type = w->type,
+                               .cols = cols,
+                               .k = k};
+        char *to = j->g + tap * n * j->elem;
+        if (j->n->bf16)
+            gemm->pack_cols_bf16((uint16_t *)(void *)to, &from);
+        else
+            gemm->pack_cols((float *)(void *)to, &from);
+    }
+    if (j->n->bf16)
+        gemm->wino_weights_bf16((uint16_t *)(void *)j->u, (const uint16_t *)(void *)j->g, n, k);
+    else
+        gemm->wino_weights((float *)(void *)j->u, (const float *)(void *)j->g, n);
+}
+
 /* Sums of the 36 products of output channels [o, o + cols), of [.., end): m [position][tile][32].
  */
 static void multiply(const wino_job *j, int64_t o, int32_t cols, int64_t end) {
     const dev_tensor *w = j->n->in[1];
     const int64_t elem = w->stride[1] / w->ne[0];
+    const bool bf16 = j->n->bf16;
     for (int64_t c = 0; c < j->C; c += j->step) {
-        int64_t k = cpu_min(j->step, j->C - c), n = k * CONV_COLS;
-        for (int64_t tap = 0; tap < 9; tap++)
-            j->gemm->pack_cols(j->g + tap * n,
-                               &(kern_gemm_cols){.w = (const char *)w->data + o * w->stride[3] +
-                                                      tap / 3 * w->stride[2] +
-                                                      tap % 3 * w->stride[1] + c * elem,
-                                                 .stride = w->stride[3],
-                                                 .type = w->type,
-                                                 .cols = cols,
-                                                 .k = k});
-        j->gemm->wino_weights(j->u, j->g, n);
+        int64_t k = cpu_min(j->step, j->C - c), n = bf16 ? kern_gemm_b_bf16s(k) : k * CONV_COLS;
+        transform_kernels(j, o, cols, c, k);
         bool last = c + j->step >= j->C; /* then the next output channels' first step follows */
         int64_t next_o = last ? o + CONV_COLS : o, next_c = last ? 0 : c + j->step;
-        int64_t next_cols = cpu_min(CONV_COLS, end - next_o);
+        int64_t next_cols = w->panels ? 0 : cpu_min(CONV_COLS, end - next_o);
         for (int64_t pos = 0; pos < KERN_WINO; pos++) {
             int64_t tap = pos / 4; /* four parts of each */
             conv_fetch(next_cols > 0 ? tap_weights(w, next_o, tap) + next_c * elem : NULL,
                        w->stride[3], next_cols, cpu_min(j->step, j->C - next_c) * elem, pos % 4, 4);
-            for (int64_t i = 0; i < j->tiles; i += KERN_GEMM_ROWS)
-                j->gemm->mul(
-                    &(kern_gemm_tile){.a = v_tile(j, c / j->step, pos, i),
-                                      .b = j->u + pos * n,
-                                      .k = k,
-                                      .rows = (int32_t)cpu_min(KERN_GEMM_ROWS, j->tiles - i),
-                                      .cols = CONV_COLS,
-                                      .out = j->m + (pos * j->tiles + i) * CONV_COLS,
-                                      .out_stride = CONV_COLS,
-                                      .out_half = KERN_GEMM_BLOCK,
-                                      .add = c > 0});
+            for (int64_t i = 0; i < j->tiles; i += KERN_GEMM_ROWS) {
+                kern_gemm_tile t = {.a = v_tile(j, c / j->step, pos, i),
+                                    .b = j->u + pos * n * j->elem,
+                                    .k = k,
+                                    .rows = (int32_t)cpu_min(KERN_GEMM_ROWS, j->tiles - i),
+                                    .cols = CONV_COLS,
+                                    .out = j->m + (pos * j->tiles + i) * CONV_COLS,
+                                    .out_stride = CONV_COLS,
+                                    .out_half = KERN_GEMM_BLOCK,
+                                    .add = c > 0};
+                if (bf16)
+                    j->gemm->mul_bf16(&t);
+                else
+                    j->gemm->mul(&t);
+            }
         }
     }
 }
@@ -165,7 +200,10 @@ static void transform_sums(const wino_job *j, int64_t o, int32_t cols) {
             t.residual =
                 (const float *)(const void *)(cpu_base(j->r, res) + picture * res->stride[3]) +
                 y * t.residual_y + x * t.residual_x + o;
-        j->gemm->wino_out(&t);
+        if (j->n->bf16)
+            j->gemm->wino_out_bf16(&t);
+        else
+            j->gemm->wino_out(&t);
     }
 }
 
@@ -180,11 +218,12 @@ void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread)
                   .tiles_x = cpu_div_up(n->out->ne[1], TILE),
                   .tiles_y = cpu_div_up(n->out->ne[2], TILE),
                   .C = n->in[0]->ne[0],
-                  .step = step_channels(n)};
+                  .step = step_channels(n),
+                  .elem = elem_bytes(n)};
     j.v = cpu_scratch(r, thread);
-    j.u = j.v + v_floats(n, c.block);
-    j.g = j.u + KERN_WINO * j.step * CONV_COLS;
-    j.m = j.g + 9 * j.step * CONV_COLS;
+    j.u = j.v + v_bytes(n, c.block);
+    j.g = j.u + KERN_WINO * j.step * CONV_COLS * j.elem;
+    j.m = (float *)(void *)(j.g + 9 * j.step * CONV_COLS * j.elem);
     transform_inputs(&j);
     int64_t end = cpu_min((run + 1) * c.run, O);
     for (int64_t o = run * c.run; o < end; o += CONV_COLS) {

@@ -28,7 +28,8 @@ static void cpu_get_info(const dev *base, dev_info *ret) {
     *ret = (dev_info){.name = "cpu",
                       .capacity_bytes = d->capacity_bytes,
                       .given_bytes = atomic_load(&((cpu_dev *)(uintptr_t)d)->given_bytes),
-                      .n_threads = d->n_threads};
+                      .n_threads = d->n_threads,
+                      .bf16 = d->bf16};
     snprintf(ret->description, sizeof ret->description, "CPU, %s, %d thread%s",
              kern_level_name(d->level), d->n_threads, d->n_threads == 1 ? "" : "s");
 }
@@ -215,6 +216,7 @@ err_code dev_cpu_create(const dev_cpu_params *params, dev **ret, err *e) {
     cpu_dev *d = NEW(cpu_dev);
     d->base.table = &cpu_table;
     d->level = kern_level_best();
+    d->bf16 = params->bf16;
     d->vec = kern_vec_get(d->level);
     d->mat = kern_mat_get(d->level);
     d->gemm = kern_gemm_get(d->level);

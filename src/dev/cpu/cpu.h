@@ -83,6 +83,7 @@ struct cpu_dev {
     const kern_gemm *gemm;
     kern_level level;
     int32_t n_threads;
+    bool bf16;
     uint64_t capacity_bytes;
     _Atomic uint64_t given_bytes;
     bool profile_on;

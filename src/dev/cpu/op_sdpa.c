@@ -3,16 +3,26 @@
  * A chunk is a block of queries of one head of one picture. Keys come in blocks: a block's keys and
  * values are packed, its scores against all queries are products written as A tiles, the softmax
  * goes on online (Milakov and Gimelshein 2018), and the weights times the values are added to the
- * outputs so far. Scores exist for one block of queries and keys only. */
+ * outputs so far. Scores exist for one tile of queries and one block of keys only. In bfloat16
+ * queries, keys, values and weights are rounded; scores, sums and the softmax stay f32, and scores
+ * are in units of ln 2. */
 #include "base/mem.h"
 #include "dev/cpu/cpu.h"
 #include <math.h>
 #include <string.h>
 
-enum { QUERIES = 192, KEYS = 256, ROWS = KERN_GEMM_ROWS, COLS = KERN_GEMM_COLS };
+#define LOG2_E 1.44269504f
+
+enum {
+    QUERIES = 192,
+    QUERIES_BF16 = 384,
+    KEYS = 256,
+    ROWS = KERN_GEMM_ROWS,
+    COLS = KERN_GEMM_COLS
+};
 
 static int64_t queries_per_chunk(const dev_node *n) {
-    int64_t T = n->in[0]->ne[2], blocks = cpu_div_up(T, QUERIES);
+    int64_t T = n->in[0]->ne[2], blocks = cpu_div_up(T, n->bf16 ? QUERIES_BF16 : QUERIES);
     return cpu_min(T, cpu_div_up(T, blocks * ROWS) * ROWS);
 }
 
@@ -36,38 +46,50 @@ static int64_t keys_max(const dev_node *n) {
     return cpu_min(KEYS, cpu_div_up(n->in[1]->ne[2], COLS) * COLS);
 }
 
-/* Scratch of a chunk, in floats. */
+/* Bytes of tiles of a node's operands: f32 or bfloat16. */
+static int64_t a_bytes(const dev_node *n, int64_t rows, int64_t k) {
+    return n->bf16 ? kern_gemm_a_bf16s(rows, k) * (int64_t)sizeof(uint16_t)
+                   : kern_gemm_a_floats(rows, k) * (int64_t)sizeof(float);
+}
+static int64_t b_bytes(const dev_node *n, int64_t k) {
+    return n->bf16 ? kern_gemm_b_bf16s(k) * (int64_t)sizeof(uint16_t)
+                   : k * COLS * (int64_t)sizeof(float);
+}
+
+/* Scratch of a chunk, in bytes from its start. */
 typedef struct sdpa_mem {
-    int64_t q, scores, keys, values, acc, all;
+    int64_t q, scores, weights, keys, values, acc, all;
 } sdpa_mem;
 
 static sdpa_mem mem_of(const dev_node *n) {
     int64_t Q = queries_per_chunk(n), K = n->in[0]->ne[0], Kv = n->in[2]->ne[0];
-    int64_t S = keys_max(n);
+    int64_t S = keys_max(n), f32 = sizeof(float);
     sdpa_mem m = {.q = 0};
-    m.scores = m.q + kern_gemm_a_floats(Q, K);
-    m.keys = m.scores + Q * S;
-    m.values = m.keys + S * K;
-    m.acc = m.values + S * cpu_div_up(Kv, COLS) * COLS;
-    m.all = m.acc + Q * Kv;
+    m.scores = m.q + a_bytes(n, Q, K);
+    m.weights = m.scores + ROWS * S * f32;
+    m.keys = m.weights + (n->bf16 ? a_bytes(n, ROWS, S) : 0);
+    m.values = m.keys + S / COLS * b_bytes(n, K);
+    m.acc = m.values + cpu_div_up(Kv, COLS) * b_bytes(n, S);
+    m.all = m.acc + Q * Kv * f32;
     return m;
 }
 
 uint64_t cpu_sdpa_scratch(const cpu_program *p, const cpu_node *n) {
     (void)p;
-    return (uint64_t)mem_of(&n->n).all * sizeof(float);
+    return (uint64_t)mem_of(&n->n).all;
 }
 
 typedef struct sdpa_job {
     const kern_gemm *gemm;
+    const dev_node *n;
     const char *q, *k, *v;                /* of this head and picture */
     int64_t q_stride, k_stride, v_stride; /* bytes from token to token */
     int64_t K, Kv, S;
-    int64_t keys_max;   /* of a block, a multiple of COLS */
     int64_t first, n_q; /* queries */
     float scale;
     bool causal;
-    float *pq, *scores, *keys, *values, *acc;
+    char *pq, *weights, *keys, *values; /* f32 or bfloat16; f32 weights lie where the scores did */
+    float *scores, *acc;
 } sdpa_job;
 
 static const float *token(const char *base, int64_t stride, int64_t i) {
@@ -75,45 +97,73 @@ static const float *token(const char *base, int64_t stride, int64_t i) {
 }
 
 static void pack_queries(const sdpa_job *j, const kern_vec *vec) {
-    for (int64_t i = 0; i < j->n_q; i += ROWS)
-        j->gemm->pack_rows(j->pq + kern_gemm_a_floats(i, j->K), token(j->q, j->q_stride, i),
-                           j->q_stride / (int64_t)sizeof(float), (int32_t)cpu_min(ROWS, j->n_q - i),
-                           j->K);
-    vec->scale(j->pq, j->pq, kern_gemm_a_floats(j->n_q, j->K), j->scale, 0);
+    int64_t stride = j->q_stride / (int64_t)sizeof(float);
+    for (int64_t i = 0; i < j->n_q; i += ROWS) {
+        void *to = j->pq + a_bytes(j->n, i, j->K);
+        int32_t rows = (int32_t)cpu_min(ROWS, j->n_q - i);
+        if (j->n->bf16)
+            j->gemm->pack_rows_bf16(to, token(j->q, j->q_stride, i), stride, rows, j->K,
+                                    j->scale * LOG2_E);
+        else
+            j->gemm->pack_rows(to, token(j->q, j->q_stride, i), stride, rows, j->K);
+    }
+    float *all = (float *)(void *)j->pq;
+    if (!j->n->bf16) vec->scale(all, all, kern_gemm_a_floats(j->n_q, j->K), j->scale, 0);
 }
 
-/* keys: [32 keys][K][32]; values: [32 dimensions][n][32]. */
-static void pack_block(const sdpa_job *j, int64_t from, int64_t n) {
-    for (int64_t s = 0; s < n; s += COLS)
-        j->gemm->pack_cols(j->keys + s * j->K,
-                           &(kern_gemm_cols){.w = token(j->k, j->k_stride, from + s),
-                                             .stride = j->k_stride,
-                                             .type = DTYPE_F32,
-                                             .cols = (int32_t)cpu_min(COLS, n - s),
-                                             .k = j->K});
-    for (int64_t d = 0; d < j->Kv; d += COLS) {
-        size_t cols = (size_t)cpu_min(COLS, j->Kv - d);
-        float *to = j->values + d * n;
-        for (int64_t s = 0; s < n; s++, to += COLS) {
-            memcpy(to, token(j->v, j->v_stride, from + s) + d, cols * sizeof(float));
-            memset(to + cols, 0, (COLS - cols) * sizeof(float));
-        }
+static void pack_values(const sdpa_job *j, int64_t from, int64_t n, int64_t d, char *mem) {
+    int64_t cols = cpu_min(COLS, j->Kv - d);
+    const float *v = token(j->v, j->v_stride, from) + d;
+    if (j->n->bf16) {
+        j->gemm->pack_pairs_bf16((uint16_t *)(void *)mem, v, j->v_stride / (int64_t)sizeof(float),
+                                 (int32_t)cols, n);
+        return;
+    }
+    float *to = (float *)(void *)mem;
+    for (int64_t s = 0; s < n; s++, to += COLS) {
+        memcpy(to, token(j->v, j->v_stride, from + s) + d, (size_t)cols * sizeof(float));
+        memset(to + cols, 0, (size_t)(COLS - cols) * sizeof(float));
     }
 }
 
-/* Scores of one A tile of queries against n keys, as an A tile themselves. */
+/* B tiles: keys [32 keys][K][32]; values [32 dimensions][n][32]. */
+static void pack_block(const sdpa_job *j, int64_t from, int64_t n) {
+    for (int64_t s = 0; s < n; s += COLS) {
+        kern_gemm_cols c = {.w = token(j->k, j->k_stride, from + s),
+                            .stride = j->k_stride,
+                            .type = DTYPE_F32,
+                            .cols = (int32_t)cpu_min(COLS, n - s),
+                            .k = j->K};
+        void *to = j->keys + s / COLS * b_bytes(j->n, j->K);
+        if (j->n->bf16)
+            j->gemm->pack_cols_bf16(to, &c);
+        else
+            j->gemm->pack_cols(to, &c);
+    }
+    for (int64_t d = 0; d < j->Kv; d += COLS)
+        pack_values(j, from, n, d, j->values + d / COLS * b_bytes(j->n, n));
+}
+
+static void multiply(const sdpa_job *j, const kern_gemm_tile *t) {
+    if (j->n->bf16)
+        j->gemm->mul_bf16(t);
+    else
+        j->gemm->mul(t);
+}
+
+/* Scores of one A tile of queries against n keys, as an A tile of floats themselves. */
 static void score(const sdpa_job *j, int64_t i, int32_t rows, int64_t from, int64_t n) {
     const int64_t blk = KERN_GEMM_BLOCK;
-    float *s = j->scores + i * j->keys_max;
+    float *s = j->scores;
     for (int64_t c = 0; c < n; c += COLS)
-        j->gemm->mul(&(kern_gemm_tile){.a = j->pq + kern_gemm_a_floats(i, j->K),
-                                       .b = j->keys + c * j->K,
-                                       .k = j->K,
-                                       .rows = rows,
-                                       .cols = (int32_t)cpu_min(COLS, n - c),
-                                       .out = s + c * rows,
-                                       .out_stride = blk,
-                                       .out_half = rows * blk});
+        multiply(j, &(kern_gemm_tile){.a = j->pq + a_bytes(j->n, i, j->K),
+                                      .b = j->keys + c / COLS * b_bytes(j->n, j->K),
+                                      .k = j->K,
+                                      .rows = rows,
+                                      .cols = (int32_t)cpu_min(COLS, n - c),
+                                      .out = s + c * rows,
+                                      .out_stride = blk,
+                                      .out_half = rows * blk});
     if (!j->causal) return;
     for (int64_t m = 0; m < rows; m++)
         for (int64_t c = cpu_max(0, j->first + i + m + 1 - from); c < n; c++)
@@ -127,15 +177,15 @@ static void accumulate(const sdpa_job *j, int64_t i, int32_t rows, int64_t n, co
     for (int32_t m = 0; m < rows; m++)
         if (corr[m] != 1) vec->scale(acc + m * j->Kv, acc + m * j->Kv, j->Kv, corr[m], 0);
     for (int64_t d = 0; d < j->Kv; d += COLS)
-        j->gemm->mul(&(kern_gemm_tile){.a = j->scores + i * j->keys_max,
-                                       .b = j->values + d * n,
-                                       .k = n,
-                                       .rows = rows,
-                                       .cols = (int32_t)cpu_min(COLS, j->Kv - d),
-                                       .out = acc + d,
-                                       .out_stride = j->Kv,
-                                       .out_half = KERN_GEMM_BLOCK,
-                                       .add = true});
+        multiply(j, &(kern_gemm_tile){.a = j->weights,
+                                      .b = j->values + d / COLS * b_bytes(j->n, n),
+                                      .k = n,
+                                      .rows = rows,
+                                      .cols = (int32_t)cpu_min(COLS, j->Kv - d),
+                                      .out = acc + d,
+                                      .out_stride = j->Kv,
+                                      .out_half = KERN_GEMM_BLOCK,
+                                      .add = true});
 }
 
 void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
@@ -144,9 +194,10 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
     int64_t Q = queries_per_chunk(n), n_blocks = blocks(n), H = q->ne[1];
     int64_t first = chunk % n_blocks * Q, h = chunk / n_blocks % H, b = chunk / n_blocks / H;
     sdpa_mem m = mem_of(n);
-    float *mem = cpu_scratch(r, thread);
+    char *mem = cpu_scratch(r, thread);
     const kern_vec *vec = r->p->d->vec;
     sdpa_job j = {.gemm = r->p->d->gemm,
+                  .n = n,
                   .q = cpu_base(r, q) + b * q->stride[3] + h * q->stride[1] + first * q->stride[2],
                   .k = cpu_base(r, k) + b * k->stride[3] + h * k->stride[1],
                   .v = cpu_base(r, v) + b * v->stride[3] + h * v->stride[1],
@@ -156,17 +207,17 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
                   .K = q->ne[0],
                   .Kv = v->ne[0],
                   .S = k->ne[2],
-                  .keys_max = keys_max(n),
                   .first = first,
                   .n_q = cpu_min(Q, q->ne[2] - first),
                   .scale = n->params.sdpa.scale,
                   .causal = n->params.sdpa.causal,
                   .pq = mem + m.q,
-                  .scores = mem + m.scores,
+                  .scores = (float *)(void *)(mem + m.scores),
+                  .weights = mem + (n->bf16 ? m.weights : m.scores),
                   .keys = mem + m.keys,
                   .values = mem + m.values,
-                  .acc = mem + m.acc};
-    kern_soft_state st[QUERIES + ROWS];
+                  .acc = (float *)(void *)(mem + m.acc)};
+    kern_soft_state st[QUERIES_BF16 + ROWS];
     for (int64_t i = 0; i < j.n_q; i++) st[i] = (kern_soft_state){-INFINITY, 0};
     memset(j.acc, 0, (size_t)(j.n_q * j.Kv) * sizeof(float));
     pack_queries(&j, vec);
@@ -179,7 +230,11 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
             int32_t rows = (int32_t)cpu_min(ROWS, j.n_q - i);
             float corr[ROWS];
             score(&j, i, rows, from, n_keys);
-            j.gemm->soft(j.scores + i * j.keys_max, rows, n_keys, st + i, corr);
+            if (n->bf16)
+                j.gemm->soft_bf16((uint16_t *)(void *)j.weights, j.scores, rows, n_keys, st + i,
+                                  corr);
+            else
+                j.gemm->soft(j.scores, rows, n_keys, st + i, corr);
             accumulate(&j, i, rows, n_keys, corr, vec);
         }
     }
