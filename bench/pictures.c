@@ -1,6 +1,6 @@
 /* Times networks of Stable Diffusion 1.5's dimensions with random weights on the CPU device.
  *
- * usage: bench/pictures [unet|vae] [threads] [batch] [repeats]
+ * usage: bench/pictures [unet|vae] [threads] [batch] [repeats] [f32|bf16]
  * The graphs are described here, so that nothing but the device and its kernels is measured. Prints
  * one JSON object: seconds (wall and processor time, the best of the repeats), bytes, and for each
  * kind of operation its time, its arithmetic (direct, whatever way it is done) and its share of the
@@ -22,7 +22,7 @@ enum { HEADS = 8, CONTEXT = 77, CONTEXT_DIM = 768, TIME_DIM = 1280 };
 
 typedef struct net {
     graph *g;
-    uint16_t *weights; /* f16; every layer has its own */
+    uint16_t *weights; /* f16, or bfloat16 in panels; every layer has its own */
     size_t used, room;
     float *ones;
     graph_t emb, context;
@@ -43,15 +43,20 @@ static graph_t vector(net *n, int64_t c) {
     return graph_weight(n->g, DTYPE_F32, 1, (int64_t[4]){c, 1, 1, 1}, n->ones);
 }
 
+static graph_t weight(net *n, int n_dims, const int64_t ne[4], int64_t count) {
+    if (!graph_is_bf16(n->g)) return graph_weight(n->g, DTYPE_F16, n_dims, ne, some(n, count));
+    int64_t out = n_dims == 2 ? ne[1] : ne[3]; /* panels are whole */
+    return graph_weight_panels(n->g, n_dims, ne, some(n, count / out * ((out + 31) / 32 * 32)));
+}
+
 static graph_t linear(net *n, graph_t x, int64_t out, graph_t residual) {
     int64_t in = x->ne[0];
-    graph_t w = graph_weight(n->g, DTYPE_F16, 2, (int64_t[4]){in, out, 1, 1}, some(n, in * out));
+    graph_t w = weight(n, 2, (int64_t[4]){in, out, 1, 1}, in * out);
     return graph_linear(n->g, x, w, vector(n, out), residual);
 }
 
 static graph_t conv(net *n, graph_t x, int64_t out, int64_t k, graph_conv c) {
-    c.w = graph_weight(n->g, DTYPE_F16, 4, (int64_t[4]){x->ne[0], k, k, out},
-                       some(n, x->ne[0] * k * k * out));
+    c.w = weight(n, 4, (int64_t[4]){x->ne[0], k, k, out}, x->ne[0] * k * k * out);
     c.bias = vector(n, out);
     return graph_conv2d(n->g, x, &c);
 }
@@ -239,18 +244,22 @@ int main(int argc, char **argv) {
     int repeats = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 3;
     err e = {0};
     dev *d = NULL;
-    net n = {.g = graph_create(&(graph_params){1, 1, 1, false}), .room = is_vae ? 60000000 : 870000000};
+    bool bf16 = argc > 5 && !strcmp(argv[5], "bf16");
+    net n = {.g = graph_create(&(graph_params){1, 1, 1, bf16}),
+             .room = is_vae ? 60000000 : 870000000};
     n.weights = malloc(n.room * sizeof *n.weights);
     n.ones = floats(16384, 1);
     for (size_t i = 0; i < n.room; i++) /* +-2^-6 to 2^-4 or so */
-        n.weights[i] = (uint16_t)(0x2400 + (i * 2654435761u >> 16) % 0x800 + (i * 40503u & 0x8000));
+        n.weights[i] =
+            (uint16_t)((bf16 ? 0x3c80 : 0x2400) + (i * 2654435761u >> 16) % (bf16 ? 0x100 : 0x800) +
+                       (i * 40503u & 0x8000));
     if (is_vae)
         vae(&n, X, B);
     else
         unet(&n, X, B);
     dev_program_spec spec;
     dev_program *prog = NULL;
-    if (dev_cpu_create(&(dev_cpu_params){threads}, &d, &e) || graph_plan(n.g, &spec, &e) ||
+    if (dev_cpu_create(&(dev_cpu_params){.n_threads = threads}, &d, &e) || graph_plan(n.g, &spec, &e) ||
         dev_compile(d, &spec, &prog, &e)) {
         fprintf(stderr, "pictures: %s\n", e.msg);
         return 1;
@@ -277,12 +286,13 @@ int main(int argc, char **argv) {
     for (int32_t i = 0; i < spec.n_nodes; i++) flop += node_flop(&spec.nodes[i]);
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("{\"network\": \"%s\", \"device\": \"%s\", \"batch\": %d, \"seconds\": %.3f, "
+    printf("{\"network\": \"%s\", \"precision\": \"%s\", \"device\": \"%s\", \"batch\": %d, "
+           "\"seconds\": %.3f, "
            "\"cpu_seconds\": %.3f, \"gflop\": %.0f, \"peak_gflops_per_core\": %.0f, "
            "\"weight_mb\": %.0f, \"arena_mb\": %.0f, \"device_mb\": %.0f, \"max_rss_mb\": %.0f",
-           is_vae ? "vae" : "unet", info.description, (int)B, wall, cpu, flop / 1e9, peak,
-           (double)n.used * 2e-6, (double)spec.arena_bytes / 1e6, (double)info.given_bytes / 1e6,
-           (double)usage.ru_maxrss / 1e3);
+           is_vae ? "vae" : "unet", bf16 ? "bf16" : "f32", info.description, (int)B, wall, cpu,
+           flop / 1e9, peak, (double)n.used * 2e-6, (double)spec.arena_bytes / 1e6,
+           (double)info.given_bytes / 1e6, (double)usage.ru_maxrss / 1e3);
     report(&best, &spec, peak);
     printf("}\n");
     dev_program_destroy(&prog);

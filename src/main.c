@@ -84,6 +84,24 @@ static const char *models_dir(arena *a) {
     return models.len ? str_cstr(a, models) : str_fmt(a, "%s/models", home_dir(a)).ptr;
 }
 
+/* How networks of pictures compute: --precision, else HOB_PRECISION, else f32. */
+static err_code read_precision(int argc, char **argv, bool *ret_bf16, err *e) {
+    str p = env("HOB_PRECISION");
+    for (int i = 0; i < argc; i++) {
+        str arg = str_from(argv[i]);
+        if (str_starts(arg, STR("--precision=")))
+            p = str_sub(arg, sizeof "--precision=" - 1, arg.len);
+        else if (str_eq(arg, STR("--precision")) && i + 1 < argc)
+            p = str_from(argv[++i]);
+        else
+            FAIL(e, INVALID,
+                 "serve does not take \"%s\"; its one option is --precision f32 or bf16", argv[i]);
+    }
+    *ret_bf16 = str_eq(p, STR("bf16"));
+    if (*ret_bf16 || p.len == 0 || str_eq(p, STR("f32"))) return ERR_OK;
+    FAIL(e, INVALID, "precision \"%.*s\" is not known: f32 (the default) or bf16", STR_ARG(p));
+}
+
 static engine_config engine_settings(void) {
     int64_t level = env_number("HOB_CPU_LEVEL", KERN_LEVEL_COUNT - 1); /* see kern/kern.h */
     kern_level_limit((kern_level)(level < KERN_LEVEL_COUNT ? level : KERN_LEVEL_COUNT - 1));
@@ -192,15 +210,14 @@ static err_code start_pictures(services *s, arena *mem, err *e) {
     return http_server_create(&http, &s->image, e);
 }
 
-static err_code start(services *s, arena *mem, err *e) {
-    engine_config config = engine_settings();
+static err_code start(services *s, const engine_config *config, arena *mem, err *e) {
     http_config http = {.addr = http_addr_parse(getenv("OLLAMA_HOST"), CHAT_PORT),
                         .ctx = &s->a,
                         .origins = getenv("OLLAMA_ORIGINS")};
     s->a.version = VERSION;
     TRY(store_open(models_dir(mem), &s->a.store, e));
     start_registry(s, mem);
-    TRY(engine_create(&config, &s->a.eng, e));
+    TRY(engine_create(config, &s->a.eng, e));
     api_models_offer(&s->a);
     s->a.pump = pump_create();
     s->a.tasks = tasks_create();
@@ -235,8 +252,9 @@ static void log_address(const char *what, const char *variable, int port, const 
     log_info("%s on %s", what, url);
 }
 
-static int serve(arena *mem) {
+static int serve(int argc, char **argv, arena *mem) {
     services s = {0};
+    engine_config config = engine_settings();
     err e;
     int signal_number;
     sigset_t signals;
@@ -247,7 +265,7 @@ static int serve(arena *mem) {
     sigaddset(&signals, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &signals, NULL); /* threads inherit this */
     if (env("OLLAMA_DEBUG").len && !str_eq(env("OLLAMA_DEBUG"), STR("0"))) log_set_level(LOG_DEBUG);
-    if (start(&s, mem, &e)) {
+    if (read_precision(argc, argv, &config.bf16_pictures, &e) || start(&s, &config, mem, &e)) {
         log_error("%s", e.msg);
         stop(&s);
         return 1;
@@ -255,6 +273,7 @@ static int serve(arena *mem) {
     log_address("chat API", "OLLAMA_HOST", CHAT_PORT, s.chat);
     log_address("picture API", "HOB_IMAGE_HOST", IMAGE_PORT, s.image);
     log_info("models in %s", models_dir(mem));
+    if (config.bf16_pictures) log_info("networks of pictures compute in bf16");
     sigwait(&signals, &signal_number);
     log_info("stopping");
     stop(&s);
@@ -285,7 +304,7 @@ int main(int argc, char **argv) {
     mallopt(M_ARENA_MAX, 2); /* a server of few threads: less memory kept by each */
     arena *mem = arena_create(0);
     bool serves = argc > 1 && (strcmp(argv[1], "serve") == 0 || strcmp(argv[1], "start") == 0);
-    int status = serves ? serve(mem) : client(argc - 1, argv + 1, mem);
+    int status = serves ? serve(argc - 2, argv + 2, mem) : client(argc - 1, argv + 1, mem);
     arena_destroy(&mem);
     return status;
 }
