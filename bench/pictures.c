@@ -44,8 +44,9 @@ static graph_t vector(net *n, int64_t c) {
 }
 
 static graph_t weight(net *n, int n_dims, const int64_t ne[4], int64_t count) {
-    if (!graph_is_bf16(n->g)) return graph_weight(n->g, DTYPE_F16, n_dims, ne, some(n, count));
-    int64_t out = n_dims == 2 ? ne[1] : ne[3]; /* panels are whole */
+    int64_t out = n_dims == 2 ? ne[1] : ne[3];
+    if (!graph_is_bf16(n->g) || graph_keeps_f32((int64_t[4]){ne[0], 1, 1, out}))
+        return graph_weight(n->g, DTYPE_F16, n_dims, ne, some(n, count));
     return graph_weight_panels(n->g, n_dims, ne, some(n, count / out * ((out + 31) / 32 * 32)));
 }
 

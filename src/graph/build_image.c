@@ -15,6 +15,10 @@ static bool is_shape(graph_t t, const int64_t ne[4]) {
     return is_f32(t) && !memcmp(t->ne, ne, sizeof t->ne);
 }
 
+/* Convolutions of fewer channels in or out compute in f32 also in graphs in bfloat16: it costs
+ * nothing there, and they are what latents and pictures go in and come out by. */
+enum { BF16_CHANNELS_MIN = 16 };
+
 /* Every activation of a picture stays below this many elements (an arena has to hold it). */
 #define ELEMS_MAX ((int64_t)1 << 36)
 
@@ -53,6 +57,10 @@ bool graph_is_bf16(const graph *g) {
     return g->params.bf16;
 }
 
+bool graph_keeps_f32(const int64_t ne[4]) {
+    return ne[0] < BF16_CHANNELS_MIN || ne[3] < BF16_CHANNELS_MIN;
+}
+
 static bool conv_shape(graph_t x, graph_t w, const dev_conv *p, int64_t ne[4]) {
     int64_t wide = x->ne[1] + p->left + p->right, high = x->ne[2] + p->top + p->bottom;
     if (p->stride_x < 1 || p->stride_y < 1 || p->left < 0 || p->right < 0 || p->top < 0 ||
@@ -74,7 +82,7 @@ graph_t graph_conv2d(graph *g, graph_t x, const graph_conv *c) {
     if (p.stride_y == 0) p.stride_y = 1;
     if (!is_f32(x) || !w || w->place != DEV_PLACE_WEIGHT || w->ne[0] != x->ne[0] ||
         (w->type != DTYPE_F32 && w->type != DTYPE_F16 && w->type != DTYPE_BF16) ||
-        (w->panels && !g->params.bf16) || !conv_shape(x, w, &p, ne))
+        (w->panels && (!g->params.bf16 || graph_keeps_f32(w->ne))) || !conv_shape(x, w, &p, ne))
         return graph_mistake(g, DEV_OP_CONV2D, "needs x [C,X,Y,B] and a weight [C,KX,KY,O]", x, w,
                              c->bias);
     if (!is_vector_or_none(c->bias, ne[0]))
@@ -86,7 +94,7 @@ graph_t graph_conv2d(graph *g, graph_t x, const graph_conv *c) {
     graph_tensor *out = out_of(g, x->n_dims > 3 ? 4 : x->n_dims, ne);
     dev_node *n = NODE(g, DEV_OP_CONV2D, out, x, w, c->bias, c->emb, c->residual);
     n->params.conv = p;
-    n->bf16 = g->params.bf16;
+    n->bf16 = g->params.bf16 && !graph_keeps_f32(w->ne);
     return &out->t;
 }
 

@@ -118,6 +118,7 @@ typedef struct kern_soft_state {
  * In bf16:
  * pack_rows:    as above, times `scale`
  * pack_pairs:   a B tile from k rows of `cols` floats, `stride` floats apart: its k is their number
+ * unpack_cols:  a B tile of floats [k][32] from one of bfloat16
  * wino_weights: U[36], B tiles of k, from g[9], B tiles of k that lie g_tap bf16s apart
  * soft:         from s (which is destroyed) to p, an A tile of weights 2^(score - new max) */
 #define KERN_GEMM_F32_SLOTS(X)                                                                     \
@@ -136,6 +137,7 @@ typedef struct kern_soft_state {
     X(void, pack_rows_bf16,                                                                        \
       (uint16_t * a, const float *x, int64_t stride, int32_t rows, int64_t k, float scale))        \
     X(void, pack_cols_bf16, (uint16_t * b, const kern_gemm_cols *c))                               \
+    X(void, unpack_cols_bf16, (float *b, const uint16_t *from, int64_t k))                         \
     X(void, pack_pairs_bf16,                                                                       \
       (uint16_t * b, const float *x, int64_t stride, int32_t cols, int64_t k))                     \
     X(void, wino_in_bf16, (const kern_wino_in *t))                                                 \

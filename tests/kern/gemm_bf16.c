@@ -162,6 +162,8 @@ static void test_pack(void **state) {
             COMPARE(check_halves("pack_cols f16", cols, 0, 0), t->pack_cols_bf16(half, &j));
             j = (kern_gemm_cols){bf16s, 101 * 2, DTYPE_BF16, n, k};
             COMPARE(check_halves("pack_cols bf16", cols, 0, 0), t->pack_cols_bf16(half, &j));
+            COMPARE(check("unpack_cols", k * KERN_GEMM_COLS, 0),
+                    t->unpack_cols_bf16(out, bf16s, k));
             COMPARE(check_halves("pack_pairs", cols, 0, 0), t->pack_pairs_bf16(half, a, 33, n, k));
         }
     /* what is no number stays so, halves round to even */

@@ -15,6 +15,7 @@ enum {
     TILES_MAX = 96,
     CHANNELS = 64, /* input channels of a step */
     CHANNELS_BF16 = 128,
+    TILES_BF16_MIN = 64,
     V_BYTES = 10 << 20,          /* transformed inputs of a thread, about */
     CHANNELS_MIN = 8,            /* below, most of the transforms would be of nothing */
     PIXELS_MIN = TILE * TILE / 2 /* smaller pictures waste most of a tile */
@@ -27,14 +28,26 @@ bool conv_wino_fits(const dev_node *n) {
            w->ne[0] >= CHANNELS_MIN && n->out->ne[1] * n->out->ne[2] >= PIXELS_MIN;
 }
 
+static int64_t n_tiles(const dev_node *n) {
+    const dev_tensor *out = n->out;
+    return cpu_div_up(out->ne[1], TILE) * cpu_div_up(out->ne[2], TILE) * out->ne[3];
+}
+
+/* Few tiles cost little beside the transforms of their kernels: they keep f32, which rounds
+ * nothing.
+ */
+static bool is_bf16(const dev_node *n) {
+    return n->bf16 && n_tiles(n) >= TILES_BF16_MIN;
+}
+
 static int64_t elem_bytes(const dev_node *n) {
-    return n->bf16 ? sizeof(uint16_t) : sizeof(float);
+    return is_bf16(n) ? sizeof(uint16_t) : sizeof(float);
 }
 
 static int64_t step_channels(const dev_node *n) {
-    int64_t block = n->bf16 ? KERN_GEMM_BLOCK_BF16 : KERN_GEMM_BLOCK;
+    int64_t block = is_bf16(n) ? KERN_GEMM_BLOCK_BF16 : KERN_GEMM_BLOCK;
     int64_t all = cpu_div_up(n->in[0]->ne[0], block) * block;
-    return cpu_min(n->bf16 ? CHANNELS_BF16 : CHANNELS, all);
+    return cpu_min(is_bf16(n) ? CHANNELS_BF16 : CHANNELS, all);
 }
 
 /* Transformed inputs. */
@@ -45,7 +58,7 @@ static int64_t v_bytes(const dev_node *n, int64_t tiles) {
 
 conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads) {
     const dev_tensor *out = n->out;
-    conv_cut c = {.n = cpu_div_up(out->ne[1], TILE) * cpu_div_up(out->ne[2], TILE) * out->ne[3]};
+    conv_cut c = {.n = n_tiles(n)};
     int64_t most = cpu_max(KERN_GEMM_ROWS, cpu_min(TILES_MAX, V_BYTES / v_bytes(n, 1)));
     c.block = cpu_div_up(c.n, cpu_div_up(c.n, most));
     c.blocks = cpu_div_up(c.n, c.block);
@@ -67,7 +80,8 @@ typedef struct wino_job {
     int64_t first, tiles; /* of the chunk */
     int64_t tiles_x, tiles_y;
     int64_t C, step, elem; /* channels, those of a step, bytes of an operand's element */
-    char *v, *u, *g;       /* inputs, transformed and plain kernels: f32 or bfloat16 */
+    bool bf16;
+    char *v, *u, *g; /* inputs, transformed and plain kernels: f32 or bfloat16 */
     float *m;
 } wino_job;
 
@@ -79,7 +93,7 @@ static char *v_tile(const wino_job *j, int64_t step, int64_t pos, int64_t tile) 
 static void transform_inputs(const wino_job *j) {
     const dev_tensor *x = j->n->in[0];
     const char *base = cpu_base(j->r, x);
-    const int64_t block = j->n->bf16 ? KERN_GEMM_BLOCK_BF16 : KERN_GEMM_BLOCK;
+    const int64_t block = j->bf16 ? KERN_GEMM_BLOCK_BF16 : KERN_GEMM_BLOCK;
     for (int64_t i = 0; i < j->tiles; i++) {
         int64_t t = j->first + i, tx = t % j->tiles_x, ty = t / j->tiles_x % j->tiles_y;
         int64_t picture = t / j->tiles_x / j->tiles_y, row = i % KERN_GEMM_ROWS;
@@ -97,7 +111,7 @@ static void transform_inputs(const wino_job *j) {
             in.x = pixels + c;
             in.channels = (int32_t)cpu_min(j->step, j->C - c);
             in.v = v_tile(j, c / j->step, 0, i - row) + row * block * j->elem;
-            if (j->n->bf16)
+            if (j->bf16)
                 j->gemm->wino_in_bf16(&in);
             else
                 j->gemm->wino_in(&in);
@@ -114,25 +128,30 @@ static const char *tap_weights(const dev_tensor *w, int64_t o, int64_t tap) {
 static void transform_kernels(const wino_job *j, int64_t o, int32_t cols, int64_t c, int64_t k) {
     const dev_tensor *w = j->n->in[1];
     const kern_gemm *gemm = j->gemm;
-    int64_t n = j->n->bf16 ? kern_gemm_b_bf16s(k) : k * CONV_COLS;
-    if (w->panels) {
-        gemm->wino_weights_bf16((uint16_t *)(void *)j->u, conv_panel(j->n, o) + c * CONV_COLS,
-                                conv_channels(j->n) * CONV_COLS, k);
+    int64_t n = j->bf16 ? kern_gemm_b_bf16s(k) : k * CONV_COLS;
+    const uint16_t *panel = w->panels ? conv_panel(j->n, o) + c * CONV_COLS : NULL;
+    int64_t panel_tap = conv_channels(j->n) * CONV_COLS;
+    if (panel && j->bf16) {
+        gemm->wino_weights_bf16((uint16_t *)(void *)j->u, panel, panel_tap, k);
         return;
     }
     for (int64_t tap = 0; tap < 9; tap++) {
+        if (panel) {
+            gemm->unpack_cols_bf16((float *)(void *)j->g + tap * n, panel + tap * panel_tap, k);
+            continue;
+        }
         kern_gemm_cols from = {.w = tap_weights(w, o, tap) + c * (w->stride[1] / w->ne[0]),
                                .stride = w->stride[3],
                                .type = w->type,
                                .cols = cols,
                                .k = k};
         char *to = j->g + tap * n * j->elem;
-        if (j->n->bf16)
+        if (j->bf16)
             gemm->pack_cols_bf16((uint16_t *)(void *)to, &from);
         else
             gemm->pack_cols((float *)(void *)to, &from);
     }
-    if (j->n->bf16)
+    if (j->bf16)
         gemm->wino_weights_bf16((uint16_t *)(void *)j->u, (const uint16_t *)(void *)j->g, n, k);
     else
         gemm->wino_weights((float *)(void *)j->u, (const float *)(void *)j->g, n);
@@ -143,7 +162,7 @@ static void transform_kernels(const wino_job *j, int64_t o, int32_t cols, int64_
 static void multiply(const wino_job *j, int64_t o, int32_t cols, int64_t end) {
     const dev_tensor *w = j->n->in[1];
     const int64_t elem = w->stride[1] / w->ne[0];
-    const bool bf16 = j->n->bf16;
+    const bool bf16 = j->bf16;
     for (int64_t c = 0; c < j->C; c += j->step) {
         int64_t k = cpu_min(j->step, j->C - c), n = bf16 ? kern_gemm_b_bf16s(k) : k * CONV_COLS;
         transform_kernels(j, o, cols, c, k);
@@ -200,7 +219,7 @@ static void transform_sums(const wino_job *j, int64_t o, int32_t cols) {
             t.residual =
                 (const float *)(const void *)(cpu_base(j->r, res) + picture * res->stride[3]) +
                 y * t.residual_y + x * t.residual_x + o;
-        if (j->n->bf16)
+        if (j->bf16)
             j->gemm->wino_out_bf16(&t);
         else
             j->gemm->wino_out(&t);
@@ -219,6 +238,7 @@ void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread)
                   .tiles_y = cpu_div_up(n->out->ne[2], TILE),
                   .C = n->in[0]->ne[0],
                   .step = step_channels(n),
+                  .bf16 = is_bf16(n),
                   .elem = elem_bytes(n)};
     j.v = cpu_scratch(r, thread);
     j.u = j.v + v_bytes(n, c.block);

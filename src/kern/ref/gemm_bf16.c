@@ -46,6 +46,12 @@ static void pack_cols_bf16_ref(uint16_t *b, const kern_gemm_cols *c) {
         }
 }
 
+static void unpack_cols_bf16_ref(float *b, const uint16_t *from, int64_t k) {
+    for (int64_t i = 0; i < k; i++)
+        for (int32_t n = 0; n < COLS; n++)
+            b[i * COLS + n] = bf16_to_f32(from[(i / 2 * COLS + n) * 2 + i % 2]);
+}
+
 static void pack_pairs_bf16_ref(uint16_t *b, const float *x, int64_t stride, int32_t cols,
                                 int64_t k) {
     for (int64_t i = 0; i < (k + 1) / 2 * 2; i++)
