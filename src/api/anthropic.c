@@ -4,6 +4,9 @@
  * grown and stopped, then message_delta with the reason and the counts, then message_stop. */
 #include "api/anthropic.h"
 #include "api/fields.h"
+#include "api/slow.h"
+#include "engine/report.h"
+
 #include "http/json.h"
 
 enum { OPEN_NONE, OPEN_TEXT, OPEN_THINKING };
@@ -187,24 +190,16 @@ static const json_t *parse_body(http_request *r) {
     return NULL;
 }
 
-/* The request as a job; false: answered. */
-static bool read_request(api *a, http_request *r, const json_t *body, bool counts, str *ret_name,
-                         engine_job_spec *job) {
+/* The request as a job for its model. */
+static err_code read_request(api *a, const json_t *body, arena *mem, const str *name,
+                             engine_job_spec *ret, err *e) {
     api_model m;
-    err e;
-    if (anthropic_check(body, counts, ret_name, &e)) {
-        reply_err(r, &e);
-        return false;
-    }
-    err_code code = api_model_find(a, *ret_name, http_request_arena(r), &m, &e);
-    if (code == ERR_NOT_FOUND)
-        err_set(&e, ERR_NOT_FOUND, "model '" STR_FMT "' not found", STR_ARG(*ret_name));
-    else if (code == ERR_OK && !api_model_can(&m, "completion"))
-        err_set(&e, ERR_INVALID, "\"" STR_FMT "\" does not support chat", STR_ARG(*ret_name));
-    else if (code == ERR_OK && !anthropic_read(body, &m, http_request_arena(r), job, &e))
-        return true;
-    reply_err(r, &e);
-    return false;
+    err_code code = api_model_find(a, *name, mem, &m, e);
+    if (code == ERR_NOT_FOUND) FAIL(e, NOT_FOUND, "model '" STR_FMT "' not found", STR_ARG(*name));
+    if (code) return code;
+    if (!api_model_can(&m, "completion"))
+        FAIL(e, INVALID, "\"" STR_FMT "\" does not support chat", STR_ARG(*name));
+    return anthropic_read(body, &m, mem, ret, e);
 }
 
 void anthropic_messages(http_request *r, void *ctx) {
@@ -214,12 +209,44 @@ void anthropic_messages(http_request *r, void *ctx) {
     engine_job_spec job;
     err e;
     if (!body) return;
-    if (field_bool(body, "stream", &g.stream, &e)) {
+    if (field_bool(body, "stream", &g.stream, &e) || anthropic_check(body, false, &g.model, &e) ||
+        read_request(a, body, http_request_arena(r), &g.model, &job, &e)) {
         reply_err(r, &e);
         return;
     }
-    if (!read_request(a, r, body, false, &g.model, &job)) return;
     g.echo = json_pack("{s:I}", "input_tokens", (json_int_t)(anthropic_length(body) + 3) / 4);
     dialect_id(g.id, sizeof g.id, "msg_", 16, 24);
     generation_start(a, r, &g, &job);
+}
+
+/* ---- count_tokens ---- */
+
+static err_code count(slow *s, int64_t *ret, err *e) {
+    json_t *body;
+    engine_job_spec job;
+    engine_tokens got;
+    str name = {0};
+    TRY(json_parse(s->body, &body, e));
+    dialect_defer(s->mem, body);
+    if (!json_is_object(body)) FAIL(e, INVALID, "the request body must be a JSON object");
+    TRY(anthropic_check(body, true, &name, e));
+    TRY(read_request(s->a, body, s->mem, &name, &job, e));
+    TRY(engine_tokenize(job.model.path, &job.prompt, ENGINE_TOKENIZE_ADD, s->mem, &got, e));
+    *ret = (int64_t)got.n;
+    return ERR_OK;
+}
+
+static void run_count(slow *s) {
+    int64_t n = 0;
+    err e;
+    if (count(s, &n, &e)) {
+        int status = err_http_status(e.code);
+        slow_reply(s, status, anthropic_error(status, e.msg));
+    } else {
+        slow_reply(s, 200, json_pack("{s:I}", "input_tokens", (json_int_t)n));
+    }
+}
+
+void anthropic_count_tokens(http_request *r, void *ctx) {
+    slow_start(ctx, r, run_count);
 }

@@ -160,20 +160,58 @@ static void chat_finish(generation *g, generation_output *out, json_t *objects) 
     json_array_append_new(objects, o);
 }
 
+/* How far the load and the prompt are, for who asked: lines that say nothing else. */
+static json_t *progress_object(json_t *o, const engine_event *ev) {
+    static const struct {
+        const char *done, *total;
+    } NAMES[] = {[ENGINE_EVENT_QUEUED] = {"queue_position", "queue_waiting"},
+                 [ENGINE_EVENT_LOADING] = {"load_completed", "load_total"},
+                 [ENGINE_EVENT_PROMPT] = {"prompt_eval_completed", "prompt_eval_total"}};
+    json_object_set_new(o, "done", json_false());
+    json_object_set_new(o, NAMES[ev->kind].done, json_integer(ev->n_done));
+    json_object_set_new(o, NAMES[ev->kind].total, json_integer(ev->n_total));
+    return o;
+}
+
+static void generate_progress(generation *g, const engine_event *ev, json_t *objects) {
+    json_t *o = begin_object(g);
+    json_object_set_new(o, "response", json_string(""));
+    json_array_append_new(objects, progress_object(o, ev));
+}
+
+static void chat_progress(generation *g, const engine_event *ev, json_t *objects) {
+    json_t *o = begin_object(g);
+    json_object_set_new(o, "message", json_pack("{s:s, s:s}", "role", "assistant", "content", ""));
+    json_array_append_new(objects, progress_object(o, ev));
+}
+
+/* `progress`: true; or `prompt_eval_progress`: true or a number of tokens, of which any is taken.*/
+static err_code read_progress(const json_t *body, generation *g, err *e) {
+    const json_t *v = field_get(body, "prompt_eval_progress");
+    if (json_is_number(v))
+        g->wants_progress = json_number_value(v) > 0;
+    else
+        TRY(field_bool(body, "prompt_eval_progress", &g->wants_progress, e));
+    return field_bool(body, "progress", &g->wants_progress, e);
+}
+
 static const dialect GENERATE = {.piece = generate_piece,
                                  .finish = generate_finish,
+                                 .progress = generate_progress,
                                  .whole = generate_whole,
                                  .error = generation_native_error};
 static const dialect CHAT = {.piece = chat_piece,
                              .finish = chat_finish,
+                             .progress = chat_progress,
                              .whole = chat_whole,
                              .error = generation_native_error};
 
-/* Load or unload: a request with nothing to say. Answers one object even when streaming is on. */
+/* Load or unload: a request with nothing to say. Answers one object even when streaming is on,
+ * unless progress is to be told. */
 static void start_load(api *a, http_request *r, generation *g, engine_job_spec *job) {
     job->kind =
         job->keep_alive_set && job->keep_alive_ns == 0 ? ENGINE_JOB_UNLOAD : ENGINE_JOB_LOAD;
-    g->stream = false;
+    g->stream = g->stream && g->wants_progress;
     generation_start(a, r, g, job);
 }
 
@@ -182,6 +220,7 @@ static err_code common_fields(const json_t *body, const api_model *m, arena *mem
                               engine_job_spec *job, err *e) {
     TRY(request_logprobs(body, job, e));
     TRY(field_bool(body, "stream", &g->stream, e));
+    TRY(read_progress(body, g, e));
     TRY(field_bool(body, "truncate", &job->prompt.truncate, e));
     TRY(field_bool(body, "shift", &job->prompt.shift, e));
     TRY(field_bool(body, "_debug_render_only", &job->render_only, e));

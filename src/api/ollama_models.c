@@ -26,6 +26,12 @@ void ollama_health(http_request *r, void *ctx) {
     api_reply_json(r, json_pack("{s:s}", "status", "ok"));
 }
 
+/* Who is signed in with Ollama's own service: nobody ever is. */
+void ollama_me(http_request *r, void *ctx) {
+    (void)ctx;
+    api_reply_error(r, 503, "account unavailable");
+}
+
 void ollama_version(http_request *r, void *ctx) {
     api *a = ctx;
     api_reply_json(r, json_pack("{s:s}", "version", a->version));
@@ -103,6 +109,7 @@ void ollama_ps(http_request *r, void *ctx) {
         json_object_set_new(o, "expires_at", expiry(list[i].expires_wall_ns));
         json_object_set_new(o, "size_vram", json_integer((json_int_t)list[i].device_bytes));
         json_object_set_new(o, "context_length", json_integer(list[i].n_ctx));
+        if (list[i].pinned) json_object_set_new(o, "pinned", json_true());
         json_array_append_new(models, o);
     }
     api_reply_json(r, json_pack("{s:o}", "models", models));

@@ -95,6 +95,19 @@ static void chat_finish(generation *g, generation_output *o, json_t *objects) {
     json_array_append_new(objects, last);
 }
 
+/* With `return_progress`: chunks whose delta is empty. */
+static void chat_progress(generation *g, const engine_event *ev, json_t *objects) {
+    const char *name = ev->kind == ENGINE_EVENT_PROMPT    ? "prompt_progress"
+                       : ev->kind == ENGINE_EVENT_LOADING ? "load_progress"
+                                                          : "queue_progress";
+    json_t *choice = json_pack("{s:i, s:{}, s:n}", "index", 0, "delta", "finish_reason");
+    json_t *o = chunk_object(g, json_pack("[o]", choice));
+    json_object_set_new(o, name,
+                        json_pack("{s:I, s:I}", "total", (json_int_t)ev->n_total, "processed",
+                                  (json_int_t)ev->n_done));
+    json_array_append_new(objects, o);
+}
+
 static json_t *whole_choice(const generation_output *o) {
     json_t *message =
                json_pack("{s:s, s:o}", "role", "assistant", "content", text(buf_str(&o->content))),
@@ -122,6 +135,7 @@ static const dialect CHAT = {.sse = true,
                              .closes_done = true,
                              .piece = chat_piece,
                              .finish = chat_finish,
+                             .progress = chat_progress,
                              .whole = chat_whole,
                              .error = openai_error};
 
@@ -353,6 +367,7 @@ static err_code read_chat(const json_t *body, api_model *m, arena *mem, generati
     TRY(read_count(body, g, e));
     TRY(request_logprobs(body, job, e));
     TRY(field_bool(body, "stream", &g->stream, e));
+    TRY(field_bool(body, "return_progress", &g->wants_progress, e));
     TRY(field_object(body, "stream_options", &stream_options, e));
     if (stream_options) TRY(field_bool(stream_options, "include_usage", &g->include_usage, e));
     TRY(field_keep_alive(body, &job->keep_alive_set, &job->keep_alive_ns, e));

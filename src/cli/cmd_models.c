@@ -138,9 +138,29 @@ int cmd_rm(cli_context *c, int argc, char **argv) {
     return 0;
 }
 
-int cmd_stop(cli_context *c, int argc, char **argv) {
-    if (argc != 2) return cli_usage("hob stop MODEL");
+/* Another server than hob's has neither pins nor a way to unload all. */
+static int stop_all(cli_context *c) {
     err e;
+    json_t *reply = NULL, *body = json_pack("{s:b}", "pinned", 1), *name;
+    err_code code = cli_client_call(c->client, "POST", "/api/unload", body, &reply, &e);
+    size_t i;
+    json_decref(body);
+    if (code) return cli_fail(&e);
+    json_array_foreach(json_object_get(reply, "unloaded"), i, name)
+        printf("stopped '%s'\n", json_string_value(name));
+    json_array_foreach(json_object_get(reply, "after_running"), i, name)
+        printf("stopping '%s' after its running requests\n", json_string_value(name));
+    json_decref(reply);
+    return 0;
+}
+
+int cmd_stop(cli_context *c, int argc, char **argv) {
+    if (argc != 2) return cli_usage("hob stop MODEL | --all");
+    if (strcmp(argv[1], "--all") == 0) return stop_all(c);
+    err e;
+    json_t *pin = json_pack("{s:s, s:b}", "model", argv[1], "pinned", 0);
+    cli_client_call(c->client, "POST", "/api/pin", pin, NULL, &e); /* who stops it means it */
+    json_decref(pin);
     err_code code = unload(c, argv[1], &e);
     if (code == ERR_NOT_FOUND) {
         fprintf(stderr, "Error: couldn't find model \"%s\" to stop\n", argv[1]);

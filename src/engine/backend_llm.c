@@ -2,12 +2,10 @@
  *
  * step is the place where the engine's batch becomes a device step: token ids, positions, wanted
  * rows and page tables side by side. Threads: see backend.h. */
-#include "base/clock.h"
 #include "base/limits.h"
-#include "engine/backend.h"
+#include "engine/vocab.h"
 #include "llm/kv.h"
 #include "llm/model.h"
-#include "model/chat.h"
 #include "os/file.h"
 #include "os/mem.h"
 #include <pthread.h>
@@ -169,31 +167,12 @@ static err_code backend_step(void *model, const engine_batch *b, dev_cancel *can
 
 static err_code backend_render(void *model, const engine_prompt *p, const value *messages, arena *a,
                                engine_segments *ret, err *e) {
-    static const int THINK[] = {
-        [ENGINE_THINK_DEFAULT] = -1, [ENGINE_THINK_OFF] = 0, [ENGINE_THINK_ON] = 1};
-    chat_input in = {.messages = messages,
-                     .tools = p->tools,
-                     .add_generation_prompt = !p->continue_last,
-                     .continue_last = p->continue_last,
-                     .think = THINK[p->think],
-                     .think_level = p->think_level,
-                     .override_template = p->template_text,
-                     .suffix = p->suffix,
-                     .now_unix = clock_wall_ns() / NS_PER_S};
-    return chat_render(llm_model_chat(((resident *)model)->m), &in, a, &ret->items, &ret->n, e);
+    return vocab_render(llm_model_chat(((resident *)model)->m), p, messages, a, ret, e);
 }
 
-/* A template may have written the first token itself: once is enough. */
 static err_code backend_encode(void *model, engine_segments segs, bool add_special, tok_ids *ret,
                                err *e) {
-    const tok *t = llm_model_tok(((resident *)model)->m);
-    size_t from = ret->len;
-    TRY(tok_encode_segments(t, segs.items, segs.n, add_special ? TOK_ADD_SPECIAL : 0, ret, e));
-    int32_t bos = tok_role_id(t, TOK_BOS);
-    if (add_special && tok_adds_bos(t) && ret->len >= from + 2 && ret->items[from] == bos &&
-        ret->items[from + 1] == bos)
-        VEC_REMOVE_AT(*ret, from);
-    return ERR_OK;
+    return vocab_encode(llm_model_tok(((resident *)model)->m), segs, add_special, ret, e);
 }
 
 static str backend_piece(void *model, int32_t id) {

@@ -11,7 +11,7 @@
 #include "engine/flow.h"
 #include "engine/job.h"
 
-enum { DEFAULT_QUEUE = 512, DEFAULT_PARALLEL = 8, DEFAULT_CTX = 4096, PLAN_TOKENS = 256 };
+enum { DEFAULT_QUEUE = 512, DEFAULT_PARALLEL = 8, DEFAULT_CTX = 4096 };
 static const int64_t PATIENCE_NS = 2 * NS_PER_S;
 
 /* ---- models ---- */
@@ -71,19 +71,12 @@ static int32_t max_pages(const engine *eng, const engine_loaded *m) {
     return (int32_t)(n < 1 ? 1 : n < most ? n : most);
 }
 
-/* Largest step: embedding models take whole texts. */
-static int32_t plan_tokens(const engine *eng, const engine_facts *f) {
-    int32_t n = f->ctx_train < eng->conf.default_ctx ? f->ctx_train : eng->conf.default_ctx;
-    if (!f->can_embed || n < PLAN_TOKENS) return PLAN_TOKENS;
-    return n < LIMIT_STEP_TOKENS ? n : LIMIT_STEP_TOKENS;
-}
-
 static err_code settle_loaded(engine *eng, engine_loaded *m, uint64_t *ret_plan, err *e) {
     if (m->failure.code) {
         *e = m->failure;
         return e->code;
     }
-    TRY(eng->b.step_bytes(m->backend_model, plan_tokens(eng, &m->facts), ret_plan, e));
+    TRY(report_plan_bytes(eng, m->backend_model, &m->facts, ret_plan, e));
     if (m->facts.page_bytes > 0) {
         TRY(eng->b.kv_open(m->backend_model, max_pages(eng, m), e));
         eng->b.kv_limit(m->backend_model, 0);
@@ -92,7 +85,6 @@ static err_code settle_loaded(engine *eng, engine_loaded *m, uint64_t *ret_plan,
     if (m->facts.can_generate) {
         uint64_t rows = (uint64_t)eng->conf.max_parallel * (uint64_t)m->facts.n_vocab;
         m->logits = NEW_ARRAY(float, rows);
-        *ret_plan += rows * sizeof(float);
     }
     return ERR_OK;
 }
@@ -123,6 +115,7 @@ static void do_unload(engine *eng, sched_model *sm) {
 static void do_start(engine *eng, engine_job *j) {
     j->m = sched_model_owner(sched_job_model(j->sj));
     if (j->spec.kind == ENGINE_JOB_LOAD) {
+        if (j->spec.pin) sched_model_pin(sched_job_model(j->sj), true);
         job_finish_done(j, ENGINE_DONE_LOAD);
         return;
     }
@@ -367,10 +360,12 @@ static err_code submit_job(engine *eng, const engine_job_spec *spec, uint64_t mo
     j->stream = s;
     pthread_mutex_lock(&eng->mu);
     err_code code = sched_submit(eng->s, &ss, now, &j->sj, e);
-    if (code)
+    if (code) {
         job_end(j);
-    else
+    } else {
+        j->number = ++eng->n_jobs_made;
         VEC_PUSH(eng->jobs, j);
+    }
     pthread_mutex_unlock(&eng->mu);
     return code;
 }
@@ -415,7 +410,8 @@ const engine_resident *engine_residents(engine *eng, arena *a, size_t *ret_n) {
             .n_ctx = m->n_ctx                                     ? m->n_ctx
                      : m->facts.ctx_train < eng->conf.default_ctx ? m->facts.ctx_train
                                                                   : eng->conf.default_ctx,
-            .n_running = list[i].n_running};
+            .n_running = list[i].n_running,
+            .pinned = list[i].pinned};
     }
     pthread_mutex_unlock(&eng->mu);
     *ret_n = at;

@@ -97,6 +97,7 @@ typedef struct engine_job_spec {
     str user;        /* fairness key; may be empty */
     int32_t n_ctx;   /* 0 = default; clamped to the trained length */
     bool background; /* yields to every other class (titles, tags, batch work) */
+    bool pin;        /* LOAD: keep it in memory until engine_unpin, whatever keep_alive says */
     bool keep_alive_set;
     int64_t keep_alive_ns; /* CLOCK_FOREVER = never; 0 = unload as soon as the request ends */
 
@@ -219,6 +220,7 @@ typedef struct engine_resident {
     int64_t expires_wall_ns; /* CLOCK_FOREVER = never */
     int32_t n_ctx;
     int32_t n_running;
+    bool pinned;
 } engine_resident;
 const engine_resident *engine_residents(engine *eng, arena *a, size_t *ret_n);
 

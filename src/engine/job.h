@@ -3,7 +3,7 @@
  * Files: engine.c (submit, the engine thread's loop), worker.c (slow things off that thread:
  * loading, prompts), prompt.c (a spec to token ids), step.c (one step over a batch), job.c (a job's
  * life), say.c (tokens to events), format.c (what form the output has), files.c (facts of model
- * files). */
+ * files), report.c (who waits, what would fit), vocab.c (texts to tokens, nothing loaded). */
 #pragma once
 #include "base/clock.h"
 #include "engine/backend.h"
@@ -75,6 +75,10 @@ typedef struct engine_job {
     tok_ids *inputs; /* [spec.n_inputs] */
     size_t next_input;
 
+    int64_t number; /* counted from 1 since the start */
+    /* As of the last step, under the engine's lock: for engine_jobs_now. */
+    int64_t seen_fed, seen_eval;
+    bool seen_answer;
     int64_t submitted_ns, started_ns, first_ns; /* monotonic */
 } engine_job;
 
@@ -94,6 +98,7 @@ struct engine {
     engine_jobs jobs;
     VEC(engine_loaded *) loaded;
     int64_t device_ns;
+    int64_t n_jobs_made;
     struct engine_flow *flow; /* workflows (engine/flow.h) */
     bool stop;
 };
@@ -145,6 +150,13 @@ err_code job_prepare(engine_job *j, err *e);
 void job_shift(engine_job *j);
 /* Bytes of KV pages the job may need at most. */
 uint64_t job_kv_bytes(const engine_job *j);
+
+/* ---- report.c ---- */
+
+/* What the ledger must hold to run steps of a loaded model: the plan, and a row of logits for each
+ * place. */
+err_code report_plan_bytes(const engine *eng, void *backend_model, const engine_facts *f,
+                           uint64_t *ret, err *e);
 
 /* ---- step.c: on the engine thread ---- */
 

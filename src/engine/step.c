@@ -176,6 +176,11 @@ static void settle(step *s, int64_t spent, int64_t now) {
         part *p = &s->parts[i];
         int64_t share = s->n_parts == 1 ? spent : spent * p->seq.n_ids / s->n_tokens;
         sched_charge(p->j->sj, share, now);
+        p->j->seen_fed = p->j->spec.kind == ENGINE_JOB_EMBED ? (int64_t)p->j->next_input
+                         : p->j->past_prompt                 ? p->j->n_prompt
+                                                             : p->j->n_fed;
+        p->j->seen_eval = p->j->n_eval;
+        p->j->seen_answer = p->j->past_prompt;
     }
     for (size_t i = 0; i < s->n_parts; i++)
         if (s->parts[i].over) job_end(s->parts[i].j);

@@ -16,6 +16,7 @@ static uint64_t model_bytes(const sched_model *m) {
 }
 
 int64_t model_expires(const sched_model *m, int64_t now) {
+    if (m->pinned) return CLOCK_FOREVER;
     if (m->expire_now) return now;
     if (m->keep_alive_ns == CLOCK_FOREVER) return CLOCK_FOREVER;
     int64_t from = m->n_jobs > 0 ? now : m->idle_since;
@@ -96,14 +97,21 @@ static uint64_t pinned_bytes(const sched *s, const sched_model *not_this) {
 }
 
 /* Is a place for one more model free (max_models)? Chooses a victim if not. */
-static room room_for_model(sched *s, const sched_model *m, uint64_t seq, bool patient) {
-    int32_t n = 0, leaving = 0;
+static room room_for_model(sched *s, const sched_model *m, uint64_t seq, bool patient, err *e) {
+    int32_t n = 0, leaving = 0, pinned = 0;
     for (size_t i = 0; i < s->models.len; i++) {
         if (s->models.items[i]->state == MODEL_ABSENT || s->models.items[i]->memory_only) continue;
         n++;
         if (going(s->models.items[i])) leaving++;
+        if (s->models.items[i]->pinned) pinned++;
     }
     if (s->conf.max_models <= 0 || n < s->conf.max_models || m->memory_only) return ROOM_OK;
+    if (pinned >= s->conf.max_models) {
+        err_set(e, ERR_DEVICE_NOMEM,
+                "no room for another model: %d are pinned, and at most %d may be in memory", pinned,
+                s->conf.max_models);
+        return ROOM_NEVER;
+    }
     if (n - leaving < s->conf.max_models) return ROOM_COMING;
     sched_model *v = victim(s, m, seq, patient, true);
     if (v) {
@@ -226,7 +234,7 @@ static bool serve(sched *s, sched_job *j, uint64_t seq, int64_t now, bool *barri
     if (!job_request(j, seq, &q) || (*barrier && q.n_bytes > 0)) return false;
     bool patient = j->blocked_since >= 0 && now - j->blocked_since >= s->conf.patience_ns;
     err why = {0};
-    room r = q.load ? room_for_model(s, j->model, seq, patient) : ROOM_OK;
+    room r = q.load ? room_for_model(s, j->model, seq, patient, &why) : ROOM_OK;
     if (r == ROOM_OK) r = room_for_bytes(s, j->model, &q, patient, &why);
     switch (r) {
     case ROOM_OK:

@@ -278,7 +278,7 @@ void sched_model_unloaded(sched_model *m, int64_t now) {
 void sched_expire(sched *s, str model_key, int64_t now) {
     (void)now;
     sched_model *m = model_find(s, model_key);
-    if (!m) return;
+    if (!m || m->pinned) return;
     m->expire_now = true;
     s->dirty = true;
 }
@@ -286,6 +286,10 @@ void sched_expire(sched *s, str model_key, int64_t now) {
 void sched_model_pin(sched_model *m, bool pinned) {
     m->pinned = pinned;
     m->owner_sched->dirty = true;
+}
+
+sched_model *sched_find_model(sched *s, str model_key) {
+    return model_find(s, model_key);
 }
 
 void sched_model_set_owner(sched_model *m, void *owner) {
@@ -344,6 +348,7 @@ size_t sched_residents(const sched *s, int64_t now, sched_resident *ret, size_t 
         ret[n++] = (sched_resident){.key = m->key,
                                     .owner = m->owner,
                                     .ready = m->state == MODEL_RESIDENT,
+                                    .pinned = m->pinned,
                                     .weight_bytes = m->weight_bytes,
                                     .plan_bytes = m->plan_bytes,
                                     .kv_bytes = m->kv_bytes,

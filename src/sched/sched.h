@@ -92,9 +92,12 @@ int64_t sched_wakeup(const sched *s, int64_t now);
 void sched_model_loaded(sched_model *m, uint64_t weight_bytes, uint64_t plan_bytes, int64_t now);
 void sched_model_failed(sched_model *m, const err *why, int64_t now); /* its jobs are refused */
 void sched_model_unloaded(sched_model *m, int64_t now);
-/* keep_alive 0 from outside: goes as soon as running jobs are done. Unknown keys are ignored. */
+/* keep_alive 0 from outside: goes as soon as running jobs are done. Unknown keys and pinned models
+ * are ignored. */
 void sched_expire(sched *s, str model_key, int64_t now);
+/* A pinned model stays whatever its jobs' keep_alive says, until it is unpinned. */
 void sched_model_pin(sched_model *m, bool pinned);
+sched_model *sched_find_model(sched *s, str model_key); /* NULL when no job ever asked for it */
 void sched_model_set_owner(sched_model *m, void *owner);
 void *sched_model_owner(const sched_model *m);
 str sched_model_key(const sched_model *m);
@@ -111,7 +114,7 @@ void sched_charge(sched_job *j, int64_t device_ns, int64_t now);
 typedef struct sched_resident {
     str key;
     void *owner;
-    bool ready;
+    bool ready, pinned;
     uint64_t weight_bytes, plan_bytes, kv_bytes;
     int64_t expires; /* monotonic; CLOCK_FOREVER = never */
     int32_t n_running;
