@@ -51,6 +51,8 @@ typedef struct engine_backend {
     /* Bytes that loading `path` will map; an early and cheap look that also finds it missing. */
     err_code (*file_bytes)(void *ctx, str path, uint64_t *ret, err *e);
     err_code (*load)(void *ctx, str path, void **ret_model, err *e);
+    /* A model to ask for facts and step_bytes only, which costs next to no memory. */
+    err_code (*inspect)(void *ctx, str path, void **ret_model, err *e);
     void (*unload)(void *model);
     void (*facts)(void *model, engine_facts *ret);
     /* Bytes that steps of up to max_tokens tokens need, logits not counted. */

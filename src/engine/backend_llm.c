@@ -45,13 +45,14 @@ static err_code backend_file_bytes(void *ctx, str path, uint64_t *ret, err *e) {
     return code;
 }
 
-static err_code backend_load(void *ctx, str path, void **ret_model, err *e) {
-    llm_backend *b = ctx;
+typedef err_code load_fn(dev *d, const char *path, llm_model **ret, err *e);
+
+static err_code load_with(load_fn *fn, llm_backend *b, str path, void **ret_model, err *e) {
     resident *r = NEW(resident);
     r->owner = b;
     pthread_mutex_init(&r->mu, NULL);
     arena *a = arena_create(512);
-    err_code code = llm_model_load(b->d, str_cstr(a, path), &r->m, e);
+    err_code code = fn(b->d, str_cstr(a, path), &r->m, e);
     arena_destroy(&a);
     if (code) {
         mem_free(r);
@@ -59,6 +60,14 @@ static err_code backend_load(void *ctx, str path, void **ret_model, err *e) {
     }
     *ret_model = r;
     return ERR_OK;
+}
+
+static err_code backend_load(void *ctx, str path, void **ret_model, err *e) {
+    return load_with(llm_model_load, ctx, path, ret_model, e);
+}
+
+static err_code backend_inspect(void *ctx, str path, void **ret_model, err *e) {
+    return load_with(llm_model_inspect, ctx, path, ret_model, e);
 }
 
 static void backend_unload(void *model) {
@@ -221,6 +230,7 @@ err_code engine_backend_llm(const dev_cpu_params *p, engine_backend *ret, err *e
         .device = backend_device,
         .file_bytes = backend_file_bytes,
         .load = backend_load,
+        .inspect = backend_inspect,
         .unload = backend_unload,
         .facts = backend_facts,
         .step_bytes = backend_step_bytes,

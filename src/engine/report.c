@@ -99,7 +99,7 @@ typedef struct needs {
 
 static err_code find_needs(const engine *eng, str path, needs *ret, err *e) {
     void *model;
-    TRY(eng->b.load(eng->b.ctx, path, &model, e));
+    TRY(eng->b.inspect(eng->b.ctx, path, &model, e));
     eng->b.facts(model, &ret->facts);
     err_code code = report_plan_bytes(eng, model, &ret->facts, &ret->plan_bytes, e);
     eng->b.unload(model);

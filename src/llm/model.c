@@ -25,6 +25,7 @@ struct llm_model {
     dev *d;
     arena *mem;
     dev_buffer matrices; /* interleaved */
+    bool inspected;      /* only looked at: the matrices stay as they are in the file */
     gguf *file;
     const llm_arch *arch;
     llm_hparams hp;
@@ -77,8 +78,10 @@ static err_code bind_model(llm_model *m, err *e) {
         FAIL(e, LIMIT, "token_embd.weight has %lld rows", (long long)embd->ne[1]);
     m->hp.n_vocab = (int32_t)embd->ne[1];
     TRY(llm_weights_bind(g, &m->hp, &m->arch->tensors, m->mem, &m->w, e));
-    gguf_prefetch(g);
-    TRY(llm_weights_interleave(m->d, g, &m->hp, &m->w, &m->matrices, e));
+    if (!m->inspected) {
+        gguf_prefetch(g);
+        TRY(llm_weights_interleave(m->d, g, &m->hp, &m->w, &m->matrices, e));
+    }
     TRY(tok_create_from_gguf(g, &m->tokenizer, e));
     if (tok_vocab_count(m->tokenizer) > (size_t)m->hp.n_vocab)
         FAIL(e, FORMAT, "the tokenizer has %zu tokens, the embedding %d rows",
@@ -93,8 +96,9 @@ static err_code bind_model(llm_model *m, err *e) {
 }
 
 /* Takes over the opened file, also on failure. */
-static err_code model_create(dev *d, gguf *file, llm_model **ret, err *e) {
+static err_code model_create(dev *d, gguf *file, bool inspected, llm_model **ret, err *e) {
     llm_model *m = NEW(llm_model);
+    m->inspected = inspected;
     m->d = d;
     m->mem = arena_create(0);
     m->file = file;
@@ -110,13 +114,19 @@ static err_code model_create(dev *d, gguf *file, llm_model **ret, err *e) {
 err_code llm_model_load(dev *d, const char *path, llm_model **ret, err *e) {
     gguf *file;
     TRY(gguf_open(path, &file, e));
-    return model_create(d, file, ret, e);
+    return model_create(d, file, false, ret, e);
+}
+
+err_code llm_model_inspect(dev *d, const char *path, llm_model **ret, err *e) {
+    gguf *file;
+    TRY(gguf_open(path, &file, e));
+    return model_create(d, file, true, ret, e);
 }
 
 err_code llm_model_load_mem(dev *d, const void *bytes, uint64_t n_bytes, llm_model **ret, err *e) {
     gguf *file;
     TRY(gguf_open_mem(bytes, n_bytes, &file, e));
-    return model_create(d, file, ret, e);
+    return model_create(d, file, false, ret, e);
 }
 
 void llm_model_destroy(llm_model **m) {

@@ -31,7 +31,9 @@ typedef struct llm_model_info {
  * such file, key or tensor; FORMAT, LIMIT: a damaged file; UNSUPPORTED names the architecture, type
  * or feature. On failure nothing stays allocated. *d must outlive the model. */
 err_code llm_model_load(dev *d, const char *path, llm_model **ret, err *e);
-/* The same from bytes in memory, which must outlive the model (tests, fuzzing). */
+/* The same without reading the matrices: for facts and plans, not for steps. */
+err_code llm_model_inspect(dev *d, const char *path, llm_model **ret, err *e);
+/* The same as load from bytes in memory, which must outlive the model (tests, fuzzing). */
 err_code llm_model_load_mem(dev *d, const void *bytes, uint64_t n_bytes, llm_model **ret, err *e);
 void llm_model_destroy(llm_model **m); /* NULL and *m == NULL allowed */
 

@@ -42,7 +42,7 @@ typedef struct sim_model {
     uint64_t weight_bytes, plan_bytes;
     sched_model *sm;
     int64_t loaded_at, unloaded_at; /* CLOCK_FOREVER = not on the way */
-    bool resident;
+    bool resident, pinned;
 } sim_model;
 
 typedef struct sim {
@@ -52,7 +52,8 @@ typedef struct sim {
     uint64_t budget;
     sim_model models[N_MODELS];
     sim_job jobs[N_JOBS];
-    int32_t n_over, n_refused, n_busy_errors, n_left, n_loads;
+    bool pins;
+    int32_t n_over, n_refused, n_busy_errors, n_left, n_loads, n_pins;
     double served[SCHED_CLASS_COUNT], unit[SCHED_CLASS_COUNT]; /* over weight */
     double base[SCHED_CLASS_COUNT][SCHED_CLASS_COUNT];         /* served when both began */
     bool both[SCHED_CLASS_COUNT][SCHED_CLASS_COUNT];
@@ -78,6 +79,7 @@ static void sim_open(sim *m, uint64_t seed) {
     memset(m, 0, sizeof *m);
     rng_init(&m->r, seed);
     m->budget = 900 * MIB;
+    m->pins = seed % 5 < 2;
     sched_config c = {.budget_bytes = m->budget,
                       .max_waiting = 60,
                       .max_models = seed % 3 == 0 ? 2 : 0,
@@ -187,6 +189,18 @@ static sim_model *model_of(sim *m, const sched_model *sm) {
     return &m->models[key.ptr[key.len - 1] - '0'];
 }
 
+/* At most one at a time, so that what is pinned leaves room for others. */
+static void set_pin(sim *m, sim_model *o, sched_model *sm, bool pinned) {
+    char key[20];
+    for (int i = 0; i < N_MODELS; i++)
+        if (pinned && m->models[i].pinned) return;
+    sched_model_pin(sm, pinned);
+    o->pinned = pinned;
+    if (!pinned) return;
+    m->n_pins++;
+    sched_expire(m->s, text_of(key, sizeof key, "model", (int32_t)(o - m->models)), m->now);
+}
+
 static void act(sim *m, const sched_action *a) {
     sim_job *j = a->job ? sched_job_owner(a->job) : NULL;
     sim_model *o = a->model ? model_of(m, a->model) : NULL;
@@ -199,15 +213,18 @@ static void act(sim *m, const sched_action *a) {
         m->n_loads++;
         return;
     case SCHED_DO_UNLOAD:
+        assert_false(o->pinned);
         for (int i = 0; i < N_JOBS; i++)
             if (m->jobs[i].phase == JOB_RUNS) assert_ptr_not_equal(&m->models[m->jobs[i].model], o);
         o->unloaded_at = m->now + upto(m, 5) * MS;
         return;
     case SCHED_DO_START:
-        if (j->load_only)
+        if (j->load_only) {
+            if (m->pins) set_pin(m, o, a->model, !o->pinned);
             job_over(m, j);
-        else
+        } else {
             j->ready_at = m->now + upto(m, 10) * MS;
+        }
         return;
     case SCHED_DO_RUN:
         j->phase = JOB_RUNS;
@@ -317,7 +334,7 @@ static void sim_run(sim *m, uint64_t seed) {
         events(m);
         while (sched_next(m->s, m->now, &a)) act(m, &a);
         check_ledger(m);
-        if (step(m)) continue;
+        if (step(m) || m->n_over == N_JOBS) continue;
         int64_t at = next_event(m);
         if (at == CLOCK_FOREVER)
             fail_msg("seed %llu: jobs wait and nothing will ever happen", (unsigned long long)seed);
@@ -330,7 +347,7 @@ static void sim_run(sim *m, uint64_t seed) {
 
 static void random_days_hold_every_rule(void **state) {
     (void)state;
-    int64_t n_compared = 0, n_refused = 0, n_busy = 0, n_left = 0, n_loads = 0;
+    int64_t n_compared = 0, n_refused = 0, n_busy = 0, n_left = 0, n_loads = 0, n_pins = 0;
     for (uint64_t seed = 1; seed <= N_SEEDS; seed++) {
         static sim m;
         sim_run(&m, seed);
@@ -339,11 +356,12 @@ static void random_days_hold_every_rule(void **state) {
         n_busy += m.n_busy_errors;
         n_left += m.n_left;
         n_loads += m.n_loads;
+        n_pins += m.n_pins;
     }
     /* The days met everything they are meant to meet. */
     assert_true(n_compared > 10000);
     assert_true(n_refused > 0 && n_busy > 0 && n_left > 0);
-    assert_true(n_loads > N_SEEDS * N_MODELS);
+    assert_true(n_loads > N_SEEDS * N_MODELS && n_pins > N_SEEDS);
 }
 
 static void a_seed_replays_exactly(void **state) {
