@@ -361,7 +361,7 @@ static void random_days_hold_every_rule(void **state) {
     /* The days met everything they are meant to meet. */
     assert_true(n_compared > 10000);
     assert_true(n_refused > 0 && n_busy > 0 && n_left > 0);
-    assert_true(n_loads > N_SEEDS * N_MODELS && n_pins > N_SEEDS);
+    assert_true(n_loads > N_SEEDS * N_MODELS && n_pins > N_SEEDS / 2);
 }
 
 static void a_seed_replays_exactly(void **state) {
