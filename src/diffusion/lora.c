@@ -1,23 +1,24 @@
-/* LoRA: finding a tensor's pair by any of the names it may have, and adding the product. */
+/* Adapters: finding a tensor's change by any of the names it may have. */
 #include "diffusion/lora.h"
 #include "base/mem.h"
+#include "diffusion/lora_delta.h"
 #include "diffusion/names.h"
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_BYTES = 512, RANK_MAX = 65536 };
+enum { NAME_BYTES = 512 };
 
 struct lora {
     atomic_int refs;
     diff_file *file;
 };
 
-/* Two matrices and their scale. */
-typedef struct lora_pair {
-    const safetensors_tensor *up, *down;
-    double scale; /* alpha / rank */
-} lora_pair;
+/* Where to look for a layer's change. */
+typedef struct finder {
+    const diff_file *file;
+    bool is_bias;
+} finder;
 
 typedef struct applied {
     lora *l;
@@ -29,13 +30,7 @@ typedef struct applied {
 /* Kinds we do not know, by a part of their tensors' names. */
 static const struct {
     const char *mark, *name;
-} FOREIGN[] = {{".hada_w1_a", "LoHa"},
-               {".lokr_w1", "LoKr"},
-               {".oft_blocks", "OFT"},
-               {".a1.weight", "GLoRA"},
-               {".dora_scale", "DoRA"},
-               {".lora_mid.weight", "Tucker"},
-               {".lora_magnitude_vector", "DoRA"}};
+} FOREIGN[] = {{".oft_blocks", "OFT"}, {".oft_diag", "BOFT"}, {".a1.weight", "GLoRA"}};
 
 static bool contains(str s, const char *part) {
     return str_find(s, str_from(part)) >= 0;
@@ -75,52 +70,19 @@ void lora_unref(lora **lp) {
 
 /* ---- finding ---- */
 
-static double alpha_of(const diff_file *f, const char *stem, double rank) {
-    float v = 0;
-    const safetensors_tensor *t = diff_file_find(f, stem, ".alpha");
-    if (!t || t->ne[0] * t->ne[1] != 1 || !dtype_get_info(t->type)->supported) return 1;
-    dequant_row(t->type, t->data, &v, 1);
-    return (double)v / rank;
-}
-
-static bool is_usable(const safetensors_tensor *t) {
-    return t && dtype_get_info(t->type)->supported;
-}
-
-/* The pair whose names begin with `stem`. */
-static bool find_stem(const diff_file *f, const char *stem, lora_pair *ret) {
-    static const char *const ENDS[][2] = {
-        {".lora_up.weight", ".lora_down.weight"},
-        {"_lora.up.weight", "_lora.down.weight"},
-        {".lora_B.weight", ".lora_A.weight"},
-        {".lora_B.default.weight", ".lora_A.default.weight"},
-        {".lora.up.weight", ".lora.down.weight"},
-        {".lora_linear_layer.up.weight", ".lora_linear_layer.down.weight"}};
-    for (size_t i = 0; i < COUNT_OF(ENDS); i++) {
-        ret->up = diff_file_find(f, stem, ENDS[i][0]);
-        ret->down = diff_file_find(f, stem, ENDS[i][1]);
-        if (!is_usable(ret->up) || !is_usable(ret->down)) continue;
-        int64_t rank = ret->down->n_dims == 4 ? ret->down->ne[3] : ret->down->ne[1];
-        if (rank < 1 || rank > RANK_MAX) continue;
-        ret->scale = alpha_of(f, stem, (double)rank);
-        return true;
-    }
-    return false;
-}
-
 static void underscored(char *s) {
     for (; *s; s++)
         if (*s == '.') *s = '_';
 }
 
 /* prefix + name, with underscores for dots behind the prefix when asked. */
-static bool try_name(const diff_file *f, const char *prefix, const char *name, bool flat,
-                     lora_pair *ret) {
+static bool try_name(const finder *f, const char *prefix, const char *name, bool flat,
+                     adapter *ret) {
     char stem[NAME_BYTES];
     int n = snprintf(stem, sizeof stem, "%s%s", prefix, name);
     if (n < 0 || n >= NAME_BYTES) return false;
     if (flat) underscored(stem + strlen(prefix));
-    return find_stem(f, stem, ret);
+    return adapter_find(f->file, stem, f->is_bias, ret);
 }
 
 /* Residual blocks a level of the network: what stands before its first downsampling. */
@@ -142,7 +104,7 @@ static bool old_name(const char *name, char dst[NAME_BYTES]) {
     return true;
 }
 
-static bool find_unet(const diff_file *f, str base, int n_res, lora_pair *ret) {
+static bool find_unet(const finder *f, str base, int n_res, adapter *ret) {
     char own[NAME_BYTES], other[NAME_BYTES], old[NAME_BYTES];
     if (base.len >= sizeof own) return false;
     memcpy(own, base.ptr, base.len);
@@ -159,7 +121,7 @@ static bool find_unet(const diff_file *f, str base, int n_res, lora_pair *ret) {
            (try_name(f, "unet.", old, false, ret) || try_name(f, "", old, false, ret));
 }
 
-static bool find_text(const diff_file *f, lora_target target, const char *name, lora_pair *ret) {
+static bool find_text(const finder *f, lora_target target, const char *name, adapter *ret) {
     static const char *const FLAT[2][3] = {{"lora_te_", "lora_te1_", NULL},
                                            {"lora_te2_", "lora_te_", NULL}};
     static const char *const DOTTED[2][3] = {
@@ -192,28 +154,25 @@ static bool open_clip_name(str base, int part, char *dst, size_t cap) {
 }
 
 /* Parts of a tensor that change: one, or q, k and v of a fused one. */
-static size_t find_parts(const applied *a, const char *name, lora_pair ret[3], bool found[3]) {
+static size_t find_parts(const applied *a, const char *name, adapter ret[3], bool found[3]) {
     str base = str_from(name);
     char other[NAME_BYTES];
     found[0] = found[1] = found[2] = false;
     bool fused = str_ends(base, STR("attn.in_proj_weight"));
-    if (fused)
-        base = str_sub(base, 0, base.len - 7);
-    else if (str_ends(base, STR(".weight")))
-        base = str_sub(base, 0, base.len - 7);
-    else
-        return 0;
+    finder f = {a->l->file, str_ends(base, STR(".bias"))};
+    if (!fused && !f.is_bias && !str_ends(base, STR(".weight"))) return 0;
+    base = str_sub(base, 0, base.len - (f.is_bias ? 5 : 7));
     if (a->target == LORA_UNET) {
-        found[0] = find_unet(a->l->file, base, a->n_res, &ret[0]);
+        found[0] = find_unet(&f, base, a->n_res, &ret[0]);
         return found[0];
     }
     size_t n = fused ? 3 : 1, any = 0;
     for (size_t i = 0; i < n; i++) {
         if (open_clip_name(base, (int)i, other, sizeof other)) {
-            found[i] = find_text(a->l->file, a->target, other, &ret[i]);
+            found[i] = find_text(&f, a->target, other, &ret[i]);
         } else {
             snprintf(other, sizeof other, STR_FMT, STR_ARG(base));
-            found[i] = find_text(a->l->file, a->target, other, &ret[i]);
+            found[i] = find_text(&f, a->target, other, &ret[i]);
         }
         any += found[i];
     }
@@ -222,49 +181,26 @@ static size_t find_parts(const applied *a, const char *name, lora_pair ret[3], b
 
 /* ---- adding ---- */
 
-/* dst [out, in] += k up [out, rank] @ down [rank, in]. */
-static void add_product(const lora_pair *p, double k, int64_t out, int64_t in, float *dst) {
-    int64_t rank = p->down->n_dims == 4 ? p->down->ne[3] : p->down->ne[1];
-    int64_t up_rank = p->up->n_dims == 4 ? p->up->ne[2] : p->up->ne[0];
-    int64_t n_up = p->up->ne[0] * p->up->ne[1] * p->up->ne[2] * p->up->ne[3];
-    int64_t n_down = p->down->ne[0] * p->down->ne[1] * p->down->ne[2] * p->down->ne[3];
-    if (up_rank != rank || n_up != out * rank || n_down != rank * in) return; /* of another model */
-    float *up = mem_calloc((size_t)n_up, sizeof *up),
-          *down = mem_calloc((size_t)n_down, sizeof *down);
-    dequant_row(p->up->type, p->up->data, up, n_up);
-    dequant_row(p->down->type, p->down->data, down, n_down);
-    float *row = mem_calloc((size_t)in, sizeof *row);
-    float scale = (float)(k * p->scale);
-    for (int64_t o = 0; o < out; o++) {
-        memset(row, 0, (size_t)in * sizeof *row);
-        for (int64_t r = 0; r < rank; r++) {
-            float u = up[o * rank + r];
-            const float *d = down + r * in;
-            for (int64_t i = 0; i < in; i++) row[i] += u * d[i];
-        }
-        for (int64_t i = 0; i < in; i++) dst[o * in + i] += scale * row[i];
-    }
-    mem_free(up);
-    mem_free(down);
-    mem_free(row);
-}
-
 static bool touches(void *ctx, const char *name) {
-    lora_pair p[3];
+    adapter p[3];
     bool found[3];
     return find_parts(ctx, name, p, found) > 0;
 }
 
 static void apply(void *ctx, const char *name, const safetensors_tensor *t, float *dst) {
     const applied *a = ctx;
-    lora_pair p[3];
+    adapter p[3];
     bool found[3];
     size_t n = find_parts(a, name, p, found);
-    int64_t out = t->n_dims == 4 ? t->ne[3] : t->ne[1],
-            in = t->ne[0] * (t->n_dims == 4 ? t->ne[1] * t->ne[2] : 1);
+    if (diff_tensor_elems(t) == 0) return;
+    int64_t out = t->n_dims > 0 ? t->ne[t->n_dims - 1] : 1;
+    int64_t pixels = t->n_dims == 4 ? t->ne[0] * t->ne[1] : 1;
+    int64_t in = diff_tensor_elems(t) / out / pixels;
     for (size_t i = 0; i < n; i++) {
         int64_t rows = out / (int64_t)n;
-        if (found[i]) add_product(&p[i], a->strength, rows, in, dst + (int64_t)i * rows * in);
+        if (!found[i]) continue;
+        adapter_add(&p[i], a->strength,
+                    &(adapter_target){dst + (int64_t)i * rows * in * pixels, rows, in, pixels});
     }
 }
 

@@ -1,7 +1,7 @@
-/* LoRA files: small changes to the weights of a network or a text encoder.
+/* Adapter files (LoRA and its kin): small changes to the weights of a network or a text encoder.
  *
- * A change is W += strength * alpha / rank * up @ down (Hu et al., "LoRA", 2021), for matrices and
- * convolutions. Names are those of kohya's trainers (lora_unet_..., lora_te_...) and of diffusers
+ * LoRA with or without a middle, LoHa, LoKr, DoRA and plain differences; the formulas are in
+ * lora_delta.h. Names are those of kohya's trainers (lora_unet_..., lora_te_...) and of diffusers
  * and PEFT (unet...., text_encoder....), with the network's own or diffusers' layer names. Tensors
  * that fit nothing are left out. Owner: counted references. Threads: read-only after opening. */
 #pragma once
@@ -15,7 +15,7 @@ typedef enum lora_target {
     LORA_CLIP_G  /* OpenCLIP's layout */
 } lora_target;
 
-/* UNSUPPORTED names the kind (LoHa, LoKr, OFT, GLoRA, DoRA, Tucker) and what to do. */
+/* UNSUPPORTED names the kind (OFT, GLoRA) and what to do. */
 err_code lora_open(const char *path, lora **ret, err *e);
 void lora_unref(lora **l);
 /* A patch that changes the target's tensors w; it holds a reference of its own. */

@@ -450,10 +450,10 @@ static void test_refusals(void **state) {
     err e;
     lora *l;
     diff_file *f;
-    const golden_tensor loha[] = {{"lora_unet_x.hada_w1_a", 2, {4, 4}}};
-    write_file(loha, 1, path);
+    const golden_tensor oft[] = {{"lora_unet_x.oft_blocks", 2, {4, 4}}};
+    write_file(oft, 1, path);
     assert_int_equal(lora_open(path, &l, &e), ERR_UNSUPPORTED);
-    assert_non_null(strstr(e.msg, "LoHa"));
+    assert_non_null(strstr(e.msg, "OFT"));
     assert_int_equal(diff_file_open("model.ckpt", &f, &e), ERR_UNSUPPORTED);
     dev *d;
     diff_parts p;

@@ -5,7 +5,7 @@ usage: tests/golden/lora.py [CHECKPOINT]          needs numpy and safetensors; w
 original layout also diffusers, whose names of its layers go to names.txt ("original <tab> diffusers").
 
 base.safetensors   tensors of a network and of one text encoder
-NAME.safetensors   LoRA files: kohya, diffusers, peft; tucker and loha are refused
+NAME.safetensors   adapters: kohya, diffusers, peft, tucker, loha, lokr, dora, diff; oft is refused
 want.safetensors   "NAME/tensor" after strength 0.75
 """
 import sys
@@ -72,7 +72,72 @@ def main():
         ends=(".lora_B.weight", ".lora_A.weight"))
     add("peft", TEXT + Q_PROJ + ".weight", "text_encoder.text_model." + Q_PROJ, some(6, 2), some(2, 6),
         ends=(".lora_B.weight", ".lora_A.weight"))
-    files["loha"] = {f"lora_unet_{TO_Q.replace('.', '_')}.hada_w1_a": some(8, 2)}
+    def put(name, tensor, key, tensors, delta, alpha_over=None):
+        """W + strength * scale * delta, all in float64."""
+        f = files.setdefault(name, {})
+        f.update({f"{key}.{k}": v for k, v in tensors.items()})
+        scale = 1.0
+        if alpha_over is not None:
+            f[key + ".alpha"] = np.array(1.5, np.float32)
+            scale = 1.5 / alpha_over
+        w = base[tensor]
+        want[f"{name}/{tensor}"] = (w + float(STRENGTH) * scale * delta.reshape(w.shape)).astype(np.float32)
+
+    q_key, conv_key = f"lora_unet_{TO_Q.replace('.', '_')}", "lora_unet_output_blocks_1_0_in_layers_2"
+    flat = {f"hada_w{i}_{s}": some(8, 2) if s == "a" else some(2, 8) for i in (1, 2) for s in "ab"}
+    put("loha", NET + TO_Q + ".weight", q_key, flat,
+        (flat["hada_w1_a"].astype(float) @ flat["hada_w1_b"]) * (flat["hada_w2_a"].astype(float) @ flat["hada_w2_b"]), 2)
+    core = {f"hada_w{i}_a": some(2, 6) for i in (1, 2)} | {f"hada_w{i}_b": some(2, 8) for i in (1, 2)} \
+        | {f"hada_t{i}": some(2, 2, 3, 3) for i in (1, 2)}
+    halves = [np.einsum("ijkl,jr,ip->prkl", core[f"hada_t{i}"].astype(float), core[f"hada_w{i}_b"],
+                        core[f"hada_w{i}_a"]) for i in (1, 2)]
+    put("loha", NET + CONV + ".weight", conv_key, core, halves[0] * halves[1], 2)
+    whole = {"lokr_w1": some(2, 4), "lokr_w2_a": some(4, 1), "lokr_w2_b": some(1, 2)}
+    put("lokr", NET + TO_Q + ".weight", q_key, whole,
+        np.kron(whole["lokr_w1"].astype(float), whole["lokr_w2_a"].astype(float) @ whole["lokr_w2_b"]), 1)
+    conv = {"lokr_w1_a": some(2, 1), "lokr_w1_b": some(1, 2), "lokr_w2_a": some(2, 3), "lokr_w2_b": some(2, 4),
+            "lokr_t2": some(2, 2, 3, 3)}
+    w1 = conv["lokr_w1_a"].astype(float) @ conv["lokr_w1_b"]
+    w2 = np.einsum("ijkl,jr,ip->prkl", conv["lokr_t2"].astype(float), conv["lokr_w2_b"], conv["lokr_w2_a"])
+    put("lokr", NET + CONV + ".weight", conv_key, conv, np.kron(w1[:, :, None, None], w2), 2)
+    plain = {"lokr_w1": some(3, 2), "lokr_w2": some(2, 3)}
+    put("lokr", TEXT + Q_PROJ + ".weight", "lora_te_text_model_encoder_layers_0_self_attn_q_proj", plain,
+        np.kron(plain["lokr_w1"].astype(float), plain["lokr_w2"]))
+    diff = some(8, 8)
+    put("diff", NET + TO_OUT + ".weight", "diffusion_model." + TO_OUT, {"diff": diff}, diff.astype(float))
+    diff = some(8)
+    put("diff", NET + TO_OUT + ".bias", "diffusion_model." + TO_OUT, {"diff_b": diff}, diff.astype(float))
+    diff = some(8)
+    put("diff", NET + "input_blocks.1.0.in_layers.0.weight", "diffusion_model.input_blocks.1.0.in_layers.0",
+        {"w_norm": diff}, diff.astype(float))
+
+    def dora(name, tensor, key, by_output, ends):
+        w = base[tensor].astype(float)
+        up, down = some(w.shape[0], 2), some(2, w.size // w.shape[0])
+        m = abs(some(w.shape[0] if by_output else w.shape[1])) + np.float32(0.5)
+        v = w + 1.5 / 2 * (up.astype(float) @ down).reshape(w.shape)
+        axes = tuple(i for i in range(w.ndim) if i != (0 if by_output else 1))
+        shape = [-1 if i not in axes else 1 for i in range(w.ndim)]
+        v = v * m.reshape(shape) / (np.sqrt((v ** 2).sum(axes, keepdims=True)) + np.finfo(np.float32).eps)
+        if len(base[tensor].shape) == 4:
+            up, down = up[:, :, None, None], down.reshape((2,) + base[tensor].shape[1:])
+        files.setdefault(name, {}).update({key + ends[0]: up, key + ends[1]: down, key + ends[2]: m.reshape(shape),
+                                           key + ".alpha": np.array(1.5, np.float32)})
+        want[f"{name}/{tensor}"] = (w + float(STRENGTH) * (v - w)).astype(np.float32)
+
+    kohya = (".lora_up.weight", ".lora_down.weight", ".dora_scale")
+    dora("dora", NET + TO_Q + ".weight", q_key, True, kohya)
+    dora("dora", NET + CONV + ".weight", conv_key, False, kohya)
+    dora("dora", TEXT + Q_PROJ + ".weight", "text_encoder.text_model." + Q_PROJ, True,
+         (".lora_B.weight", ".lora_A.weight", ".lora_magnitude_vector"))
+    files["oft"] = {q_key + ".oft_blocks": some(2, 4, 4)}
+    # of another model: tensors of wrong shapes change nothing
+    files["foreign"] = {q_key + ".lora_up.weight": some(9, 2), q_key + ".lora_down.weight": some(2, 8),
+                        conv_key + ".hada_w1_a": some(6, 2), conv_key + ".hada_w1_b": some(3, 72),
+                        conv_key + ".hada_w2_a": some(6, 2), conv_key + ".hada_w2_b": some(2, 72),
+                        "diffusion_model." + TO_OUT + ".lokr_w1": some(3, 3),
+                        "diffusion_model." + TO_OUT + ".lokr_w2": some(3, 3),
+                        "diffusion_model." + TO_OUT + ".diff_b": some(7)}
     for name, tensors in {"base": base, "want": want, **files}.items():
         save_file(tensors, OUT / f"{name}.safetensors")
 
