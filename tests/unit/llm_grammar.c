@@ -143,6 +143,47 @@ static void test_unions(void **state) {
     check_schemas(cases, COUNT_OF(cases));
 }
 
+/* What stands beside a reference, a union or a list of values counts too. */
+static void test_both_must_hold(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
+         "\"integer\"}},\"anyOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}",
+         {"{\"a\":1}", "{\"b\":2}", "{\"a\":1,\"b\":2}", NULL},
+         {"{}", "{\"a\":[1]}", NULL}},
+        {"{\"properties\":{\"x\":{\"$ref\":\"#/$defs/"
+         "n\",\"minimum\":5}},\"required\":[\"x\"],\"$defs\":{\"n\":{\"type\":\"integer\","
+         "\"maximum\":9}}}",
+         {"{\"x\":5}", "{\"x\":9}", NULL},
+         {"{\"x\":4}", "{\"x\":10}", "{}", NULL}},
+        {"{\"enum\":[\"a\",1,2.5,null],\"type\":[\"string\",\"integer\"]}",
+         {"\"a\"", "1", NULL},
+         {"2.5", "null", NULL}},
+        {"{\"enum\":[1,5,9],\"minimum\":2,\"exclusiveMaximum\":9}", {"5", NULL}, {"1", "9", NULL}},
+        {"{\"allOf\":[{\"type\":\"integer\",\"minimum\":3},{\"maximum\":5}]}",
+         {"3", "5", NULL},
+         {"2", "6", NULL}},
+        {"{\"allOf\":[{\"$ref\":\"#/$defs/"
+         "a\"},{\"properties\":{\"b\":{\"type\":\"null\"}},\"required\":[\"b\"]}],\"$defs\":{\"a\":"
+         "{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"boolean\"}},\"required\":[\"a\"]}}"
+         "}",
+         {"{\"a\":true,\"b\":null}", NULL},
+         {"{\"a\":true}", "{\"b\":null}", NULL}},
+        {"{\"properties\":{\"k\":{\"type\":\"string\"}},\"required\":[\"k\"],\"oneOf\":[{"
+         "\"properties\":{\"k\":{\"const\":\"x\"},\"v\":{\"type\":\"integer\"}}},{\"properties\":{"
+         "\"k\":{\"const\":\"y\"}}}]}",
+         {"{\"k\":\"x\",\"v\":3}", "{\"k\":\"y\"}", NULL},
+         {"{\"k\":\"z\"}", "{\"k\":\"y\",\"v\":3}", NULL}},
+        {"{\"type\":\"number\",\"anyOf\":[{\"type\":\"integer\"},{\"type\":\"string\"}]}",
+         {"7", NULL},
+         {"\"a\"", "7.5", NULL}},
+        {"{\"properties\":{\"a\":false,\"b\":{\"type\":\"integer\"}}}",
+         {"{\"b\":1}", "{}", NULL},
+         {"{\"a\":1}", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
 static void test_strings(void **state) {
     (void)state;
     static const grammar_case cases[] = {
@@ -244,6 +285,13 @@ static void test_refused_schemas(void **state) {
          "\"pattern\":\"(((a{1000}){1000}){1000})\"}}}",
          ERR_LIMIT, "too large"},
         {"3", ERR_INVALID, "object"},
+        {"{\"const\":\"a\",\"type\":\"integer\"}", ERR_INVALID, "enum"},
+        {"{\"required\":[\"z\"],\"additionalProperties\":false}", ERR_INVALID, "z"},
+        {"{\"anyOf\":[{\"type\":\"integer\"}],\"type\":\"string\"}", ERR_INVALID, "no branch"},
+        {"{\"type\":\"string\",\"format\":\"date\",\"maxLength\":3}", ERR_UNSUPPORTED, "format"},
+        {"{\"allOf\":[{\"pattern\":\"a\"},{\"pattern\":\"b\"}],\"type\":\"string\"}",
+         ERR_UNSUPPORTED, "pattern"},
+        {"{\"enum\":[\"abc\"],\"minLength\":2}", ERR_UNSUPPORTED, "minLength"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         grammar *g = NULL;
@@ -394,17 +442,12 @@ static void test_many_states(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_objects),
-        cmocka_unit_test(test_arrays),
-        cmocka_unit_test(test_unions),
-        cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_refused_schemas),
-        cmocka_unit_test(test_regex),
-        cmocka_unit_test(test_gbnf),
-        cmocka_unit_test(test_masks),
-        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_json),           cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_arrays),         cmocka_unit_test(test_unions),
+        cmocka_unit_test(test_both_must_hold), cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_refused_schemas),
+        cmocka_unit_test(test_regex),          cmocka_unit_test(test_gbnf),
+        cmocka_unit_test(test_masks),          cmocka_unit_test(test_depth),
         cmocka_unit_test(test_many_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

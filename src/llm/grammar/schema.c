@@ -174,7 +174,7 @@ static const value *step_into(arena *a, const value *at, str part) {
     return value_get(at, key);
 }
 
-static err_code follow_ref(schema_reader *r, const value *ref, const value **ret) {
+err_code schema_follow(schema_reader *r, const value *ref, const value **ret) {
     if (ref->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "$ref must be a string");
     str path = ref->as.text;
     const value *at = r->root;
@@ -201,58 +201,59 @@ err_code schema_part(schema_reader *r, const value *part, str key, str name,
     return code;
 }
 
-static err_code union_of(schema_reader *r, const value *list, str key, const grammar_expr **ret) {
+/* `rest`: what must hold beside each branch, or NULL. */
+static err_code union_of(schema_reader *r, const value *list, str key, const value *rest,
+                         const grammar_expr **ret) {
     if (list->kind != VALUE_LIST || list->as.list.len == 0)
         SCHEMA_FAIL(r, INVALID, STR_FMT " must be a list of schemas", STR_ARG(key));
     const grammar_expr *all = grammar_none(&r->b), *x;
+    size_t n = 0;
     for (size_t i = 0; i < list->as.list.len; i++) {
-        TRY(schema_part(r, list->as.list.items[i], key, str_fmt(r->b.mem, "%zu", i), &x));
+        const value *branch = list->as.list.items[i];
+        if (rest) TRY(schema_merge(r, rest, branch, &branch));
+        if (branch->kind == VALUE_BOOL && !branch->as.boolean) continue;
+        TRY(schema_part(r, branch, key, str_fmt(r->b.mem, "%zu", i), &x));
         all = grammar_alt(&r->b, all, x);
+        n++;
     }
+    if (n == 0)
+        SCHEMA_FAIL(r, INVALID, "nothing can be valid here: no branch of " STR_FMT " fits",
+                    STR_ARG(key));
     *ret = all;
     return ERR_OK;
 }
 
-static err_code enum_of(schema_reader *r, const value *list, const grammar_expr **ret) {
+static err_code enum_of(schema_reader *r, const value *list, const value *rest,
+                        const grammar_expr **ret) {
     if (list->kind != VALUE_LIST || list->as.list.len == 0)
         SCHEMA_FAIL(r, INVALID, "enum must be a list with something in it");
     const grammar_expr *all = grammar_none(&r->b);
-    for (size_t i = 0; i < list->as.list.len; i++)
+    size_t n = 0;
+    for (size_t i = 0; i < list->as.list.len; i++) {
+        bool fits;
+        TRY(schema_fits(r, list->as.list.items[i], rest, &fits));
+        if (!fits) continue;
         all = grammar_alt(&r->b, all, schema_literal(r, list->as.list.items[i]));
+        n++;
+    }
+    if (n == 0)
+        SCHEMA_FAIL(r, INVALID, "nothing can be valid here: no value of enum fits the rest");
     *ret = all;
     return ERR_OK;
 }
 
-/* Properties and required names of all parts in one object. */
-static err_code merge_all_of(schema_reader *r, const value *list, const value **ret) {
-    arena *a = r->b.mem;
-    value *out = value_map(a), *props = value_map(a), *required = value_list(a);
-    for (size_t i = 0; i < list->as.list.len; i++) {
-        const value *s = list->as.list.items[i], *ref = value_get(s, STR("$ref"));
-        if (ref) TRY(follow_ref(r, ref, &s));
-        const value *p = value_get(s, STR("properties")), *q = value_get(s, STR("required"));
-        if (!p || p->kind != VALUE_MAP)
-            SCHEMA_FAIL(r, UNSUPPORTED, "allOf is supported for objects with properties only");
-        TRY(check_keywords(r, s));
-        for (size_t k = 0; k < p->as.map.len; k++)
-            value_set(a, props, p->as.map.pairs[k].key, p->as.map.pairs[k].val);
-        for (size_t k = 0; q && q->kind == VALUE_LIST && k < q->as.list.len; k++)
-            value_push(a, required, q->as.list.items[k]);
-    }
-    value_set(a, out, STR("properties"), props);
-    value_set(a, out, STR("required"), required);
-    *ret = out;
-    return ERR_OK;
-}
-
-static err_code all_of(schema_reader *r, const value *list, const grammar_expr **ret) {
+static err_code all_of(schema_reader *r, const value *list, const value *rest,
+                       const grammar_expr **ret) {
     if (list->kind != VALUE_LIST || list->as.list.len == 0)
         SCHEMA_FAIL(r, INVALID, "allOf must be a list of schemas");
-    if (list->as.list.len == 1)
-        return schema_part(r, list->as.list.items[0], STR("allOf"), STR("0"), ret);
-    const value *merged;
-    TRY(merge_all_of(r, list, &merged));
-    return schema_object(r, merged, ret);
+    const value *all = rest;
+    for (size_t i = 0; i < list->as.list.len; i++) {
+        if (all)
+            TRY(schema_merge(r, all, list->as.list.items[i], &all));
+        else
+            all = list->as.list.items[i];
+    }
+    return schema_part(r, all, STR("allOf"), (str){0}, ret);
 }
 
 /* ---- one schema ---- */
@@ -309,26 +310,40 @@ static str implied_type(const value *s) {
     return (str){0};
 }
 
+/* The keywords that stand for other schemas or values, each with what stands beside it. */
+static err_code schema_combined(schema_reader *r, const value *s, const grammar_expr **ret) {
+    static const char *const UNIONS[] = {"anyOf", "oneOf"};
+    const value *v, *target, *rest;
+    if ((v = value_get(s, STR("$ref")))) {
+        TRY(schema_follow(r, v, &target));
+        if ((rest = schema_without(r, s, "$ref"))) TRY(schema_merge(r, target, rest, &target));
+        return schema_expr(r, target, ret);
+    }
+    if ((v = value_get(s, STR("allOf")))) return all_of(r, v, schema_without(r, s, "allOf"), ret);
+    if ((v = value_get(s, STR("const")))) {
+        value *one = value_list(r->b.mem);
+        value_push(r->b.mem, one, (value *)(uintptr_t)v);
+        return enum_of(r, one, schema_without(r, s, "const"), ret);
+    }
+    if ((v = value_get(s, STR("enum")))) return enum_of(r, v, schema_without(r, s, "enum"), ret);
+    for (size_t i = 0; i < COUNT_OF(UNIONS); i++)
+        if ((v = value_get(s, str_from(UNIONS[i]))))
+            return union_of(r, v, str_from(UNIONS[i]), schema_without(r, s, UNIONS[i]), ret);
+    *ret = NULL;
+    return ERR_OK;
+}
+
 static err_code schema_body(schema_reader *r, const value *s, const grammar_expr **ret) {
-    const value *v, *target;
+    const value *v;
     if (s->kind == VALUE_BOOL) {
-        *ret = s->as.boolean ? r->any : grammar_none(&r->b);
+        if (!s->as.boolean) SCHEMA_FAIL(r, INVALID, "nothing can be valid here");
+        *ret = r->any;
         return ERR_OK;
     }
     if (s->kind != VALUE_MAP) SCHEMA_FAIL(r, INVALID, "a schema must be an object");
     TRY(check_keywords(r, s));
-    if ((v = value_get(s, STR("$ref")))) {
-        TRY(follow_ref(r, v, &target));
-        return schema_expr(r, target, ret);
-    }
-    if ((v = value_get(s, STR("const")))) {
-        *ret = schema_literal(r, v);
-        return ERR_OK;
-    }
-    if ((v = value_get(s, STR("enum")))) return enum_of(r, v, ret);
-    if ((v = value_get(s, STR("anyOf")))) return union_of(r, v, STR("anyOf"), ret);
-    if ((v = value_get(s, STR("oneOf")))) return union_of(r, v, STR("oneOf"), ret);
-    if ((v = value_get(s, STR("allOf")))) return all_of(r, v, ret);
+    TRY(schema_combined(r, s, ret));
+    if (*ret) return ERR_OK;
     if ((v = value_get(s, STR("type")))) return of_types(r, s, v, ret);
     str type = implied_type(s);
     if (type.len) return of_type(r, s, type, ret);

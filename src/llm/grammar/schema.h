@@ -1,8 +1,9 @@
 /* From JSON Schema to expressions; the parts of the front end. Only llm/grammar includes this.
  *
- * schema.c walks schemas (references, unions, enumerations), schema_object.c does objects and
- * arrays, schema_text.c strings, schema_number.c numbers. Every schema becomes a rule of its own,
- * once, so references and recursion cost nothing. */
+ * schema.c walks schemas (references, unions, enumerations), schema_merge.c joins what must hold
+ * together, schema_object.c does objects and arrays, schema_text.c strings, schema_number.c
+ * numbers. Every schema becomes a rule of its own, once, so references and recursion cost nothing.
+ */
 #pragma once
 #include "base/buf.h"
 #include "llm/grammar/expr.h"
@@ -17,7 +18,7 @@ typedef struct schema_reader {
     const value *root;
     VEC(schema_seen) rules;
     buf path; /* of the schema at hand, for messages: "#/properties/name" */
-    int32_t depth;
+    int32_t depth, merge_depth;
     const grammar_expr *any, *string, *number, *integer, *space; /* shared rules */
     err *e;
 } schema_reader;
@@ -32,6 +33,15 @@ err_code schema_object(schema_reader *r, const value *s, const grammar_expr **re
 err_code schema_array(schema_reader *r, const value *s, const grammar_expr **ret);
 err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret);
 err_code schema_number(schema_reader *r, const value *s, bool integer, const grammar_expr **ret);
+
+/* Where a $ref leads. */
+err_code schema_follow(schema_reader *r, const value *ref, const value **ret);
+/* s without `key` and without what only describes; NULL when nothing is left. */
+const value *schema_without(schema_reader *r, const value *s, const char *key);
+/* Both must hold (schema_merge.c); `false` when they contradict each other. */
+err_code schema_merge(schema_reader *r, const value *a, const value *b, const value **ret);
+/* Whether v is valid under s (NULL = anything is), as far as values of enum and const go. */
+err_code schema_fits(schema_reader *r, const value *v, const value *s, bool *ret);
 
 /* Shared shapes. A string without its quotes, any characters. */
 const grammar_expr *schema_string_chars(schema_reader *r);

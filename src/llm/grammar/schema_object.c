@@ -36,6 +36,8 @@ static err_code read_properties(schema_reader *r, const value *s, properties *re
     for (size_t i = 0; props && i < props->as.map.len; i++) {
         const value_pair *p = &props->as.map.pairs[i];
         const grammar_expr *val;
+        bool never = p->val->kind == VALUE_BOOL && !p->val->as.boolean;
+        if (never && !in_list(required, p->key)) continue;
         TRY(schema_part(r, p->val, STR("properties"), p->key, &val));
         value name = {.kind = VALUE_STR, .as.text = p->key};
         VEC_PUSH(*ret, (property){.name = p->key,
@@ -46,8 +48,16 @@ static err_code read_properties(schema_reader *r, const value *s, properties *re
         const value *n = required->as.list.items[i];
         if (n->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "required must be a list of names");
         if (props && value_get(props, n->as.text)) continue;
+        const value *more = value_get(s, STR("additionalProperties"));
+        const grammar_expr *val = r->any;
+        if (more && more->kind == VALUE_BOOL && !more->as.boolean)
+            SCHEMA_FAIL(r, INVALID,
+                        "\"" STR_FMT "\" is required but not among the properties, and "
+                        "additionalProperties is false",
+                        STR_ARG(n->as.text));
+        if (more) TRY(schema_part(r, more, STR("additionalProperties"), (str){0}, &val));
         value name = {.kind = VALUE_STR, .as.text = n->as.text};
-        VEC_PUSH(*ret, (property){n->as.text, pair_of(r, schema_literal(r, &name), r->any), true});
+        VEC_PUSH(*ret, (property){n->as.text, pair_of(r, schema_literal(r, &name), val), true});
     }
     return ERR_OK;
 }
@@ -216,9 +226,12 @@ err_code schema_array(schema_reader *r, const value *s, const grammar_expr **ret
         SCHEMA_FAIL(r, INVALID, "prefixItems must be a list of schemas");
     if (prefix) n_prefix = (int32_t)prefix->as.list.len;
     const grammar_expr *item = r->any;
-    if (items) TRY(schema_part(r, items, STR("items"), (str){0}, &item));
+    bool none = items && items->kind == VALUE_BOOL && !items->as.boolean;
+    if (items && !none) TRY(schema_part(r, items, STR("items"), (str){0}, &item));
     TRY(as_rule(r, item, &item));
-    if (items && items->kind == VALUE_BOOL && !items->as.boolean) max = n_prefix;
+    if (none && min > n_prefix)
+        SCHEMA_FAIL(r, INVALID, "minItems %d, but at most %d items can be valid", min, n_prefix);
+    if (none) max = n_prefix;
     if (max >= 0 && max < n_prefix)
         SCHEMA_FAIL(r, UNSUPPORTED, "maxItems below the number of prefixItems");
     const grammar_expr *rest = items_list(r, item, min > n_prefix ? min - n_prefix : 0,

@@ -74,6 +74,10 @@ err_code schema_string(schema_reader *r, const value *s, const grammar_expr **re
         SCHEMA_FAIL(r, UNSUPPORTED,
                     "pattern together with minLength or maxLength is not supported; say the "
                     "length in the pattern");
+    if (format && (pattern || min > 0 || max >= 0))
+        SCHEMA_FAIL(r, UNSUPPORTED,
+                    "format together with pattern, minLength or maxLength is not supported; leave "
+                    "one of them out");
     if (pattern) return with_pattern(r, pattern->as.text, true, ret);
     if (format) return with_format(r, format->as.text, ret);
     *ret = schema_quoted(r, grammar_repeat(&r->b, r->string, min, max));

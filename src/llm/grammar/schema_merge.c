@@ -1,0 +1,289 @@
+/* Two schemas that must both hold, as one; and whether a value fits a schema.
+ *
+ * What stands beside $ref, allOf, anyOf, oneOf, enum or const counts too. Merging takes the tighter
+ * of two bounds, the types and values in both, and all properties. What cannot be said in one
+ * schema is UNSUPPORTED, with the keyword. A contradiction is the schema `false`. */
+#include "base/value_json.h"
+#include "llm/grammar/schema.h"
+
+enum { REFS_IN_A_ROW = 100 };
+
+/* Keywords that say nothing about what is valid. */
+static const char *const SILENT[] = {
+    "title",    "description",  "default",  "examples",         "example",
+    "$comment", "deprecated",   "readOnly", "writeOnly",        "$id",
+    "$schema",  "$anchor",      "$defs",    "definitions",      "discriminator",
+    "xml",      "externalDocs", "nullable", "contentMediaType", "contentEncoding",
+    "strict",   "uniqueItems"};
+
+static bool is_silent(str key) {
+    for (size_t i = 0; i < COUNT_OF(SILENT); i++)
+        if (str_eq(key, str_from(SILENT[i]))) return true;
+    return false;
+}
+
+const value *schema_without(schema_reader *r, const value *s, const char *key) {
+    value *rest = value_map(r->b.mem);
+    for (size_t i = 0; i < s->as.map.len; i++) {
+        str name = s->as.map.pairs[i].key;
+        if (!str_eq(name, str_from(key)) && !is_silent(name))
+            value_add(r->b.mem, rest, name, s->as.map.pairs[i].val);
+    }
+    return rest->as.map.len ? rest : NULL;
+}
+
+static bool same(const value *a, const value *b) {
+    buf x = {0}, y = {0};
+    value_json_write(&x, a, 0);
+    value_json_write(&y, b, 0);
+    bool equal = str_eq(buf_str(&x), buf_str(&y));
+    buf_finish(&x);
+    buf_finish(&y);
+    return equal;
+}
+
+static bool is_number(const value *v) {
+    return v->kind == VALUE_INT || v->kind == VALUE_FLOAT;
+}
+
+static double number(const value *v) {
+    return v->kind == VALUE_INT ? (double)v->as.integer : v->as.number;
+}
+
+static bool is_false(const value *v) {
+    return v->kind == VALUE_BOOL && !v->as.boolean;
+}
+
+/* ---- merging single keywords ---- */
+
+static value *as_list(schema_reader *r, const value *v) {
+    if (v->kind == VALUE_LIST) return (value *)(uintptr_t)v;
+    value *list = value_list(r->b.mem);
+    value_push(r->b.mem, list, (value *)(uintptr_t)v);
+    return list;
+}
+
+static bool named(const value *list, const char *name) {
+    for (size_t i = 0; i < list->as.list.len; i++)
+        if (list->as.list.items[i]->kind == VALUE_STR &&
+            str_eq(list->as.list.items[i]->as.text, str_from(name)))
+            return true;
+    return false;
+}
+
+/* An integer is a number too. NULL: no type is left. */
+static value *merge_types(schema_reader *r, const value *a, const value *b) {
+    static const char *const NAMES[] = {"object", "array",   "string", "boolean",
+                                        "null",   "integer", "number"};
+    value *x = as_list(r, a), *y = as_list(r, b), *out = value_list(r->b.mem);
+    for (size_t i = 0; i < COUNT_OF(NAMES); i++) {
+        const char *n = NAMES[i];
+        bool integer = str_eq(str_from(n), STR("integer"));
+        bool in_x = named(x, n) || (integer && named(x, "number"));
+        bool in_y = named(y, n) || (integer && named(y, "number"));
+        if (in_x && in_y && !(integer && named(x, "number") && named(y, "number")))
+            value_push(r->b.mem, out, value_str(r->b.mem, str_from(n)));
+    }
+    return out->as.list.len ? out : NULL;
+}
+
+static value *merge_values(schema_reader *r, const value *a, const value *b) {
+    value *x = as_list(r, a), *y = as_list(r, b), *out = value_list(r->b.mem);
+    for (size_t i = 0; i < x->as.list.len; i++)
+        for (size_t k = 0; k < y->as.list.len; k++)
+            if (same(x->as.list.items[i], y->as.list.items[k])) {
+                value_push(r->b.mem, out, x->as.list.items[i]);
+                break;
+            }
+    return out->as.list.len ? out : NULL;
+}
+
+static value *merge_required(schema_reader *r, const value *a, const value *b) {
+    value *out = value_list(r->b.mem);
+    const value *both[2] = {a, b};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; both[k]->kind == VALUE_LIST && i < both[k]->as.list.len; i++) {
+            value *n = both[k]->as.list.items[i];
+            if (n->kind == VALUE_STR && !named(out, str_cstr(r->b.mem, n->as.text)))
+                value_push(r->b.mem, out, n);
+        }
+    return out;
+}
+
+typedef enum bound { BOUND_NONE, BOUND_LOWER, BOUND_UPPER } bound;
+
+static bound bound_of(str key) {
+    static const char *const LOWER[] = {"minimum", "exclusiveMinimum", "minLength", "minItems"};
+    static const char *const UPPER[] = {"maximum", "exclusiveMaximum", "maxLength", "maxItems"};
+    for (size_t i = 0; i < COUNT_OF(LOWER); i++) {
+        if (str_eq(key, str_from(LOWER[i]))) return BOUND_LOWER;
+        if (str_eq(key, str_from(UPPER[i]))) return BOUND_UPPER;
+    }
+    return BOUND_NONE;
+}
+
+/* *ret NULL: the two contradict each other. */
+static err_code merge_keyword(schema_reader *r, str key, value *a, value *b, value **ret) {
+    const value *merged = NULL;
+    bound bd = bound_of(key);
+    *ret = a;
+    if (same(a, b)) return ERR_OK;
+    if (str_eq(key, STR("type"))) {
+        *ret = merge_types(r, a, b);
+    } else if (str_eq(key, STR("enum"))) {
+        *ret = merge_values(r, a, b);
+    } else if (str_eq(key, STR("const"))) {
+        *ret = NULL;
+    } else if (str_eq(key, STR("required"))) {
+        *ret = merge_required(r, a, b);
+    } else if (bd && is_number(a) && is_number(b)) {
+        *ret = (number(a) > number(b)) == (bd == BOUND_LOWER) ? a : b;
+    } else if (str_eq(key, STR("items")) || str_eq(key, STR("additionalProperties"))) {
+        TRY(schema_merge(r, a, b, &merged));
+        *ret = (value *)(uintptr_t)merged;
+    } else {
+        SCHEMA_FAIL(r, UNSUPPORTED,
+                    "two different \"" STR_FMT "\" that must both hold are not supported",
+                    STR_ARG(key));
+    }
+    return ERR_OK;
+}
+
+/* ---- properties ---- */
+
+/* What a property must be in a schema that does not name it. */
+static const value *unnamed(const value *s) {
+    const value *more = value_get(s, STR("additionalProperties"));
+    return more ? more : value_get(s, STR("unevaluatedProperties"));
+}
+
+static err_code merge_properties(schema_reader *r, const value *a, const value *b, value **ret) {
+    const value *sides[2] = {a, b};
+    value *out = value_map(r->b.mem);
+    for (size_t k = 0; k < 2; k++) {
+        const value *mine = value_get(sides[k], STR("properties"));
+        const value *theirs = value_get(sides[1 - k], STR("properties"));
+        for (size_t i = 0; mine && mine->kind == VALUE_MAP && i < mine->as.map.len; i++) {
+            str name = mine->as.map.pairs[i].key;
+            const value *one = mine->as.map.pairs[i].val, *other = value_get(theirs, name);
+            if (value_get(out, name)) continue;
+            if (!other) other = unnamed(sides[1 - k]);
+            if (other) TRY(schema_merge(r, one, other, &one));
+            value_add(r->b.mem, out, name, (value *)(uintptr_t)one);
+        }
+    }
+    *ret = out;
+    return ERR_OK;
+}
+
+static bool demands_the_impossible(const value *s) {
+    const value *required = value_get(s, STR("required")), *props = value_get(s, STR("properties"));
+    for (size_t i = 0; required && required->kind == VALUE_LIST && i < required->as.list.len; i++) {
+        const value *name = required->as.list.items[i];
+        const value *p = name->kind == VALUE_STR ? value_get(props, name->as.text) : NULL;
+        if (p && is_false(p)) return true;
+    }
+    return false;
+}
+
+/* ---- whole schemas ---- */
+
+static err_code resolved(schema_reader *r, const value *s, const value **ret) {
+    for (int i = 0; s->kind == VALUE_MAP && value_get(s, STR("$ref")); i++) {
+        const value *target, *rest = schema_without(r, s, "$ref");
+        if (i == REFS_IN_A_ROW) SCHEMA_FAIL(r, INVALID, "$ref leads to itself");
+        TRY(schema_follow(r, value_get(s, STR("$ref")), &target));
+        if (rest) return schema_merge(r, target, rest, ret);
+        s = target;
+    }
+    *ret = s;
+    return ERR_OK;
+}
+
+static err_code merge_maps(schema_reader *r, const value *a, const value *b, const value **ret) {
+    value *out = value_map(r->b.mem);
+    bool props = value_get(a, STR("properties")) || value_get(b, STR("properties"));
+    const value *sides[2] = {a, b};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < sides[k]->as.map.len; i++) {
+            str key = sides[k]->as.map.pairs[i].key;
+            value *one = sides[k]->as.map.pairs[i].val, *other = value_get(sides[1 - k], key);
+            if (is_silent(key) || value_get(out, key) || str_eq(key, STR("properties"))) continue;
+            if (other) TRY(merge_keyword(r, key, one, other, &one));
+            if (!one) {
+                *ret = value_bool(r->b.mem, false);
+                return ERR_OK;
+            }
+            value_add(r->b.mem, out, key, one);
+        }
+    value *all;
+    if (props) TRY(merge_properties(r, a, b, &all));
+    if (props) value_add(r->b.mem, out, STR("properties"), all);
+    *ret = demands_the_impossible(out) ? value_bool(r->b.mem, false) : out;
+    return ERR_OK;
+}
+
+err_code schema_merge(schema_reader *r, const value *a, const value *b, const value **ret) {
+    if (++r->merge_depth > REFS_IN_A_ROW)
+        SCHEMA_FAIL(r, LIMIT, "schemas that must both hold nest too deep");
+    TRY(resolved(r, a, &a));
+    TRY(resolved(r, b, &b));
+    if (is_false(a) || b->kind == VALUE_BOOL)
+        *ret = is_false(b) ? b : a;
+    else if (a->kind == VALUE_BOOL)
+        *ret = b;
+    else if (a->kind != VALUE_MAP || b->kind != VALUE_MAP)
+        SCHEMA_FAIL(r, INVALID, "a schema must be an object");
+    else
+        TRY(merge_maps(r, a, b, ret));
+    r->merge_depth--;
+    return ERR_OK;
+}
+
+/* ---- values ---- */
+
+static bool has_type(const value *v, const value *type) {
+    static const char *const NAMES[] = {
+        [VALUE_NULL] = "null",    [VALUE_BOOL] = "boolean", [VALUE_INT] = "integer",
+        [VALUE_FLOAT] = "number", [VALUE_STR] = "string",   [VALUE_LIST] = "array",
+        [VALUE_MAP] = "object"};
+    if (type->kind == VALUE_STR)
+        return str_eq(type->as.text, str_from(NAMES[v->kind])) ||
+               (v->kind == VALUE_INT && str_eq(type->as.text, STR("number")));
+    for (size_t i = 0; type->kind == VALUE_LIST && i < type->as.list.len; i++)
+        if (has_type(v, type->as.list.items[i])) return true;
+    return false;
+}
+
+static bool within(const value *v, str key, const value *limit) {
+    if (!is_number(v) || !is_number(limit)) return true;
+    double a = number(v), b = number(limit);
+    if (str_eq(key, STR("minimum"))) return a >= b;
+    if (str_eq(key, STR("maximum"))) return a <= b;
+    return str_eq(key, STR("exclusiveMinimum")) ? a > b : a < b;
+}
+
+err_code schema_fits(schema_reader *r, const value *v, const value *s, bool *ret) {
+    static const char *const BOUNDS[] = {"minimum", "maximum", "exclusiveMinimum",
+                                         "exclusiveMaximum"};
+    *ret = true;
+    for (size_t i = 0; s && i < s->as.map.len && *ret; i++) {
+        str key = s->as.map.pairs[i].key;
+        const value *arg = s->as.map.pairs[i].val;
+        bool bounds = false;
+        for (size_t k = 0; k < COUNT_OF(BOUNDS); k++) bounds |= str_eq(key, str_from(BOUNDS[k]));
+        if (str_eq(key, STR("type")))
+            *ret = has_type(v, arg);
+        else if (bounds)
+            *ret = within(v, key, arg);
+        else if (str_eq(key, STR("const")))
+            *ret = same(v, arg);
+        else if (str_eq(key, STR("enum")) && arg->kind == VALUE_LIST)
+            *ret = merge_values(r, v, arg) != NULL;
+        else if (v->kind == VALUE_STR || v->kind == VALUE_MAP || v->kind == VALUE_LIST)
+            SCHEMA_FAIL(r, UNSUPPORTED,
+                        "\"" STR_FMT "\" beside enum or const is not supported; leave it out",
+                        STR_ARG(key));
+    }
+    return ERR_OK;
+}
