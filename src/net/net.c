@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { HANDLES_KEPT = 32, SMALL_TIMEOUT_S = 120, SLOWEST_BYTES_S = 256 };
+enum { HANDLES_KEPT = 32, SMALL_TIMEOUT_S = 120, SLOWEST_BYTES_S = 256, EXPECT_BYTES = 1 << 20 };
 
 struct net {
     arena *mem;
@@ -213,9 +213,11 @@ static void set_body(hop *h, const char *method) {
 
 static struct curl_slist *set_headers(hop *h, arena *a, bool with_auth) {
     struct curl_slist *list = curl_slist_append(NULL, "Accept-Encoding: identity");
-    list = curl_slist_append(list, "Expect:");
     const net_request *q = h->q;
     bool typed = false;
+    /* a large body is sent when it is wanted: it may be sent on, and a redirect costs nothing */
+    bool ask_first = q->read && q->body_bytes > EXPECT_BYTES;
+    list = curl_slist_append(list, ask_first ? "Expect: 100-continue" : "Expect:");
     for (size_t i = 0; i < q->n_headers; i++) {
         list = curl_slist_append(list, str_cstr(a, q->headers[i]));
         typed = typed || str_starts(q->headers[i], STR("Content-Type:"));

@@ -225,12 +225,15 @@ err_code session_send(session *s, net_request *q, arena *a, net_reply *ret, err 
     q->home = s->home;
     q->plain = s->plain;
     if (!q->cancel) q->cancel = &s->r->stopping;
+    str own = str_fmt(a, STR_FMT "/", STR_ARG(s->base));
+    bool to_us = str_starts(q->url, own); /* an upload may go elsewhere: without credentials */
     for (int i = 0;; i++) {
         pthread_mutex_lock(&s->mu);
-        q->authorization = s->authorization;
+        q->authorization = to_us ? s->authorization : (str){0};
         pthread_mutex_unlock(&s->mu);
         TRY(net_send(s->r->c.net, q, a, ret, e));
-        if (ret->status != 401 || i > 0 || net_reply_header(ret, "WWW-Authenticate").len == 0)
+        if (ret->status != 401 || i > 0 || !to_us ||
+            net_reply_header(ret, "WWW-Authenticate").len == 0)
             return ERR_OK;
         str token = {0};
         TRY(fetch_token(s, ret, a, &token, e));

@@ -227,10 +227,10 @@ class _Handler(BaseHTTPRequestHandler):
             r.uploads[session] = b""
             return self.answer(202, Location=f"/v2/{name}/blobs/uploads/{session}")
         if self.command == "PATCH":
+            data = self.body()
             if r.upload_redirect and self.headers.get("X-Redirect-Uploads") == "1":
                 return self.answer(307, Location=f"{r.upload_redirect}/storage-upload/{session}",
                                    Docker_Upload_Location=f"/v2/{name}/blobs/uploads/{session}")
-            data = self.body()
             m = re.fullmatch(r"(\d+)-(\d+)", self.headers.get("Content-Range", ""))
             if not m or int(m[1]) != len(r.uploads[session]) or int(m[2]) - int(m[1]) + 1 != len(data):
                 return self.answer(416)
