@@ -280,3 +280,15 @@ typedef struct engine_progress {
  * thread. */
 err_code engine_quantize(engine *eng, const char *path_in, const char *path_out, const char *target,
                          const engine_progress *progress, err *e);
+
+/* A file of a published model: its name in the directory and where its bytes are. */
+typedef struct engine_source {
+    str name;
+    const char *path;
+} engine_source;
+/* A directory of safetensors to one model file; errors as model/convert/convert.h says. */
+err_code engine_convert(engine *eng, const engine_source *files, size_t n_files,
+                        const char *path_out, const engine_progress *progress, err *e);
+/* The parts of a split model file, in order, to one. */
+err_code engine_merge(engine *eng, const char *const *paths, size_t n_paths, const char *path_out,
+                      const engine_progress *progress, err *e);

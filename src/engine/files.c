@@ -4,6 +4,7 @@
  * since a listing asks for every model of the store. Threads: any. */
 #include "base/limits.h"
 #include "engine/engine.h"
+#include "model/convert/convert.h"
 #include "model/gguf.h"
 #include "model/quantize.h"
 #include <pthread.h>
@@ -222,4 +223,22 @@ err_code engine_quantize(engine *eng, const char *path_in, const char *path_out,
     (void)eng;
     quantize_progress p = {progress->fn, progress->arg};
     return quantize_gguf(path_in, path_out, target, &p, e);
+}
+
+err_code engine_convert(engine *eng, const engine_source *files, size_t n_files,
+                        const char *path_out, const engine_progress *progress, err *e) {
+    (void)eng;
+    convert_file *list = NEW_ARRAY(convert_file, n_files + 1);
+    for (size_t i = 0; i < n_files; i++) list[i] = (convert_file){files[i].name, files[i].path};
+    quantize_progress p = {progress->fn, progress->arg};
+    err_code code = convert_safetensors(list, n_files, path_out, &p, e);
+    mem_free(list);
+    return code;
+}
+
+err_code engine_merge(engine *eng, const char *const *paths, size_t n_paths, const char *path_out,
+                      const engine_progress *progress, err *e) {
+    (void)eng;
+    quantize_progress p = {progress->fn, progress->arg};
+    return convert_merge_gguf(paths, n_paths, path_out, &p, e);
 }

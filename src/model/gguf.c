@@ -71,6 +71,20 @@ err_code gguf_open(const char *path, gguf **ret, err *e) {
     return ERR_OK;
 }
 
+err_code gguf_open_parts(const char *const *paths, size_t n_paths, gguf **ret, err *e) {
+    CLEANUP(gguf_destroy) gguf *g = gguf_new();
+    if (n_paths == 0 || n_paths > GGUF_MAX_PARTS)
+        FAIL(e, LIMIT, "a model split into %zu files", n_paths);
+    for (size_t i = 0; i < n_paths; i++) TRY(add_part(g, paths[i], e));
+    uint64_t count = gguf_opt_u64(g, "split.count", n_paths);
+    uint64_t n = gguf_opt_u64(g, "split.tensors.count", g->tensors.len);
+    if (count != n_paths || n != g->tensors.len || gguf_opt_u64(g, "split.no", 0) != 0)
+        FAIL(e, FORMAT, "the parts do not make one model: %zu files of %llu, %zu tensors of %llu",
+             n_paths, (unsigned long long)count, g->tensors.len, (unsigned long long)n);
+    *ret = TAKE(g);
+    return ERR_OK;
+}
+
 err_code gguf_open_mem(const void *bytes, uint64_t n_bytes, gguf **ret, err *e) {
     CLEANUP(gguf_destroy) gguf *g = gguf_new();
     gguf_part p = {.bytes = bytes, .n_bytes = n_bytes};

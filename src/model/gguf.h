@@ -17,6 +17,8 @@ typedef struct gguf gguf;
 
 /* ---- Lifecycle. open_mem borrows the bytes (tests, fuzzing; one part only). ---- */
 err_code gguf_open(const char *path, gguf **ret, err *e);
+/* All parts of a split model, in order, whatever their names. */
+err_code gguf_open_parts(const char *const *paths, size_t n_paths, gguf **ret, err *e);
 err_code gguf_open_mem(const void *bytes, uint64_t n_bytes, gguf **ret, err *e);
 void gguf_destroy(gguf **g); /* NULL and *g == NULL allowed */
 

@@ -3,6 +3,7 @@
  * Embedding models: several texts in one step. */
 #include "llm/kv.h"
 #include "llm/model.h"
+#include "model/convert/convert.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,8 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DIR_MODELS "tests/golden/models/"
+#define DIR_CONVERT "tests/golden/convert/"
 enum { TEXTS_MAX = 4, TOKENS_MAX = 64, PAGES_MAX = 8 };
 static const double LIMIT_RELATIVE = 1e-3;
 
@@ -93,12 +96,37 @@ static void check_row(const char *how, const wanted *w, int32_t row, const float
                  best(want, w->width));
 }
 
+static bool from_safetensors; /* the same model as it was published, converted */
+
+/* The directory of convert.py to a file that the caller removes. */
+static void convert(const char *name, char path[200]) {
+    static const char *const FILES[] = {"config.json", "model.safetensors", "tokenizer.json",
+                                        "tokenizer_config.json", "1_Pooling/config.json"};
+    char paths[COUNT_OF(FILES)][200];
+    convert_file files[COUNT_OF(FILES)];
+    size_t n = 0;
+    err e = {0};
+    for (size_t i = 0; i < COUNT_OF(FILES); i++) {
+        snprintf(paths[n], sizeof paths[n], DIR_CONVERT "%s/%s", name, FILES[i]);
+        FILE *f = fopen(paths[n], "rb");
+        if (!f) continue;
+        fclose(f);
+        files[n] = (convert_file){str_from(FILES[i]), paths[n]};
+        n++;
+    }
+    snprintf(path, 200, "/tmp/hob-convert-%d-%s.gguf", (int)getpid(), name);
+    if (convert_safetensors(files, n, path, NULL, &e) != ERR_OK) fail_msg("%s: %s", name, e.msg);
+}
+
 static llm_model *load(const char *name) {
     char path[200];
     err e = {0};
     llm_model *m = NULL;
     snprintf(path, sizeof path, DIR_MODELS "%s.gguf", name);
-    if (llm_model_load(cpu, path, &m, &e) != ERR_OK) fail_msg("%s: %s", path, e.msg);
+    if (from_safetensors) convert(name, path);
+    err_code code = llm_model_load(cpu, path, &m, &e);
+    if (from_safetensors) remove(path);
+    if (code != ERR_OK) fail_msg("%s: %s", path, e.msg);
     return m;
 }
 
@@ -221,6 +249,34 @@ static void phi3_short(void **state) {
     check_decoder("phi3_short", 64);
 }
 
+#define CONVERTED(name, call)                                                                      \
+    static void name##_converted(void **state) {                                                   \
+        (void)state;                                                                               \
+        from_safetensors = true;                                                                   \
+        call;                                                                                      \
+        from_safetensors = false;                                                                  \
+    }
+CONVERTED(llama, check_decoder("llama", CTX))
+CONVERTED(llama3, check_decoder("llama3", CTX))
+CONVERTED(mixtral, check_decoder("mixtral", CTX))
+CONVERTED(qwen2, check_decoder("qwen2", CTX))
+CONVERTED(qwen2moe, check_decoder("qwen2moe", CTX))
+CONVERTED(qwen3, check_decoder("qwen3", CTX))
+CONVERTED(qwen3moe, check_decoder("qwen3moe", CTX))
+CONVERTED(gemma2, check_decoder("gemma2", CTX))
+CONVERTED(gemma3, check_decoder("gemma3", CTX))
+CONVERTED(phi3, check_decoder("phi3", CTX))
+CONVERTED(phi3_long, check_decoder("phi3_long", CTX))
+CONVERTED(bert, check_encoder("bert"))
+
+#define TEST_CONVERTED(name) cmocka_unit_test_setup(name##_converted, before)
+/* A test that failed leaves the switch. */
+static int before(void **state) {
+    (void)state;
+    from_safetensors = false;
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama),      cmocka_unit_test(llama3),   cmocka_unit_test(mistral),
@@ -228,7 +284,11 @@ int main(void) {
         cmocka_unit_test(qwen3),      cmocka_unit_test(qwen3moe), cmocka_unit_test(gemma2),
         cmocka_unit_test(gemma3),     cmocka_unit_test(phi3),     cmocka_unit_test(phi3_long),
         cmocka_unit_test(phi3_short), cmocka_unit_test(bert),     cmocka_unit_test(bert_cls),
-        cmocka_unit_test(nomic_bert),
+        cmocka_unit_test(nomic_bert), TEST_CONVERTED(llama),      TEST_CONVERTED(llama3),
+        TEST_CONVERTED(mixtral),      TEST_CONVERTED(qwen2),      TEST_CONVERTED(qwen2moe),
+        TEST_CONVERTED(qwen3),        TEST_CONVERTED(qwen3moe),   TEST_CONVERTED(gemma2),
+        TEST_CONVERTED(gemma3),       TEST_CONVERTED(phi3),       TEST_CONVERTED(phi3_long),
+        TEST_CONVERTED(bert),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
