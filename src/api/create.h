@@ -5,12 +5,19 @@
 #pragma once
 #include "api/api.h"
 
+typedef struct create_file {
+    str name; /* relative, as the client has it */
+    str digest;
+} create_file;
+
 typedef struct create_request {
     arena *mem;
     store_name name;
-    str from;        /* an existing model; empty when `file` is given */
-    str file_digest; /* of an uploaded GGUF */
-    str quantize;    /* target type; empty = as it is */
+    str from;                 /* a model; empty when files are given */
+    const create_file *files; /* [n_files]: GGUFs, or a directory of safetensors */
+    size_t n_files;
+    str quantize; /* target type; empty = as it is */
+    str renderer, parser, requires_version;
     str template_text, system;
     bool has_template, has_system;
     const json_t *parameters; /* object or NULL */

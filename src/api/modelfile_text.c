@@ -3,14 +3,15 @@
 #include "http/json.h"
 
 static bool needs_quotes(str s) {
-    if (s.len == 0 || s.ptr[0] == ' ' || s.ptr[s.len - 1] == ' ') return true;
-    return str_find_char(s, '\n') >= 0 || str_find_char(s, '"') >= 0;
+    if (s.len == 0 || str_trim(s).len != s.len) return true;
+    return str_find_char(s, '\n') >= 0 || s.ptr[0] == '"';
 }
 
 static void put_value(buf *out, str s) {
+    bool block = str_find_char(s, '\n') >= 0 || str_find_char(s, '"') >= 0;
     if (!needs_quotes(s))
         buf_put_str(out, s);
-    else if (str_find_char(s, '"') >= 0)
+    else if (block)
         buf_putf(out, "\"\"\"" STR_FMT "\"\"\"", STR_ARG(s));
     else
         buf_putf(out, "\"" STR_FMT "\"", STR_ARG(s));
@@ -96,6 +97,10 @@ static void put_messages(buf *out, const api_model *m) {
     json_decref(list);
 }
 
+static void put_line(buf *out, const char *command, str v) {
+    if (v.len) buf_putf(out, "%s " STR_FMT "\n", command, STR_ARG(v));
+}
+
 str modelfile_text(store *s, arena *a, const api_model *m) {
     buf b = {0};
     buf_putf(&b,
@@ -122,6 +127,9 @@ str modelfile_text(store *s, arena *a, const api_model *m) {
     each_parameter(m, put_modelfile_line, &b);
     put_licenses(&b, s, m, "LICENSE \"\"\"", "\"\"\"\n");
     put_messages(&b, m);
+    put_line(&b, "RENDERER", m->stored.config.renderer);
+    put_line(&b, "PARSER", m->stored.config.parser);
+    put_line(&b, "REQUIRES", m->stored.config.requires_version);
     str text = str_dup(a, buf_str(&b));
     buf_finish(&b);
     return text;

@@ -2,95 +2,61 @@
 #include "api/create.h"
 #include "api/fields.h"
 #include "api/models.h"
-#include "api/tasks.h"
+#include "api/report.h"
+#include "base/limits.h"
 #include "http/json.h"
-#include "http/stream.h"
-#include <stdatomic.h>
-#include <string.h>
 
 typedef struct creating {
     api *a;
     create_request c;
     json_t *body; /* owns what c borrows */
-    http_stream *out;
     bool stream;
-    atomic_bool gone;
 } creating;
 
-static void write_line(creating *k, json_t *line) {
-    buf b = {0};
-    json_write(&b, line);
-    buf_put_char(&b, '\n');
-    http_stream_write(k->out, buf_str(&b));
-    buf_finish(&b);
-    json_decref(line);
-}
-
-static bool on_status(void *arg, const char *status, str digest, uint64_t done, uint64_t total) {
+static void drop(void *arg) {
     creating *k = arg;
-    if (!k->stream) return !atomic_load(&k->gone);
-    json_t *line = json_pack("{s:s}", "status", status);
-    if (digest.len) json_object_set_new(line, "digest", json_stringn(digest.ptr, digest.len));
-    if (total) {
-        json_object_set_new(line, "total", json_integer((json_int_t)total));
-        json_object_set_new(line, "completed", json_integer((json_int_t)done));
-    }
-    write_line(k, line);
-    return !atomic_load(&k->gone);
-}
-
-static void on_gone(void *arg) {
-    atomic_store(&((creating *)arg)->gone, true);
-}
-
-static void creating_destroy(creating *k) {
-    http_stream_destroy(&k->out);
     json_decref(k->body);
     arena_destroy(&k->c.mem);
     mem_free(k);
 }
 
-static void run(void *arg) {
+static err_code work(report *r, void *arg, err *e) {
     creating *k = arg;
-    create_report report = {on_status, k};
-    err e;
-    err_code code = create_run(k->a, &k->c, &report, &e);
-    if (k->stream) {
-        if (code) write_line(k, json_pack("{s:s}", "error", e.msg));
-        http_stream_end(k->out);
-    } else {
-        json_t *answer =
-            code ? json_pack("{s:s}", "error", e.msg) : json_pack("{s:s}", "status", "success");
-        http_stream_reply_json(k->out, code ? err_http_status(code) : 200, answer);
-        json_decref(answer);
-    }
-    creating_destroy(k);
+    create_report lines = {report_line, r};
+    return create_run(k->a, &k->c, &lines, e);
 }
 
-/* files: {path: digest}, exactly one GGUF. */
+/* A relative path without "..", so that a name can never be a place elsewhere. */
+static bool name_is_relative(str p) {
+    if (p.len == 0 || p.len > LIMIT_PATH_BYTES || p.ptr[0] == '/') return false;
+    return str_find(p, STR("..")) < 0 && str_find_char(p, '\\') < 0;
+}
+
+/* files: {path: digest} */
 static err_code read_files(creating *k, err *e) {
-    const json_t *files = NULL, *adapters = NULL;
+    const json_t *files = NULL, *adapters = NULL, *drafts = NULL;
     TRY(field_object(k->body, "files", &files, e));
     TRY(field_object(k->body, "adapters", &adapters, e));
+    TRY(field_object(k->body, "draft_files", &drafts, e));
     const char *path;
     json_t *digest;
+    if (json_object_size(files) > LIMIT_CREATE_FILES)
+        FAIL(e, LIMIT, "%zu files, at most %d", json_object_size(files), LIMIT_CREATE_FILES);
+    create_file *list = ARENA_ARRAY(k->c.mem, create_file, json_object_size(files) + 1);
     json_object_foreach((json_t *)(uintptr_t)files, path, digest) {
-        str p = str_from(path), d = str_from(json_string_value(digest));
-        if (p.len == 0 || p.ptr[0] == '/' || str_find(p, STR("..")) >= 0)
-            FAIL(e, INVALID, "file path must be relative");
-        if (!store_digest_valid(d)) FAIL(e, INVALID, "invalid digest format");
-        k->c.file_digest = d;
+        create_file f = {str_from(path), str_from(json_string_value(digest))};
+        if (!name_is_relative(f.name)) FAIL(e, INVALID, "file path must be relative");
+        if (!store_digest_valid(f.digest)) FAIL(e, INVALID, "invalid digest format");
+        list[k->c.n_files++] = f;
     }
+    k->c.files = list;
     if (json_object_size(adapters) > 0)
         FAIL(e, UNSUPPORTED,
              "adapters (LoRA) are not supported by this version: merge the adapter "
              "into the model first");
-    if (json_object_size(files) > 1)
-        FAIL(e, UNSUPPORTED,
-             "%zu files: this version makes models from a single GGUF file; convert or merge the "
-             "files to one first",
-             json_object_size(files));
-    if (!k->c.from.len && !k->c.file_digest.len)
+    if (json_object_size(drafts) > 0)
+        FAIL(e, UNSUPPORTED, "draft models are not supported by this version");
+    if (!k->c.from.len && k->c.n_files == 0)
         FAIL(e, INVALID,
              files ? "no files provided to convert" : "neither 'from' or 'files' was specified");
     return ERR_OK;
@@ -110,24 +76,60 @@ static err_code read_licenses(creating *k, err *e) {
     return ERR_OK;
 }
 
-static err_code read_request(creating *k, err *e) {
+/* "0.6.2", "v1.2.3-rc1" */
+static bool is_version(str v) {
+    int dots = 0;
+    bool digit = false;
+    if (str_starts(v, STR("v"))) v = str_sub(v, 1, v.len);
+    for (size_t i = 0; i < v.len; i++) {
+        char c = v.ptr[i];
+        if (c == '-' || c == '+') return digit && dots == 2;
+        if (c == '.') {
+            if (!digit || ++dots > 2) return false;
+            digit = false;
+        } else if (c >= '0' && c <= '9') {
+            digit = true;
+        } else {
+            return false;
+        }
+    }
+    return digit && dots == 2;
+}
+
+static err_code read_texts(creating *k, err *e) {
     create_request *c = &k->c;
-    str name = {0}, old_quantize = {0};
-    TRY(field_model(k->body, &name, e));
-    if (!store_name_parse(c->mem, name, &c->name)) FAIL(e, INVALID, "invalid model name");
-    TRY(field_bool(k->body, "stream", &k->stream, e));
+    str old_quantize = {0};
     TRY(field_str(k->body, "from", &c->from, e));
     TRY(field_str(k->body, "quantization", &old_quantize, e));
     c->quantize = old_quantize;
     TRY(field_str(k->body, "quantize", &c->quantize, e));
     TRY(field_str(k->body, "template", &c->template_text, e));
     TRY(field_str(k->body, "system", &c->system, e));
+    TRY(field_str(k->body, "renderer", &c->renderer, e));
+    TRY(field_str(k->body, "parser", &c->parser, e));
+    TRY(field_str(k->body, "requires", &c->requires_version, e));
     c->has_template = field_get(k->body, "template") != NULL;
     c->has_system = field_get(k->body, "system") != NULL;
+    if (c->requires_version.len && !is_version(c->requires_version))
+        FAIL(e, INVALID, "requires must be a version such as 0.6.2, not \"" STR_FMT "\"",
+             STR_ARG(str_sub(c->requires_version, 0, 60)));
+    return ERR_OK;
+}
+
+static err_code read_request(creating *k, err *e) {
+    create_request *c = &k->c;
+    str name = {0};
+    TRY(field_model(k->body, &name, e));
+    if (!store_name_parse(c->mem, name, &c->name)) FAIL(e, INVALID, "invalid model name");
+    TRY(field_bool(k->body, "stream", &k->stream, e));
+    TRY(read_texts(k, e));
     TRY(field_object(k->body, "parameters", &c->parameters, e));
     TRY(field_array(k->body, "messages", &c->messages, e));
     TRY(read_licenses(k, e));
     TRY(read_files(k, e));
+    store_name from;
+    if (c->from.len && !store_name_parse(c->mem, c->from, &from))
+        FAIL(e, INVALID, "invalid model name \"" STR_FMT "\"", STR_ARG(str_sub(c->from, 0, 200)));
     engine_template_info info;
     return engine_template_inspect(c->template_text, &info, e);
 }
@@ -142,16 +144,11 @@ void ollama_create(http_request *r, void *ctx) {
     k->body = json_incref((json_t *)(uintptr_t)body);
     k->c.mem = arena_create(0);
     err e;
-    store_model base;
-    err_code code = read_request(k, &e);
-    if (code == ERR_OK && k->c.from.len && store_find(a->store, k->c.from, k->c.mem, &base, &e))
-        code = err_set(&e, e.code, "model '" STR_FMT "' not found: create it or pull it first",
-                       STR_ARG(k->c.from));
-    if (code) {
+    if (read_request(k, &e)) {
         api_reply_err(r, &e);
-        creating_destroy(k);
+        drop(k);
         return;
     }
-    k->out = http_stream_create(r, "application/x-ndjson", on_gone, k);
-    tasks_run(a->tasks, run, k);
+    report_job job = {work, drop, k, 0};
+    report_start(a, r, k->stream, &job);
 }

@@ -167,6 +167,8 @@ static void reply_show(http_request *r, api *a, const api_model *m, bool verbose
     set_text(o, "parameters", modelfile_parameters(mem, m));
     set_text(o, "template", m->template_text.len ? m->template_text : m->file.chat_template);
     set_text(o, "system", m->system);
+    set_text(o, "renderer", m->stored.config.renderer);
+    set_text(o, "parser", m->stored.config.parser);
     json_t *details = api_model_details(m, false);
     const store_layer *weights = store_model_layer(&m->stored, STORE_LAYER_MODEL);
     if (weights && weights->from.len)
@@ -183,6 +185,7 @@ static void reply_show(http_request *r, api *a, const api_model *m, bool verbose
     json_object_set_new(o, "tensors", tensors_array(&m->file));
     json_object_set_new(o, "capabilities", capabilities_array(m));
     json_object_set_new(o, "modified_at", local_time(m->stored.modified_ns));
+    set_text(o, "requires", m->stored.config.requires_version);
     api_reply_json(r, o);
 }
 

@@ -108,6 +108,7 @@
 #define LIMIT_NET_HEADER_BYTES (256u << 10)
 #define LIMIT_NET_REPLY_BYTES (4u << 20) /* manifests, tokens, errors: what is kept in memory */
 #define LIMIT_NET_REDIRECTS 10
+#define LIMIT_CREATE_FILES 2000 /* of one model */
 #define LIMIT_BLOB_BYTES (4ull << 40)
 #define LIMIT_MANIFEST_LAYERS 4096
 #define LIMIT_TRANSFERS 64       /* at once, of all callers */

@@ -1,7 +1,9 @@
 /* create: reads a Modelfile, uploads the files it names, asks the server to make the model. */
+#include "base/vec.h"
 #include "cli/commands.h"
 #include "cli/format.h"
 #include "cli/modelfile.h"
+#include "cli/progress.h"
 #include "os/file.h"
 #include <dirent.h>
 #include <stdio.h>
@@ -10,13 +12,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MODELFILE_BYTES_MAX = 16 << 20 };
+enum { MODELFILE_BYTES_MAX = 16 << 20, DIR_FILES_MAX = 1000 };
 
 typedef struct creation {
     cli_context *c;
     arena *a;
     str base_dir; /* of the Modelfile, for relative paths */
     json_t *body;
+    progress progress;
+    const char *uploading; /* status while a file is sent */
 } creation;
 
 /* A file path as the Modelfile means it: ~ is home, else relative to the Modelfile. */
@@ -30,50 +34,106 @@ static char *resolve(const creation *cr, str path) {
 }
 
 static void show_progress(int64_t done, int64_t total, void *arg) {
-    (void)arg;
-    if (!isatty(STDERR_FILENO)) return;
-    fprintf(stderr, "\rcopying file %3d%%%s", total ? (int)(done * 100 / total) : 100,
-            done >= total ? "\n" : "");
+    creation *cr = arg;
+    progress_show(&cr->progress, cr->uploading, done, total);
 }
 
-static err_code upload(creation *cr, const char *path, const char *list, err *e) {
+/* Sends a file under the name that the server shall know it by. */
+static err_code upload(creation *cr, const char *path, str name, const char *list, err *e) {
     char digest[72];
-    TRY(cli_client_upload(cr->c->client, path, digest, show_progress, NULL, e));
+    cr->uploading = str_fmt(cr->a, "copying file " STR_FMT, STR_ARG(name)).ptr;
+    TRY(cli_client_upload(cr->c->client, path, digest, show_progress, cr, e));
     json_t *files = json_object_get(cr->body, list);
     if (!files) {
         files = json_object();
         json_object_set_new(cr->body, list, files);
     }
-    const char *name = strrchr(path, '/');
-    json_object_set_new(files, name ? name + 1 : path, json_string(digest));
+    json_object_set_new(files, str_cstr(cr->a, name), json_string(digest));
     return ERR_OK;
 }
 
-/* The model files of a directory: *.safetensors with their JSON files, else *.gguf. */
-static err_code upload_dir(creation *cr, const char *dir, const char *list, err *e) {
+static str base_name(str path) {
+    return str_sub(path, (size_t)(str_rfind_char(path, '/') + 1), path.len);
+}
+
+/* ---- directories ---- */
+
+typedef VEC(str) names;
+
+/* Files of a directory, and of the directories in it, as relative names. */
+static void list_dir(const creation *cr, const char *dir, str prefix, names *out) {
     DIR *d = opendir(dir);
-    if (!d) FAIL(e, IO, "cannot read the directory %s", dir);
-    err_code code = ERR_OK;
-    int n_found = 0;
-    for (struct dirent *entry; code == ERR_OK && (entry = readdir(d));) {
-        str name = str_from(entry->d_name);
-        if (!str_ends(name, STR(".gguf")) && !str_ends(name, STR(".safetensors")) &&
-            !str_ends(name, STR(".json")))
-            continue;
-        n_found++;
-        code = upload(cr, str_fmt(cr->a, "%s/%s", dir, entry->d_name).ptr, list, e);
+    if (!d) return;
+    for (struct dirent *entry; (entry = readdir(d)) && out->len < DIR_FILES_MAX;) {
+        struct stat st;
+        const char *path = str_fmt(cr->a, "%s/%s", dir, entry->d_name).ptr;
+        str name = str_fmt(cr->a, STR_FMT "%s", STR_ARG(prefix), entry->d_name);
+        if (entry->d_name[0] == '.' || stat(path, &st)) continue;
+        if (S_ISREG(st.st_mode)) VEC_PUSH(*out, name);
+        if (S_ISDIR(st.st_mode) && prefix.len == 0)
+            list_dir(cr, path, str_fmt(cr->a, "%s/", entry->d_name), out);
     }
     closedir(d);
-    if (code == ERR_OK && n_found == 0)
-        FAIL(e, NOT_FOUND, "no .gguf or .safetensors file in %s", dir);
+}
+
+static bool any_match(const names *all, const char *head, const char *tail) {
+    for (size_t i = 0; i < all->len; i++)
+        if (str_starts(all->items[i], str_from(head)) && str_ends(all->items[i], str_from(tail)))
+            return true;
+    return false;
+}
+
+/* What belongs to a model beside its weights. */
+static bool is_companion(str name) {
+    return str_ends(name, STR(".json")) || str_eq(name, STR("chat_template.jinja")) ||
+           str_eq(name, STR("tokenizer.model")) || str_eq(name, STR("vocab.txt"));
+}
+
+/* The files of a model in a directory: the first kind of weights that is there counts. */
+static err_code upload_dir(creation *cr, const char *dir, const char *list, err *e) {
+    static const char *const KINDS[][2] = {
+        {"model", ".safetensors"}, {"", ".safetensors"}, {"", ".gguf"}};
+    names all = {0};
+    size_t kind = 0;
+    err_code code = ERR_OK;
+    list_dir(cr, dir, (str){0}, &all);
+    while (kind < COUNT_OF(KINDS) && !any_match(&all, KINDS[kind][0], KINDS[kind][1])) kind++;
+    if (kind == COUNT_OF(KINDS))
+        code = err_set(e, ERR_NOT_FOUND, "no .gguf or .safetensors file in %s", dir);
+    bool tensors = kind < 2;
+    for (size_t i = 0; i < all.len && code == ERR_OK; i++) {
+        str name = all.items[i];
+        bool weights = str_starts(name, str_from(KINDS[kind][0])) &&
+                       str_ends(name, str_from(KINDS[kind][1])) && str_find_char(name, '/') < 0;
+        if (weights || (tensors && is_companion(name)))
+            code = upload(cr, str_fmt(cr->a, "%s/" STR_FMT, dir, STR_ARG(name)).ptr, name, list, e);
+    }
+    VEC_FINISH(all);
     return code;
+}
+
+/* The parts of x-00001-of-0000N.gguf: the file itself when it is none. */
+static err_code upload_file(creation *cr, const char *path, const char *list, err *e) {
+    static const size_t TAIL = sizeof "-00001-of-00005.gguf" - 1;
+    str p = str_from(path);
+    int64_t n = 1;
+    str tail = p.len > TAIL ? str_sub(p, p.len - TAIL, p.len) : (str){0};
+    bool split = str_ends(tail, STR(".gguf")) && str_eq(str_sub(tail, 6, 10), STR("-of-")) &&
+                 str_to_i64(str_sub(tail, 10, 15), &n) && n > 1 && n <= DIR_FILES_MAX;
+    if (!split) return upload(cr, path, base_name(p), list, e);
+    for (int64_t i = 1; i <= n; i++) {
+        str part = str_fmt(cr->a, STR_FMT "-%05d-of-%05d.gguf",
+                           STR_ARG(str_sub(p, 0, p.len - TAIL)), (int)i, (int)n);
+        TRY(upload(cr, part.ptr, base_name(part), list, e));
+    }
+    return ERR_OK;
 }
 
 static err_code add_from(creation *cr, str what, const char *list, err *e) {
     char *path = resolve(cr, what);
     struct stat st;
     if (stat(path, &st) == 0)
-        return S_ISDIR(st.st_mode) ? upload_dir(cr, path, list, e) : upload(cr, path, list, e);
+        return S_ISDIR(st.st_mode) ? upload_dir(cr, path, list, e) : upload_file(cr, path, list, e);
     bool looks_like_path =
         what.len && (what.ptr[0] == '/' || what.ptr[0] == '.' || what.ptr[0] == '~');
     if (looks_like_path || strcmp(list, "files") != 0 || str_ends(what, STR(".gguf")))
@@ -88,8 +148,8 @@ static json_t *parameter_value(str text) {
     double d;
     if (str_to_i64(text, &i)) return json_integer(i);
     if (str_to_f64(text, &d)) return json_real(d);
-    if (str_eq(text, STR("true"))) return json_true();
-    if (str_eq(text, STR("false"))) return json_false();
+    if (str_eq_nocase(text, STR("true"))) return json_true();
+    if (str_eq_nocase(text, STR("false"))) return json_false();
     return json_stringn(text.ptr, text.len);
 }
 
@@ -103,6 +163,8 @@ static json_t *child(json_t *body, const char *key, json_t *(*make)(void)) {
 }
 
 static err_code add_line(creation *cr, const modelfile_line *l, err *e) {
+    if (str_eq(l->command, STR("draft")))
+        FAIL(e, UNSUPPORTED, "(line %d): draft models are not supported", l->line_no);
     json_t *text = json_stringn(l->text.ptr, l->text.len);
     if (!text) FAIL(e, FORMAT, "(line %d): the text is not UTF-8", l->line_no);
     if (str_eq(l->command, STR("parameter"))) {
@@ -122,17 +184,11 @@ static err_code add_line(creation *cr, const modelfile_line *l, err *e) {
         json_object_set(cr->body, str_cstr(cr->a, l->command), text);
     }
     json_decref(text);
-    if (str_eq(l->command, STR("from"))) return add_from(cr, l->text, "files", e);
-    if (str_eq(l->command, STR("adapter"))) return add_from(cr, l->text, "adapters", e);
+    const char *list = str_eq(l->command, STR("from"))      ? "files"
+                       : str_eq(l->command, STR("adapter")) ? "adapters"
+                                                            : NULL;
+    if (list && add_from(cr, l->text, list, e)) return err_wrap(e, "(line %d)", l->line_no);
     return ERR_OK;
-}
-
-static bool on_status(const json_t *line, void *arg) {
-    (void)arg;
-    const char *status = json_string_value(json_object_get(line, "status"));
-    if (status) printf("%s\n", status);
-    fflush(stdout);
-    return true;
 }
 
 static err_code read_modelfile(creation *cr, const char *path, buf *text, err *e) {
@@ -157,7 +213,8 @@ static err_code create(creation *cr, const char *modelfile_path, err *e) {
     for (size_t i = 0; i < n && code == ERR_OK; i++) code = add_line(cr, &lines[i], e);
     buf_finish(&text);
     if (code) return code;
-    return cli_client_stream(cr->c->client, "/api/create", cr->body, on_status, NULL, e);
+    return cli_client_stream(cr->c->client, "/api/create", cr->body, progress_line, &cr->progress,
+                             e);
 }
 
 int cmd_create(cli_context *c, int argc, char **argv) {
@@ -176,7 +233,10 @@ int cmd_create(cli_context *c, int argc, char **argv) {
     creation cr = {.c = c, .a = a, .body = json_pack("{s:s}", "model", model)};
     if (quantize) json_object_set_new(cr.body, "quantize", json_string(quantize));
     err e;
+    cli_interrupt_watch();
+    progress_init(&cr.progress);
     err_code code = create(&cr, modelfile, &e);
+    progress_finish(&cr.progress);
     json_decref(cr.body);
     return code ? cli_fail(&e) : 0;
 }

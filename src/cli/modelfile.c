@@ -2,6 +2,7 @@
 #include "cli/modelfile.h"
 #include "base/buf.h"
 #include "base/vec.h"
+#include <string.h>
 
 typedef struct parser {
     arena *a;
@@ -37,32 +38,36 @@ static str next_line(parser *p) {
     return str_cut(&p->rest, '\n');
 }
 
-/* A value that may be quoted or go on over lines until the closing triple quotes. */
+/* Is the quoted value that has come so far complete? It ends where a line ends with its quotes. */
+static bool is_closed(str value, str quotes) {
+    str s = str_trim(value);
+    return s.len >= 2 * quotes.len && str_ends(s, quotes);
+}
+
+/* A value: the rest of the line, or quoted with " or \"\"\", then over as many lines as it takes.
+ */
 static err_code parse_value(parser *p, str line, str *ret, err *e) {
-    line = str_trim(line);
     int first_line = p->line_no;
-    if (str_starts(line, STR("\"\"\""))) {
-        line = str_sub(line, 3, line.len);
-        buf block = {0};
-        ptrdiff_t end;
-        while ((end = str_find(line, STR("\"\"\""))) < 0) {
-            buf_put_str(&block, line);
-            buf_put_char(&block, '\n');
-            if (!p->rest.ptr || p->rest.len == 0) {
-                buf_finish(&block);
-                FAIL(e, FORMAT, "(line %d): the block that begins here has no closing \"\"\"",
-                     first_line);
-            }
-            line = next_line(p);
-        }
-        buf_put_str(&block, str_sub(line, 0, (size_t)end));
-        *ret = str_dup(p->a, buf_str(&block));
-        buf_finish(&block);
+    str s = str_trim(line);
+    str quotes = str_starts(s, STR("\"\"\"")) ? STR("\"\"\"") : STR("\"");
+    if (!str_starts(s, quotes)) {
+        *ret = str_dup(p->a, s);
         return ERR_OK;
     }
-    if (line.len >= 2 && line.ptr[0] == '"' && line.ptr[line.len - 1] == '"')
-        line = str_sub(line, 1, line.len - 1);
-    *ret = str_dup(p->a, line);
+    buf block = {0};
+    buf_put_str(&block, line);
+    while (!is_closed(buf_str(&block), quotes)) {
+        if (!p->rest.ptr || p->rest.len == 0) {
+            buf_finish(&block);
+            FAIL(e, FORMAT, "(line %d): the block that begins here has no closing " STR_FMT,
+                 first_line, STR_ARG(quotes));
+        }
+        buf_put_char(&block, '\n');
+        buf_put_str(&block, next_line(p));
+    }
+    s = str_trim(buf_str(&block));
+    *ret = str_dup(p->a, str_sub(s, quotes.len, s.len - quotes.len));
+    buf_finish(&block);
     return ERR_OK;
 }
 
@@ -84,40 +89,65 @@ static const char *const COMMANDS[] = {"from",      "license", "template", "syst
                                        "adapter",   "draft",   "renderer", "parser",
                                        "parameter", "message", "requires"};
 
-/* Ollama's options, with the old names that are accepted and do nothing. */
-static const char *const PARAMETERS[] = {
-    "num_keep",
-    "seed",
-    "num_predict",
-    "top_k",
-    "top_p",
-    "min_p",
-    "typical_p",
-    "repeat_last_n",
-    "temperature",
-    "repeat_penalty",
-    "presence_penalty",
-    "frequency_penalty",
-    "stop",
-    "num_ctx",
-    "num_batch",
-    "num_gpu",
-    "main_gpu",
-    "use_mmap",
-    "num_thread",
-    "draft_num_predict",
-    "penalize_newline",
-    "low_vram",
-    "f16_kv",
-    "logits_all",
-    "vocab_only",
-    "use_mlock",
-    "mirostat",
-    "mirostat_tau",
-    "mirostat_eta",
-    "tfs_z",
-    "numa",
+/* Ollama's options, with the old names that are accepted and do nothing: what a value must be. */
+static const struct {
+    const char *names; /* space-separated */
+    const char *type;
+} PARAMETERS[] = {
+    {"num_keep seed num_predict top_k repeat_last_n num_ctx num_batch num_gpu main_gpu num_thread "
+     "draft_num_predict mirostat",
+     "an integer"},
+    {"top_p min_p typical_p temperature repeat_penalty presence_penalty frequency_penalty "
+     "mirostat_tau mirostat_eta tfs_z",
+     "a number"},
+    {"use_mmap penalize_newline low_vram f16_kv logits_all vocab_only use_mlock numa",
+     "true or false"},
+    {"stop", "a text"},
 };
+
+static const char *parameter_type(str name) {
+    for (size_t i = 0; i < COUNT_OF(PARAMETERS); i++)
+        for (str rest = str_from(PARAMETERS[i].names); rest.len;)
+            if (str_eq(str_cut(&rest, ' '), name)) return PARAMETERS[i].type;
+    return NULL;
+}
+
+static bool is_bool(str s) {
+    static const char *const WORDS[] = {"true", "false"};
+    for (size_t i = 0; i < COUNT_OF(WORDS); i++)
+        if (str_eq_nocase(s, str_from(WORDS[i]))) return true;
+    return false;
+}
+
+static err_code check_parameter(const modelfile_line *l, err *e) {
+    const char *type = parameter_type(l->key);
+    int64_t i;
+    double d;
+    if (!type)
+        FAIL(e, FORMAT, "(line %d): unknown parameter '" STR_FMT "'", l->line_no, STR_ARG(l->key));
+    bool ok = type[0] == 't' ? is_bool(l->text) : str_to_f64(l->text, &d);
+    if (type[0] == 'a' && type[1] == 'n') ok = str_to_i64(l->text, &i);
+    if (type[0] == 'a' && type[2] == 't') ok = true;
+    if (!ok)
+        FAIL(e, FORMAT, "(line %d): %.*s must be %s, not \"" STR_FMT "\"", l->line_no,
+             STR_ARG(l->key), type, STR_ARG(str_sub(l->text, 0, 60)));
+    return ERR_OK;
+}
+
+/* "0.6.2", "v1.2.3-rc1" */
+static bool is_version(str v) {
+    int64_t n;
+    if (str_starts(v, STR("v"))) v = str_sub(v, 1, v.len);
+    for (int i = 0; i < 3; i++) {
+        bool last = i == 2;
+        str part = last ? v : str_cut(&v, '.');
+        if (last)
+            for (size_t k = 0; k < part.len; k++)
+                if (part.ptr[k] == '-' || part.ptr[k] == '+') part = str_sub(part, 0, k);
+        if (!str_to_i64(part, &n) || n < 0 || part.ptr[0] == '+') return false;
+    }
+    return true;
+}
 
 static err_code parse_line(parser *p, str line, err *e) {
     modelfile_line out = {.line_no = p->line_no, .command = str_lower(p->a, cut_word(&line))};
@@ -135,10 +165,13 @@ static err_code parse_line(parser *p, str line, err *e) {
         FAIL(e, FORMAT,
              "(line %d): message role must be one of \"system\", \"user\", or \"assistant\"",
              p->line_no);
-    if (str_eq(out.command, STR("parameter")) &&
-        !is_one_of(out.key, PARAMETERS, COUNT_OF(PARAMETERS)))
-        FAIL(e, FORMAT, "(line %d): unknown parameter '" STR_FMT "'", p->line_no, STR_ARG(out.key));
     TRY(parse_value(p, line, &out.text, e));
+    if (str_eq(out.command, STR("parameter"))) TRY(check_parameter(&out, e));
+    if (str_eq(out.command, STR("from")) && out.text.len == 0)
+        FAIL(e, FORMAT, "(line %d): FROM needs a model's name or a path", out.line_no);
+    if (str_eq(out.command, STR("requires")) && !is_version(out.text))
+        FAIL(e, FORMAT, "(line %d): REQUIRES needs a version such as 0.6.2, not \"" STR_FMT "\"",
+             out.line_no, STR_ARG(str_sub(out.text, 0, 60)));
     VEC_PUSH(p->lines, out);
     return ERR_OK;
 }
@@ -149,7 +182,9 @@ err_code modelfile_parse(arena *a, str text, modelfile_line **ret, size_t *ret_n
     bool has_from = false;
     while (code == ERR_OK && p.rest.ptr) {
         str line = str_trim(next_line(&p));
-        if (line.len == 0 || line.ptr[0] == '#') continue;
+        if (line.ptr && memchr(line.ptr, 0, line.len))
+            code = err_set(e, ERR_FORMAT, "(line %d): this is not text", p.line_no);
+        if (code || line.len == 0 || line.ptr[0] == '#') continue;
         code = parse_line(&p, line, e);
         if (code == ERR_OK && str_eq(VEC_LAST(p.lines).command, STR("from"))) has_from = true;
     }

@@ -84,15 +84,10 @@ static void begin_line(progress *p, const char *status, int64_t done) {
     if (!p->live) fprintf(stderr, "%s\n", status);
 }
 
-bool progress_line(const json_t *line, void *arg) {
-    progress *p = arg;
-    const char *status = json_string_value(json_object_get(line, "status"));
-    int64_t total = json_integer_value(json_object_get(line, "total"));
-    int64_t done = json_integer_value(json_object_get(line, "completed"));
-    if (!status) return true;
+void progress_show(progress *p, const char *status, int64_t done, int64_t total) {
     if (!str_eq(buf_str(&p->status), str_from(status))) begin_line(p, status, done);
     p->last = done;
-    if (!p->live) return true;
+    if (!p->live) return;
     int64_t now = clock_mono_ns();
     take_rate(p, now, done);
     bool whole = total > 0 && done >= total;
@@ -103,6 +98,13 @@ bool progress_line(const json_t *line, void *arg) {
         fflush(stderr);
         p->drawn = true;
     }
+}
+
+bool progress_line(const json_t *line, void *arg) {
+    const char *status = json_string_value(json_object_get(line, "status"));
+    if (status)
+        progress_show(arg, status, json_integer_value(json_object_get(line, "completed")),
+                      json_integer_value(json_object_get(line, "total")));
     return true;
 }
 

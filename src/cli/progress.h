@@ -19,6 +19,7 @@ typedef struct progress {
 } progress;
 
 void progress_init(progress *p);
+void progress_show(progress *p, const char *status, int64_t done, int64_t total);
 /* Takes one line of the server's stream. As cli_line_fn: arg is the progress. */
 bool progress_line(const json_t *line, void *arg);
 void progress_finish(progress *p); /* ends the line */

@@ -86,6 +86,11 @@ err_code store_writer_put(store_writer *w, const void *bytes, size_t n_bytes, er
 err_code store_writer_commit(store_writer **w, str expect, arena *a, str *ret_digest, err *e);
 void store_writer_abort(store_writer **w);
 
+/* A path in the store for a large file in the making; removed at a start if it is left. */
+str store_temp_path(const store *s, arena *a);
+/* Hashes such a file and gives it its blob's name: it is gone from `path` afterwards. */
+err_code store_adopt(store *s, const char *path, arena *a, str *ret_digest, err *e);
+
 /* A layer of these bytes; ret->existed says whether the blob was there already. */
 err_code store_add_layer(store *s, arena *a, store_layer_kind kind, str bytes, store_layer *ret,
                          err *e);

@@ -16,14 +16,7 @@ struct store_writer {
 
 err_code store_writer_open(store *s, store_writer **ret, err *e) {
     CLEANUP(arena_destroy) arena *a = arena_create(0);
-    /* A place in blobs/ that no digest can name. */
-    static const char zeros[] =
-        "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-    str path = store_blob_path(s, a, STR(zeros));
-    uint64_t id;
-    rng_entropy(&id, sizeof id);
-    path = str_fmt(a, STR_FMT ".hob-%016llx", STR_ARG(str_sub(path, 0, path.len - 64)),
-                   (unsigned long long)id);
+    str path = store_temp_path(s, a); /* no digest can name it */
     store_writer *w = NEW(store_writer);
     w->s = s;
     if (file_writer_open(path.ptr, &w->file, e)) {
@@ -74,4 +67,29 @@ err_code store_writer_commit(store_writer **pw, str expect, arena *a, str *ret_d
     if (code == ERR_OK) *ret_digest = str_dup(a, str_from(text));
     store_writer_abort(pw);
     return code;
+}
+
+str store_temp_path(const store *s, arena *a) {
+    static const char zeros[] =
+        "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    uint64_t id;
+    str path = store_blob_path(s, a, STR(zeros));
+    rng_entropy(&id, sizeof id);
+    return str_fmt(a, STR_FMT ".hob-%016llx", STR_ARG(str_sub(path, 0, path.len - 64)),
+                   (unsigned long long)id);
+}
+
+err_code store_adopt(store *s, const char *path, arena *a, str *ret_digest, err *e) {
+    file_map map;
+    unsigned char hash[EVP_MAX_MD_SIZE];
+    char text[72] = "sha256:";
+    TRY(file_map_open(path, &map, e));
+    EVP_Digest(map.ptr ? (const void *)map.ptr : "", (size_t)map.len, hash, NULL, EVP_sha256(),
+               NULL);
+    file_map_close(&map);
+    for (int i = 0; i < 32; i++) snprintf(text + 7 + 2 * i, 3, "%02x", hash[i]);
+    str blob = store_blob_path(s, a, str_from(text));
+    if (rename(path, blob.ptr)) FAIL(e, IO, "cannot name the blob %s", blob.ptr);
+    *ret_digest = str_dup(a, str_from(text));
+    return ERR_OK;
 }

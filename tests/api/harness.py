@@ -67,8 +67,10 @@ class Server:
 
     def create(self, name):
         """Imports a demo model through the API, as `hob create` does."""
-        subprocess.run([HOB, "create", name, "-f", "-"], env=self.env, check=True, text=True,
-                       input=f"FROM {DEMO / MODELS[name]}\n", stdout=subprocess.DEVNULL)
+        done = subprocess.run([HOB, "create", name, "-f", "-"], env=self.env, text=True,
+                              input=f"FROM {DEMO / MODELS[name]}\n", capture_output=True)
+        if done.returncode:
+            raise RuntimeError(f"hob create {name}: {done.stderr}")
 
     def __enter__(self):
         self.start()

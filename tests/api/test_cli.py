@@ -98,7 +98,7 @@ class CommandLine(unittest.TestCase):
             Path(d, "Modelfile").write_text(f'# a comment\nFROM {MODEL}\nSYSTEM """You are\na pirate."""\n'
                                             'PARAMETER stop "AAA"\nPARAMETER stop BBB\nMESSAGE user Hi\n'
                                             'MESSAGE assistant "Arrr"\nLICENSE Do what you like.\n')
-            self.assertIn("success", self.hob("create", "pirate", "-f", f"{d}/Modelfile"))
+            self.hob("create", "pirate", "-f", f"{d}/Modelfile")
         shown = self.server.call("/api/show", {"model": "pirate"})[1]
         self.assertEqual(shown["system"], "You are\na pirate.")
         self.assertEqual(shown["messages"], [{"role": "user", "content": "Hi"}, {"role": "assistant",

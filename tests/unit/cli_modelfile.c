@@ -67,6 +67,48 @@ static void test_blocks(void **state) {
     check(5, "license", "", "\ntext\n");
 }
 
+/* A value in single quotes may go on over lines, and quotes end a value at the end of a line. */
+static void test_quotes(void **state) {
+    (void)state;
+    parse(STR("FROM m\nSYSTEM \"one\n two \"\nSYSTEM \"\"\"a \"\"\" b\nc\"\"\"  \n"
+              "PARAMETER stop \"\"\"x\"\"\"\nPARAMETER stop \" y\"\nSYSTEM say \"hi\"\n"
+              "MESSAGE assistant \"it\n  goes on\"\n"));
+    check(1, "system", "", "one\n two ");
+    check(2, "system", "", "a \"\"\" b\nc");
+    check(3, "parameter", "stop", "x");
+    check(4, "parameter", "stop", " y");
+    check(5, "system", "", "say \"hi\"");
+    check(6, "message", "assistant", "it\n  goes on");
+}
+
+static void test_values(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *want;
+    } CASES[] = {
+        {"FROM m\nPARAMETER temperature hot",
+         "(line 2): temperature must be a number, not \"hot\""},
+        {"FROM m\n\nPARAMETER num_ctx 1.5", "(line 3): num_ctx must be an integer"},
+        {"FROM m\nPARAMETER use_mmap maybe", "(line 2): use_mmap must be true or false"},
+        {"FROM m\nPARAMETER top_k", "(line 2): top_k must be an integer"},
+        {"FROM m\nREQUIRES soon", "(line 2): REQUIRES needs a version"},
+        {"FROM m\nREQUIRES 1.2", "(line 2): REQUIRES needs a version"},
+        {"FROM", "(line 1): FROM needs"},
+        {"FROM m\nSYSTEM \"open\nstill open", "(line 2): the block"},
+    };
+    for (size_t i = 0; i < COUNT_OF(CASES); i++) {
+        err e = {0};
+        assert_int_equal(modelfile_parse(a, str_from(CASES[i].text), &lines, &n_lines, &e),
+                         ERR_FORMAT);
+        if (!strstr(e.msg, CASES[i].want)) fail_msg("%s: %s", CASES[i].text, e.msg);
+    }
+    parse(STR("FROM m\nPARAMETER temperature 1\nPARAMETER stop 3\nREQUIRES v0.14.1-rc2\n"
+              "PARAMETER use_mmap True"));
+    err e = {0};
+    assert_int_equal(modelfile_parse(a, (str){"FROM m\nSYSTEM a\0b", 17}, &lines, &n_lines, &e),
+                     ERR_FORMAT);
+}
+
 static void test_encodings(void **state) {
     (void)state;
     parse(STR("\xEF\xBB\xBF"
@@ -111,7 +153,7 @@ static void test_errors(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_instructions), T(test_blocks), T(test_encodings),
-                                       T(test_errors)};
+    const struct CMUnitTest tests[] = {T(test_instructions), T(test_blocks),    T(test_quotes),
+                                       T(test_values),       T(test_encodings), T(test_errors)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
