@@ -117,3 +117,31 @@
 
 /* Pictures: prompts */
 #define LIMIT_IMAGE_PROMPT_BYTES (64u << 10)
+
+/* The web app */
+#define LIMIT_WEB_BODY_BYTES (32u << 20)
+#define LIMIT_WEB_IMPORT_BYTES (64u << 20)
+#define LIMIT_WEB_HITS 200 /* chats that a search shows */
+#define LIMIT_WEB_MESSAGE_BYTES (4u << 20)
+#define LIMIT_WEB_MESSAGES 20000 /* of one chat */
+#define LIMIT_WEB_CHATS 100000   /* of one user */
+#define LIMIT_WEB_TITLE_BYTES 800
+#define LIMIT_WEB_TEXT_BYTES 300 /* names, emails */
+#define LIMIT_WEB_SYSTEM_BYTES (256u << 10)
+#define LIMIT_WEB_JSON_BYTES (256u << 10) /* params, settings, meta */
+#define LIMIT_WEB_ITEM_BYTES (8u << 20)   /* a studio workflow, a prompt */
+#define LIMIT_WEB_ITEMS 5000              /* of one kind and user */
+#define LIMIT_WEB_USERS 10000
+#define LIMIT_WEB_GRANTS 200 /* sessions, or keys, of one user */
+#define LIMIT_WEB_PASSWORD_BYTES 1024
+#define LIMIT_WEB_RUNS 8                /* answers being made in one chat */
+#define LIMIT_WEB_USER_RUNS 32          /* of one user */
+#define LIMIT_WEB_STREAMS 64            /* event streams of one user */
+#define LIMIT_WEB_RING_BYTES (1u << 20) /* events of one channel that can be resumed */
+#define LIMIT_WEB_ANSWER_BYTES (8u << 20)
+#define LIMIT_WEB_ATTACHED 32                /* files of one message */
+#define LIMIT_WEB_FILES 10000                /* of one user */
+#define LIMIT_WEB_DOCUMENT_BYTES (16u << 20) /* text of one file */
+#define LIMIT_WEB_CHUNKS 20000               /* of one file */
+#define LIMIT_WEB_SCANNED 200000             /* chunks compared by one search */
+#define LIMIT_WEB_INLINE_BYTES (64u << 10)   /* an attached file up to here is given whole */

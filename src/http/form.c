@@ -92,7 +92,7 @@ static bool on_end(void *ctx) {
 static void *begin(http_request *r, void *ctx) {
     (void)ctx;
     static const multipart_events events = {on_part, on_data, on_end};
-    const http_config *c = &r->server->config;
+    const http_mount *c = &r->mount;
     form *f = NEW(form);
     f->arena = arena_create(0);
     f->fd = -1;

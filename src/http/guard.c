@@ -32,6 +32,14 @@ static bool is_port(str s) {
     return s.len > 0;
 }
 
+static bool origin_listed(const http_server *s, str origin) {
+    for (str list = str_from(s->config.origins); list.len;) {
+        str pattern = str_trim(str_cut(&list, ','));
+        if (pattern.len && wildcard(pattern, origin)) return true;
+    }
+    return false;
+}
+
 static bool origin_allowed(const http_server *s, str origin) {
     static const char *const hosts[] = {"localhost", "127.0.0.1", "0.0.0.0"};
     static const char *const apps[] = {"app://", "file://", "tauri://", "vscode-webview://",
@@ -52,11 +60,7 @@ static bool origin_allowed(const http_server *s, str origin) {
         if (port.len == 0 || (port.ptr[0] == ':' && is_port(str_sub(port, 1, port.len))))
             return true;
     }
-    for (str list = str_from(s->config.origins); list.len;) {
-        str pattern = str_trim(str_cut(&list, ','));
-        if (pattern.len && wildcard(pattern, origin)) return true;
-    }
-    return false;
+    return origin_listed(s, origin);
 }
 
 /* A loopback, private or unspecified literal. */
@@ -134,9 +138,23 @@ static bool guard_sites(http_request *r) {
     return false;
 }
 
+/* Same origin, or one that was listed; only those learn anything. */
+static bool guard_same(http_request *r) {
+    str host = http_request_header(r, "Host"), origin = http_request_header(r, "Origin"), from;
+    if (origin.len && !(origin_host(origin, &from) && str_eq_nocase(from, host))) {
+        if (!origin_listed(r->server, origin)) return refuse(r);
+        http_reply_header(r, "Access-Control-Allow-Origin", str_cstr(r->arena, origin));
+        http_reply_header(r, "Vary", "Origin");
+    }
+    if (!str_eq(r->method, STR("OPTIONS"))) return true;
+    reply_preflight(r, http_request_header(r, "Access-Control-Request-Method"));
+    return false;
+}
+
 bool http_guard(http_request *r) {
     if (r->server->loopback && !host_allowed(r, http_request_header(r, "Host"))) return refuse(r);
     if (r->server->config.guard == HTTP_GUARD_SITES) return guard_sites(r);
+    if (r->server->config.guard == HTTP_GUARD_SAME) return guard_same(r);
     str origin = http_request_header(r, "Origin");
     if (origin.len) {
         if (!origin_allowed(r->server, origin)) return refuse(r);

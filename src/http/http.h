@@ -51,9 +51,23 @@ typedef struct http_route {
 /* Who is kept out beside unknown hosts on a loopback address. */
 typedef enum http_guard_kind {
     HTTP_GUARD_ORIGINS, /* every Origin that is neither local nor listed in `origins` */
-    HTTP_GUARD_SITES    /* cross-site fetches, and on loopback an Origin that is not the Host;
+    HTTP_GUARD_SITES,   /* cross-site fetches, and on loopback an Origin that is not the Host;
                          * nobody when `origins`, the one origin to echo or "*", is given */
+    HTTP_GUARD_SAME     /* every Origin that is neither the Host nor listed in `origins` */
 } http_guard_kind;
+
+/* More routes of the same server below a prefix, with a context of their own. A request's path is
+ * then what follows the prefix. The fields are those of http_config. */
+typedef struct http_mount {
+    const char *prefix; /* "/comfy" */
+    const http_route *routes;
+    size_t n_routes;
+    void *ctx;
+    const char *also_prefix;
+    bool head_gets;
+    const char *upload_dir;
+    uint64_t upload_bytes_max;
+} http_mount;
 
 typedef struct http_config {
     http_addr addr;           /* port 0 = any free one */
@@ -67,6 +81,12 @@ typedef struct http_config {
     bool head_gets;            /* HEAD is answered by GET's handler where it has none */
     const char *upload_dir;    /* for http/form.h; NULL = no uploads */
     uint64_t upload_bytes_max; /* of one form */
+    const http_mount *mounts;  /* [n_mounts], borrowed; found before `routes` */
+    size_t n_mounts;
+    /* Asked when the headers are here, before the body is read and before any handler; false: it
+     * has answered. NULL = everybody may. */
+    bool (*gate)(http_request *r, void *gate_ctx);
+    void *gate_ctx;
 } http_config;
 
 err_code http_server_create(const http_config *c, http_server **ret, err *e);
@@ -84,6 +104,18 @@ str http_request_header(const http_request *r, const char *name);
 str http_request_body(const http_request *r);
 void *http_request_sink(const http_request *r); /* what http_sink.begin returned */
 arena *http_request_arena(http_request *r);
+/* The route's pattern and its mount's prefix; NULL when no route was found, "" for no mount. */
+const char *http_request_pattern(const http_request *r);
+const char *http_request_prefix(const http_request *r);
+/* Parameter i of the pattern: false when there is none. */
+bool http_request_param_at(const http_request *r, size_t i, str *ret_name, str *ret_value);
+/* The client's address as text, without its port. */
+str http_request_peer(http_request *r);
+/* Who asks, as the gate found out; lives as long as the request. */
+void http_request_set_user(http_request *r, const void *user);
+const void *http_request_user(const http_request *r);
+/* For a gate: a bound below LIMIT_HTTP_BODY_BYTES. */
+void http_request_limit_body(http_request *r, uint64_t n_bytes);
 
 /* Answers: once per request, from its handler. The body is copied. */
 void http_reply(http_request *r, int status, const char *content_type, str body);

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { HTTP_PARAMS_MAX = 4, HTTP_HEADERS_MAX = 8, HTTP_THREADS = 3 };
+enum { HTTP_PARAMS_MAX = 4, HTTP_HEADERS_MAX = 16, HTTP_THREADS = 3 };
 
 typedef struct http_param {
     const char *name; /* points into the pattern */
@@ -23,6 +23,9 @@ struct http_request {
     arena *arena;
     str method, path;
     const http_route *route;
+    http_mount mount; /* where the route was found; prefix "" for the server's own table */
+    const void *user;
+    uint64_t body_bytes_max;
     http_param params[HTTP_PARAMS_MAX];
     size_t n_params;
     struct {

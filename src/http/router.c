@@ -51,46 +51,68 @@ static bool match(const char *pattern, http_request *r) {
     return p.len == 0 && path.len == 0;
 }
 
-static const http_route *find(const http_server *s, http_request *r, str method) {
-    for (size_t i = 0; i < s->config.n_routes; i++) {
-        const http_route *route = &s->config.routes[i];
+static const http_route *find(const http_mount *m, http_request *r, str method) {
+    for (size_t i = 0; i < m->n_routes; i++) {
+        const http_route *route = &m->routes[i];
         if (str_eq(str_from(route->method), method) && match(route->pattern, r)) return route;
     }
     return NULL;
 }
 
 /* The path without the second prefix; false when it has none, or may not be without it. */
-static bool without_prefix(const http_server *s, str path, str *ret_path) {
-    str prefix = str_from(s->config.also_prefix);
+static bool without_prefix(const http_mount *m, str path, str *ret_path) {
+    str prefix = str_from(m->also_prefix);
     if (prefix.len == 0 || !str_starts(path, prefix)) return false;
     *ret_path = str_sub(path, prefix.len, path.len);
     return str_starts(*ret_path, STR("/")) && !str_starts(*ret_path, STR("/internal/"));
 }
 
-static const http_route *find_prefixed(const http_server *s, http_request *r, str method) {
+static const http_route *find_prefixed(const http_mount *m, http_request *r, str method) {
     str path = r->path, shorter;
-    const http_route *route = find(s, r, method);
-    if (!route && without_prefix(s, path, &shorter)) {
+    const http_route *route = find(m, r, method);
+    if (!route && without_prefix(m, path, &shorter)) {
         r->path = shorter;
-        route = find(s, r, method);
+        route = find(m, r, method);
         if (!route) r->path = path;
     }
     return route;
 }
 
+/* The table of the path: a mount's, whose prefix is then gone from it, or the server's own. */
+static http_mount table_of(const http_config *c, http_request *r) {
+    for (size_t i = 0; i < c->n_mounts; i++) {
+        str prefix = str_from(c->mounts[i].prefix);
+        if (!str_starts(r->path, prefix)) continue;
+        str rest = str_sub(r->path, prefix.len, r->path.len);
+        if (!str_starts(rest, STR("/"))) continue;
+        r->path = rest;
+        return c->mounts[i];
+    }
+    return (http_mount){.prefix = "",
+                        .routes = c->routes,
+                        .n_routes = c->n_routes,
+                        .ctx = c->ctx,
+                        .also_prefix = c->also_prefix,
+                        .head_gets = c->head_gets,
+                        .upload_dir = c->upload_dir,
+                        .upload_bytes_max = c->upload_bytes_max};
+}
+
 const http_route *http_route_find(const http_server *s, http_request *r) {
-    const http_route *route = find_prefixed(s, r, r->method);
-    if (!route && s->config.head_gets && str_eq(r->method, STR("HEAD")))
-        route = find_prefixed(s, r, STR("GET"));
+    r->mount = table_of(&s->config, r);
+    const http_route *route = find_prefixed(&r->mount, r, r->method);
+    if (!route && r->mount.head_gets && str_eq(r->method, STR("HEAD")))
+        route = find_prefixed(&r->mount, r, STR("GET"));
     bool reads = str_eq(r->method, STR("GET")) || str_eq(r->method, STR("HEAD"));
-    return !route && reads && s->config.fallback ? &s->fallback : route;
+    bool own = !*r->mount.prefix;
+    return !route && own && reads && s->config.fallback ? &s->fallback : route;
 }
 
 void http_route_reply_missing(http_request *r) {
-    const http_config *c = &r->server->config;
+    const http_mount *c = &r->mount;
     buf allow = {0};
     str path = r->path, shorter;
-    if (without_prefix(r->server, path, &shorter)) r->path = shorter;
+    if (without_prefix(c, path, &shorter)) r->path = shorter;
     for (size_t i = 0; i < c->n_routes; i++)
         if (match(c->routes[i].pattern, r))
             buf_putf(&allow, "%s%s", allow.len ? ", " : "", c->routes[i].method);

@@ -81,6 +81,47 @@ str http_request_param(const http_request *r, const char *name) {
     return (str){0};
 }
 
+const char *http_request_pattern(const http_request *r) {
+    return r->route ? r->route->pattern : NULL;
+}
+
+const char *http_request_prefix(const http_request *r) {
+    return r->mount.prefix;
+}
+
+bool http_request_param_at(const http_request *r, size_t i, str *ret_name, str *ret_value) {
+    if (i >= r->n_params) return false;
+    *ret_name = (str){r->params[i].name, r->params[i].name_len};
+    *ret_value = r->params[i].value;
+    return true;
+}
+
+str http_request_peer(http_request *r) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char text[INET6_ADDRSTRLEN] = "";
+    const struct sockaddr *a = info ? info->client_addr : NULL;
+    if (a && a->sa_family == AF_INET6)
+        inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)(const void *)a)->sin6_addr, text,
+                  sizeof text);
+    else if (a && a->sa_family == AF_INET)
+        inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)a)->sin_addr, text,
+                  sizeof text);
+    return str_dup(r->arena, str_from(text));
+}
+
+void http_request_set_user(http_request *r, const void *user) {
+    r->user = user;
+}
+
+const void *http_request_user(const http_request *r) {
+    return r->user;
+}
+
+void http_request_limit_body(http_request *r, uint64_t n_bytes) {
+    if (n_bytes < r->body_bytes_max) r->body_bytes_max = n_bytes;
+}
+
 static http_request *request_create(http_server *s, struct MHD_Connection *conn, const char *url,
                                     const char *method) {
     http_request *r = NEW(http_request);
@@ -88,6 +129,7 @@ static http_request *request_create(http_server *s, struct MHD_Connection *conn,
     r->conn = conn;
     r->arena = arena_create(0);
     r->queued = MHD_YES;
+    r->body_bytes_max = LIMIT_HTTP_BODY_BYTES;
     r->method = str_dup(r->arena, str_from(method));
     r->path = str_dup(r->arena, str_from(url));
     atomic_fetch_add(&s->n_active, 1);
@@ -97,19 +139,21 @@ static http_request *request_create(http_server *s, struct MHD_Connection *conn,
 /* The headers are here: who is it, where does it go, will the body be taken? */
 static void begin(http_request *r) {
     if (!http_guard(r)) return;
+    const http_config *c = &r->server->config;
     r->route = http_route_find(r->server, r);
+    if (c->gate && !c->gate(r, c->gate_ctx)) return;
     if (!r->route) {
         http_route_reply_missing(r);
         return;
     }
-    if (r->route->sink) r->sink = r->route->sink->begin(r, r->server->config.ctx);
+    if (r->route->sink) r->sink = r->route->sink->begin(r, r->mount.ctx);
 }
 
 static void take_piece(http_request *r, const char *bytes, size_t n_bytes) {
     if (r->replied || r->body_too_long) return; /* read on and drop, so that the answer arrives */
     if (r->sink) {
         if (!r->sink_done && !r->route->sink->piece(r->sink, bytes, n_bytes)) r->sink_done = true;
-    } else if (r->body.len + n_bytes > LIMIT_HTTP_BODY_BYTES) {
+    } else if (r->body.len + n_bytes > r->body_bytes_max) {
         r->body_too_long = true;
     } else {
         buf_put(&r->body, bytes, n_bytes);
@@ -118,13 +162,13 @@ static void take_piece(http_request *r, const char *bytes, size_t n_bytes) {
 
 static enum MHD_Result finish(http_request *r) {
     if (r->body_too_long) {
-        json_t *body =
-            json_pack("{s:o}", "error",
-                      json_sprintf("request body is larger than %u bytes", LIMIT_HTTP_BODY_BYTES));
+        json_t *text = json_sprintf("request body is larger than %llu bytes",
+                                    (unsigned long long)r->body_bytes_max);
+        json_t *body = json_pack("{s:o, s:O}", "error", text, "detail", text);
         http_reply_json(r, 413, body);
         json_decref(body);
     } else {
-        r->route->handler(r, r->server->config.ctx);
+        r->route->handler(r, r->mount.ctx);
         r->sink = NULL; /* the handler took it */
     }
     if (r->stream) return http_stream_serve(r);

@@ -1,0 +1,91 @@
+/* Chats: one row for each chat and one for each message with its parent, and a full-text index.
+ *
+ * A chat is a tree of messages; `current_id` is the leaf that is shown. While an answer is written
+ * its text is appended in batches, so that any end of the server leaves what was said; a message is
+ * indexed when it is finished. JSON columns are texts that only the API reads. Every look-up names
+ * the chat, and every chat's its user: there is no way around the owner. Times are wall-clock
+ * milliseconds. Texts returned live in `a`. Threads: any. */
+#pragma once
+#include "store/db.h"
+
+typedef struct chat {
+    str id, user_id, title, model;
+    str system, params, meta;            /* params and meta: JSON objects */
+    str folder_id, current_id, share_id; /* empty = none */
+    bool pinned, archived, titled;       /* titled: by its user, or for good */
+    int64_t created_ms, updated_ms;
+    bool has_live; /* a message of it is being made */
+} chat;
+
+typedef struct message {
+    str id, chat_id, parent_id; /* parent empty: a root */
+    str role, content, thinking, model;
+    str state; /* "done", "queued" ...; see docs/web-api.md */
+    str error;
+    str files, sources, usage, picture, extra; /* JSON, or empty */
+    int64_t created_ms;
+} message;
+
+err_code chats_migrate(db *d, err *e);
+
+/* ---- chats ---- */
+
+err_code chats_add(db *d, const chat *c, err *e);
+/* NOT_FOUND also when it is another user's. */
+err_code chats_find(db *d, str user_id, str id, arena *a, chat *ret, err *e);
+err_code chats_find_shared(db *d, str share_id, arena *a, chat *ret, err *e);
+/* Stores everything but id, user_id and created_ms. */
+err_code chats_update(db *d, const chat *c, err *e);
+/* A title that was made up, unless its user gave one meanwhile. */
+err_code chats_set_title(db *d, str id, str title, err *e);
+err_code chats_delete(db *d, str user_id, str id, bool *ret_any, err *e); /* empty id: all */
+err_code chats_archive_all(db *d, str user_id, bool archived, err *e);
+
+typedef enum chats_which {
+    CHATS_LISTED, /* not archived */
+    CHATS_PINNED,
+    CHATS_ARCHIVED,
+    CHATS_ALL,
+    CHATS_FOLDER /* of folder_id, not archived */
+} chats_which;
+
+typedef struct chats_query {
+    str user_id, folder_id;
+    chats_which which;
+    int64_t before_ms; /* keyset: changed before this, or at it with a smaller id; 0 = newest */
+    str before_id;
+    int64_t limit, offset;
+} chats_query;
+/* Newest change first. */
+err_code chats_list(db *d, const chats_query *q, arena *a, chat **ret, size_t *ret_n, err *e);
+
+typedef struct chat_hit {
+    chat chat;
+    str message_id, snippet; /* empty when the title was found; hits between U+0002 and U+0003 */
+} chat_hit;
+/* Titles first, then the best message of each chat. */
+err_code chats_search(db *d, str user_id, str text, arena *a, chat_hit **ret, size_t *ret_n,
+                      err *e);
+
+/* ---- messages ---- */
+
+/* Adds messages of one chat, parents before children, and makes the last one current. */
+err_code messages_add(db *d, str chat_id, const message *list, size_t n, err *e);
+err_code messages_of(db *d, str chat_id, arena *a, message **ret, size_t *ret_n, err *e);
+err_code messages_find(db *d, str chat_id, str id, arena *a, message *ret, err *e);
+/* From the root to `id`; NOT_FOUND when it is not of this chat. */
+err_code messages_path(db *d, str chat_id, str id, arena *a, message **ret, size_t *ret_n, err *e);
+/* Stores everything but ids, role, and created_ms. */
+err_code messages_update(db *d, const message *m, err *e);
+/* And all below it; the chat's current message becomes the parent if it was among them. */
+err_code messages_delete(db *d, str chat_id, str id, bool *ret_any, err *e);
+
+/* What an answer said since the last time. */
+typedef struct message_piece {
+    str id, content, thinking, state;
+} message_piece;
+err_code messages_append(db *d, const message_piece *list, size_t n, err *e);
+
+/* At start: what was being made is interrupted, but for pictures, whose jobs go on: those are
+ * returned. */
+err_code messages_recover(db *d, arena *a, message **ret_pictures, size_t *ret_n, err *e);

@@ -1,0 +1,58 @@
+/* Files that people gave to their chats, and what was read from them: text, passages (chunks),
+ * their vectors and a full-text index. A collection ("knowledge", an item) holds files.
+ *
+ * The bytes lie in a directory of the API's; here is what is known of them. Vectors are normalised
+ * 32-bit floats. Threads: any. Texts returned live in `a`. */
+#pragma once
+#include "store/db.h"
+
+typedef struct file_row {
+    str id, user_id, name, mime, hash; /* hash: SHA-256, hex */
+    str state, error;                  /* "pending", "completed", "failed" */
+    str text;                          /* what was read from it; only files_find gives it */
+    int64_t n_bytes, n_chunks, created_ms;
+} file_row;
+
+err_code files_migrate(db *d, err *e);
+err_code files_add(db *d, const file_row *f, err *e);                             /* LIMIT */
+err_code files_find(db *d, str user_id, str id, arena *a, file_row *ret, err *e); /* NOT_FOUND */
+err_code files_list(db *d, str user_id, arena *a, file_row **ret, size_t *ret_n, err *e);
+err_code files_set_state(db *d, str id, str state, str error, err *e);
+err_code files_set_text(db *d, str id, str text, err *e);
+err_code files_delete(db *d, str user_id, str id, bool *ret_any, err *e);
+/* At start: those whose work was cut off. */
+err_code files_pending(db *d, arena *a, file_row **ret, size_t *ret_n, err *e);
+
+/* Collections. */
+err_code knowledge_put_file(db *d, str knowledge_id, str file_id, err *e);
+err_code knowledge_drop_file(db *d, str knowledge_id, str file_id, err *e); /* empty id: all */
+err_code knowledge_files(db *d, str user_id, str knowledge_id, arena *a, file_row **ret,
+                         size_t *ret_n, err *e);
+
+typedef struct chunk {
+    int64_t id;        /* set by the table */
+    str file_id, name; /* name: of the file */
+    int64_t index;     /* in the file */
+    str text;
+    const float *vec; /* [n_vec] or NULL */
+    size_t n_vec;
+} chunk;
+
+/* Replaces all of a file's. */
+err_code chunks_put(db *d, str file_id, const chunk *list, size_t n, err *e);
+
+/* Which files a search looks at: the user's, and of them these files or those in these
+ * collections. */
+typedef struct chunk_scope {
+    str user_id;
+    str ids; /* JSON list of ids of files and collections */
+} chunk_scope;
+
+/* Best first by BM25; at most `limit`. Without vectors. */
+err_code chunks_match(db *d, const chunk_scope *s, str query, int64_t limit, arena *a, chunk **ret,
+                      size_t *ret_n, err *e);
+/* Every chunk with a vector of n_vec, in turn: the chunk lives during the call only. */
+err_code chunks_each(db *d, const chunk_scope *s, size_t n_vec,
+                     void (*take)(const chunk *c, void *arg), void *arg, err *e);
+/* By id. */
+err_code chunks_find(db *d, const chunk_scope *s, int64_t id, arena *a, chunk *ret, err *e);
