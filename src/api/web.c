@@ -280,6 +280,7 @@ err_code web_create(const web_config *c, web **ret, err *e) {
 
 void web_stop(web *w) {
     if (!w) return;
+    w->stopping = true;
     web_pulls_stop(w->pulls);
     web_runs_stop(w->runs);
     web_meter_stop(w->meter);

@@ -33,6 +33,7 @@ typedef struct web {
     struct web_meter *meter;
     struct web_throttle *throttle;
     int64_t start_ns; /* clock_mono_ns */
+    _Atomic bool stopping;
 } web;
 
 typedef struct web_config {

@@ -30,11 +30,11 @@ static bool behind_tls(web *w, http_request *r) {
 
 static void set_cookie(web *w, http_request *r, str token, int64_t seconds) {
     arena *a = http_request_arena(r);
-    http_reply_header(r, "Set-Cookie",
-                      str_fmt(a, "token=" STR_FMT "; Path=/; HttpOnly; SameSite=Lax; Max-Age=%lld%s",
-                              STR_ARG(token), (long long)seconds,
-                              behind_tls(w, r) ? "; Secure" : "")
-                          .ptr);
+    http_reply_header(
+        r, "Set-Cookie",
+        str_fmt(a, "token=" STR_FMT "; Path=/; HttpOnly; SameSite=Lax; Max-Age=%lld%s",
+                STR_ARG(token), (long long)seconds, behind_tls(w, r) ? "; Secure" : "")
+            .ptr);
 }
 
 /* A new session for this user: the answer to a sign-in. */
@@ -214,8 +214,7 @@ static void list_grants(web *w, http_request *r, bool keys) {
         return;
     }
     json_t *out = json_array();
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(out, grant_json(&list[i], who->grant.id));
+    for (size_t i = 0; i < n; i++) json_array_append_new(out, grant_json(&list[i], who->grant.id));
     web_reply(r, out);
 }
 

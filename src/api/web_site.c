@@ -50,8 +50,8 @@ static const char POLICY[] =
 
 /* A path that names a file, or one of an API: no place for the app shell. */
 static bool is_file(str path) {
-    static const char *const ends[] = {".js", ".css", ".map", ".json", ".png", ".svg",
-                                       ".ico", ".woff2", ".woff", ".txt", ".webmanifest"};
+    static const char *const ends[] = {".js",  ".css",   ".map",  ".json", ".png",        ".svg",
+                                       ".ico", ".woff2", ".woff", ".txt",  ".webmanifest"};
     static const char *const apis[] = {"/api", "/ollama", "/comfy", "/v1"};
     for (size_t i = 0; i < COUNT_OF(ends); i++)
         if (str_ends(path, str_from(ends[i]))) return true;

@@ -114,6 +114,8 @@ str http_request_peer(http_request *r);
 /* Who asks, as the gate found out; lives as long as the request. */
 void http_request_set_user(http_request *r, const void *user);
 const void *http_request_user(const http_request *r);
+/* For a handler that hands the request on: another body, copied. */
+void http_request_set_body(http_request *r, str body);
 /* For a gate: a bound below LIMIT_HTTP_BODY_BYTES. */
 void http_request_limit_body(http_request *r, uint64_t n_bytes);
 

@@ -118,6 +118,13 @@ const void *http_request_user(const http_request *r) {
     return r->user;
 }
 
+void http_request_set_body(http_request *r, str body) {
+    buf fresh = {0};
+    buf_put_str(&fresh, body);
+    buf_finish(&r->body);
+    r->body = fresh;
+}
+
 void http_request_limit_body(http_request *r, uint64_t n_bytes) {
     if (n_bytes < r->body_bytes_max) r->body_bytes_max = n_bytes;
 }

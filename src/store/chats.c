@@ -150,6 +150,13 @@ err_code chats_delete(db *d, str user_id, str id, bool *ret_any, err *e) {
     return ERR_OK;
 }
 
+err_code chats_leave_folder(db *d, str user_id, str folder_id, err *e) {
+    return sql_run(d,
+                   SQL("UPDATE chat SET folder_id = '' WHERE user_id = ? AND folder_id = ?",
+                       sql_text(user_id), sql_text(folder_id)),
+                   NULL, e);
+}
+
 err_code chats_archive_all(db *d, str user_id, bool archived, err *e) {
     return sql_run(d,
                    SQL("UPDATE chat SET archived = ?2 WHERE user_id = ?1", sql_text(user_id),

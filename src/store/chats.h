@@ -39,6 +39,7 @@ err_code chats_update(db *d, const chat *c, err *e);
 /* A title that was made up, unless its user gave one meanwhile. */
 err_code chats_set_title(db *d, str id, str title, err *e);
 err_code chats_delete(db *d, str user_id, str id, bool *ret_any, err *e); /* empty id: all */
+err_code chats_leave_folder(db *d, str user_id, str folder_id, err *e);
 err_code chats_archive_all(db *d, str user_id, bool archived, err *e);
 
 typedef enum chats_which {
