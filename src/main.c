@@ -8,6 +8,7 @@
 #include "api/models.h"
 #include "api/pump.h"
 #include "api/tasks.h"
+#include "api/web.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
@@ -24,7 +25,7 @@
 
 static const char VERSION[] = "0.33.0"; /* the release of Ollama's API that clients may expect */
 
-enum { CHAT_PORT = 11434, IMAGE_PORT = 8188 };
+enum { CHAT_PORT = 11434, IMAGE_PORT = 8188, WEB_PORT = 8080 };
 
 static str env(const char *name) {
     return str_trim(str_from(getenv(name)));
@@ -73,10 +74,10 @@ static uint64_t env_bytes(const char *name) {
 
 /* HOB_HOME, else $XDG_DATA_HOME/hob, else ~/.local/share/hob. */
 static const char *home_dir(arena *a) {
-    str home = env("HOB_HOME"), xdg = env("XDG_DATA_HOME"), user = env("HOME");
+    str home = env("HOB_HOME"), xdg = env("XDG_DATA_HOME"), login = env("HOME");
     if (home.len) return str_cstr(a, home);
     if (xdg.len) return str_fmt(a, STR_FMT "/hob", STR_ARG(xdg)).ptr;
-    return str_fmt(a, STR_FMT "/.local/share/hob", STR_ARG(user)).ptr;
+    return str_fmt(a, STR_FMT "/.local/share/hob", STR_ARG(login)).ptr;
 }
 
 static const char *models_dir(arena *a) {
@@ -121,10 +122,29 @@ static engine_config engine_settings(void) {
 typedef struct services {
     api a;
     folders *dirs;
+    db *db;
     comfy *pictures;
-    http_server *chat, *image;
+    web *web;
+    web_key_gate chat_gate, image_gate;
+    http_mount mounts[2];
+    http_server *chat, *image, *site;
     net *net;
 } services;
+
+/* "off", "false", "0" and "no" switch something off. */
+static bool env_is_off(const char *name) {
+    static const char *const words[] = {"off", "false", "0", "no"};
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (str_eq_nocase(env(name), str_from(words[i]))) return true;
+    return false;
+}
+
+/* A listener that others can reach asks for keys, unless that was switched off by name. */
+static void add_key_gate(http_config *http, web_key_gate *gate) {
+    if (http_addr_is_loopback(&http->addr) || env_is_off("HOB_KEYS")) return;
+    http->gate = web_key_check;
+    http->gate_ctx = gate;
+}
 
 /* The first of these variables that is set. */
 static const char *env_first(const char *a, const char *b) {
@@ -177,7 +197,7 @@ static void start_registry(services *s, arena *mem) {
     if (!no_prune) store_prune(s->a.store);
 }
 
-/* The picture half: its directories and queue, and the second listener. */
+/* The picture half: its directories and queue. */
 static err_code start_pictures(services *s, arena *mem, err *e) {
     str dir = env("HOB_IMAGE_DIR");
     folders_config dirs = {.base = dir.len ? str_cstr(mem, dir)
@@ -186,34 +206,98 @@ static err_code start_pictures(services *s, arena *mem, err *e) {
                            .input = getenv("HOB_IMAGE_INPUT"),
                            .temp = getenv("HOB_IMAGE_TEMP"),
                            .extra_paths = getenv("HOB_IMAGE_PATHS")};
-    http_config http = {.addr = http_addr_parse(getenv("HOB_IMAGE_HOST"), IMAGE_PORT),
-                        .origins = getenv("HOB_IMAGE_ORIGINS"),
-                        .guard = HTTP_GUARD_SITES,
-                        .also_prefix = "/api",
-                        .head_gets = true,
-                        .fallback = comfy_static_file,
-                        .upload_bytes_max = LIMIT_UPLOAD_BYTES};
-    if (http.addr.off) return ERR_OK;
     TRY(folders_open(&dirs, &s->dirs, e));
     comfy_config config = {.eng = s->a.eng,
                            .chat = &s->a,
-                           .db_path = str_fmt(mem, "%s/hob.db", home_dir(mem)).ptr,
+                           .db = s->db,
                            .dirs = s->dirs,
                            .preview_method = getenv("HOB_IMAGE_PREVIEW"),
                            .web_dir = getenv("HOB_IMAGE_WEB"),
                            .no_metadata = env("HOB_IMAGE_NO_METADATA").len > 0};
     TRY(comfy_create(&config, &s->pictures, e));
     s->a.pictures = s->pictures;
-    http.ctx = s->pictures;
-    http.upload_dir = s->dirs->input.ptr;
+    return ERR_OK;
+}
+
+static err_code listen_pictures(services *s, const http_addr *addr, err *e) {
+    http_config http = {.addr = *addr,
+                        .origins = getenv("HOB_IMAGE_ORIGINS"),
+                        .guard = HTTP_GUARD_SITES,
+                        .also_prefix = "/api",
+                        .head_gets = true,
+                        .fallback = comfy_static_file,
+                        .ctx = s->pictures,
+                        .upload_dir = s->dirs->input.ptr,
+                        .upload_bytes_max = LIMIT_UPLOAD_BYTES};
     http.routes = comfy_routes(&http.n_routes);
+    add_key_gate(&http, &s->image_gate);
     return http_server_create(&http, &s->image, e);
 }
 
+/* Accounts and chats; they also know the keys that open the other listeners. */
+static err_code start_web(services *s, arena *mem, err *e) {
+    web_config config = {.chat = &s->a,
+                         .pictures = s->pictures,
+                         .db = s->db,
+                         .home = home_dir(mem),
+                         .secret = getenv("WEBUI_SECRET_KEY"),
+                         .secret_path = getenv("WEBUI_SECRET_KEY_FILE"),
+                         .no_login = env_is_off("HOB_WEB_AUTH") || env_is_off("WEBUI_AUTH"),
+                         .proxies = getenv("HOB_WEB_PROXIES"),
+                         .static_key = getenv("HOB_API_KEY"),
+                         .name = getenv("WEBUI_NAME"),
+                         .admin_email = getenv("WEBUI_ADMIN_EMAIL"),
+                         .admin_password = getenv("WEBUI_ADMIN_PASSWORD"),
+                         .admin_name = getenv("WEBUI_ADMIN_NAME")};
+    TRY(web_create(&config, &s->web, e));
+    s->chat_gate = (web_key_gate){s->web, false};
+    s->image_gate = (web_key_gate){s->web, true};
+    return ERR_OK;
+}
+
+static err_code listen_web(services *s, const http_addr *addr, err *e) {
+    http_config http = {.addr = *addr,
+                        .origins = getenv("HOB_WEB_ORIGINS"),
+                        .guard = HTTP_GUARD_SAME,
+                        .fallback = web_page,
+                        .ctx = s->web,
+                        .gate = web_gate,
+                        .gate_ctx = s->web,
+                        .mounts = s->mounts,
+                        .upload_dir = s->web->files_dir.ptr,
+                        .upload_bytes_max = LIMIT_UPLOAD_BYTES};
+    http.routes = web_routes(&http.n_routes);
+    http_mount *m = &s->mounts[http.n_mounts++];
+    *m = (http_mount){.prefix = "/ollama", .ctx = &s->a};
+    m->routes = api_chat_routes(&m->n_routes);
+    if (s->pictures) {
+        m = &s->mounts[http.n_mounts++];
+        *m = (http_mount){.prefix = "/comfy",
+                          .ctx = s->pictures,
+                          .also_prefix = "/api",
+                          .head_gets = true,
+                          .upload_dir = s->dirs->input.ptr,
+                          .upload_bytes_max = LIMIT_UPLOAD_BYTES};
+        m->routes = comfy_routes(&m->n_routes);
+    }
+    return http_server_create(&http, &s->site, e);
+}
+
+static err_code listen_chat(services *s, const http_addr *addr, err *e) {
+    http_config http = {.addr = *addr, .ctx = &s->a, .origins = getenv("OLLAMA_ORIGINS")};
+    http.routes = api_chat_routes(&http.n_routes);
+    add_key_gate(&http, &s->chat_gate);
+    return http_server_create(&http, &s->chat, e);
+}
+
 static err_code start(services *s, const engine_config *config, arena *mem, err *e) {
-    http_config http = {.addr = http_addr_parse(getenv("OLLAMA_HOST"), CHAT_PORT),
-                        .ctx = &s->a,
-                        .origins = getenv("OLLAMA_ORIGINS")};
+    http_addr chat = http_addr_parse(getenv("OLLAMA_HOST"), CHAT_PORT);
+    http_addr image = http_addr_parse(getenv("HOB_IMAGE_HOST"), IMAGE_PORT);
+    http_addr site = http_addr_parse(getenv("HOB_WEB_HOST"), WEB_PORT);
+    bool keys = !env_is_off("HOB_KEYS") && ((!chat.off && !http_addr_is_loopback(&chat)) ||
+                                            (!image.off && !http_addr_is_loopback(&image)));
+    if (chat.off && image.off && site.off)
+        FAIL(e, INVALID, "all hosts are off: there is nothing to serve");
     s->a.version = VERSION;
     TRY(store_open(models_dir(mem), &s->a.store, e));
     start_registry(s, mem);
@@ -221,24 +305,30 @@ static err_code start(services *s, const engine_config *config, arena *mem, err 
     api_models_offer(&s->a);
     s->a.pump = pump_create();
     s->a.tasks = tasks_create();
-    http.routes = api_chat_routes(&http.n_routes);
-    TRY(start_pictures(s, mem, e));
-    if (http.addr.off && !s->image)
-        FAIL(e, INVALID, "all hosts are off: there is nothing to serve");
-    return http.addr.off ? ERR_OK : http_server_create(&http, &s->chat, e);
+    if (!image.off || !site.off || keys)
+        TRY(db_open(str_fmt(mem, "%s/hob.db", home_dir(mem)).ptr, &s->db, e));
+    if (!image.off || !site.off) TRY(start_pictures(s, mem, e));
+    if (!site.off || keys) TRY(start_web(s, mem, e));
+    if (!image.off) TRY(listen_pictures(s, &image, e));
+    if (!site.off) TRY(listen_web(s, &site, e));
+    return chat.off ? ERR_OK : listen_chat(s, &chat, e);
 }
 
 static void stop(services *s) {
+    web_stop(s->web);
     comfy_stop(s->pictures);
+    http_server_destroy(&s->site);
     http_server_destroy(&s->image);
     http_server_destroy(&s->chat);
-    comfy_destroy(&s->pictures);
     registry_stop(s->a.registry);
     tasks_destroy(&s->a.tasks);
+    web_destroy(&s->web);
+    comfy_destroy(&s->pictures);
     registry_destroy(&s->a.registry);
     net_destroy(&s->net);
     pump_destroy(&s->a.pump);
     engine_destroy(&s->a.eng);
+    db_close(&s->db);
     folders_close(&s->dirs);
     store_close(&s->a.store);
 }
@@ -272,6 +362,7 @@ static int serve(int argc, char **argv, arena *mem) {
     }
     log_address("chat API", "OLLAMA_HOST", CHAT_PORT, s.chat);
     log_address("picture API", "HOB_IMAGE_HOST", IMAGE_PORT, s.image);
+    log_address("web app", "HOB_WEB_HOST", WEB_PORT, s.site);
     log_info("models in %s", models_dir(mem));
     if (config.bf16_pictures) log_info("networks of pictures compute in bf16");
     sigwait(&signals, &signal_number);

@@ -25,8 +25,8 @@ err_code comfy_create(const comfy_config *cfg, comfy **ret, err *e) {
     c->hub = comfy_hub_create();
     c->v2 = comfy_v2_create();
     c->watches = comfy_watches_create();
-    err_code code = db_open(cfg->db_path, &c->db, e);
-    if (!code) code = image_assets_migrate(c->db, e);
+    c->db = cfg->db;
+    err_code code = image_assets_migrate(c->db, e);
     if (!code) code = comfy_queue_create(c, &c->queue, e);
     if (code) {
         comfy_destroy(&c);
@@ -51,7 +51,6 @@ void comfy_destroy(comfy **pc) {
     comfy_watches_destroy(&c->watches);
     comfy_v2_destroy(&c->v2);
     comfy_hub_destroy(&c->hub);
-    db_close(&c->db);
     mem_free(c);
     *pc = NULL;
 }

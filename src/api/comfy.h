@@ -26,12 +26,13 @@ typedef struct comfy {
     const char *version;        /* of ComfyUI's API that clients may expect */
     const char *preview_method; /* where a prompt does not say: "none", "latent2rgb", "taesd" */
     const char *web_dir;        /* a front end's files, or NULL */
+    _Atomic int64_t n_steps;    /* of samplers, since the start */
 } comfy;
 
 typedef struct comfy_config {
     engine *eng;
-    api *chat; /* whose language models workflows may name; NULL = none */
-    const char *db_path;
+    api *chat;                  /* whose language models workflows may name; NULL = none */
+    db *db;                     /* borrowed */
     folders *dirs;              /* borrowed: the engine uses them too, and ends later */
     const char *preview_method; /* NULL = none */
     const char *web_dir;        /* a directory with a front end's files; NULL = none */

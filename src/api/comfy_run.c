@@ -179,6 +179,7 @@ void comfy_run_node(comfy_run *r, str node, str display) {
 }
 
 void comfy_run_progress(comfy_run *r, str node, int64_t done, int64_t total) {
+    if (done > 0) r->c->n_steps++;
     pthread_mutex_lock(&r->lock);
     json_t *n = node_of(r, node);
     if (n) {
@@ -211,6 +212,7 @@ void comfy_run_preview(comfy_run *r, str node, str picture, const char *mime) {
     comfy_hub_preview(r->c->hub, r->job->client_id, &(comfy_preview){picture, mime, about});
     json_decref(about);
     comfy_v2_preview(r->c, r->job->id, node, picture, mime);
+    comfy_watch_preview(r->c, r->job->id, picture, mime);
 }
 
 /* A cached node is shown again although it did not run. */

@@ -102,6 +102,14 @@ void comfy_watch_step(comfy *c, str job_id, int64_t done, int64_t total) {
     if (x && x->events.on_step) x->events.on_step(x->arg, done, total);
 }
 
+void comfy_watch_preview(comfy *c, str job_id, str bytes, const char *mime) {
+    pthread_mutex_lock(&c->watches->lock);
+    comfy_watch *x = c->watches->list;
+    while (x && !str_eq(str_from(x->job_id), job_id)) x = x->next;
+    pthread_mutex_unlock(&c->watches->lock);
+    if (x && x->events.on_preview) x->events.on_preview(x->arg, bytes, mime);
+}
+
 static comfy_watch *take(comfy *c, str job_id) {
     pthread_mutex_lock(&c->watches->lock);
     comfy_watch **at = &c->watches->list;

@@ -13,6 +13,7 @@ typedef struct comfy_watch_events {
     void (*on_step)(void *arg, int64_t done, int64_t total);
     /* job NULL: it was removed from the queue. Frees arg; the watch is over. */
     void (*on_end)(void *arg, const image_job *job);
+    void (*on_preview)(void *arg, str bytes, const char *mime); /* NULL: not wanted */
 } comfy_watch_events;
 
 struct comfy_watches *comfy_watches_create(void);
@@ -25,6 +26,7 @@ void comfy_watch_gone(comfy *c, str job_id);
 
 /* For the queue. */
 void comfy_watch_step(comfy *c, str job_id, int64_t done, int64_t total);
+void comfy_watch_preview(comfy *c, str job_id, str bytes, const char *mime);
 void comfy_watch_end(comfy *c, str job_id, const image_job *job);
 void comfy_watch_removed(comfy *c, str job_id); /* empty: every job that does not run */
 void comfy_watch_sweep(comfy *c);               /* cancels the jobs of clients that are gone */

@@ -17,16 +17,6 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-typedef struct wish {
-    str model; /* as the client spelled it */
-    str prompt, negative, image;
-    int64_t width, height, steps, seed, n;
-    double cfg, strength;
-    str sampler, scheduler;
-    str checkpoint; /* file name */
-    str input;      /* LoadImage's name of the picture to change; or empty */
-} wish;
-
 /* An answer under way. */
 typedef struct painting {
     comfy *c;
@@ -42,7 +32,7 @@ typedef struct painting {
 
 /* A checkpoint by its file's name, with or without extension or ":latest"; the first one for an
  * empty name. */
-static bool find_checkpoint(comfy *c, str name, arena *a, str *ret) {
+bool image_find_checkpoint(comfy *c, str name, arena *a, str *ret) {
     static const char *const ends[] = {"", ".safetensors", ".sft", ".gguf"};
     const folder *f = folders_find(c->dirs, STR("checkpoints"));
     str path;
@@ -60,7 +50,7 @@ static bool find_checkpoint(comfy *c, str name, arena *a, str *ret) {
     return false;
 }
 
-static err_code fill_defaults(comfy *c, arena *a, wish *w, err *e) {
+err_code image_fill_defaults(comfy *c, arena *a, image_wish *w, err *e) {
     engine_image_defaults d;
     TRY(engine_image_defaults_of(c->eng, w->checkpoint, a, &d, e));
     if (w->width <= 0) w->width = d.width;
@@ -87,7 +77,7 @@ static void add_node(json_t *graph, const char *id, const char *class_type, json
                         json_pack("{s:s, s:o}", "class_type", class_type, "inputs", inputs));
 }
 
-static void add_latent(json_t *graph, const wish *w) {
+static void add_latent(json_t *graph, const image_wish *w) {
     if (w->input.len == 0) {
         add_node(graph, "4", "EmptyLatentImage",
                  json_pack("{s:I, s:I, s:I}", "width", w->width, "height", w->height, "batch_size",
@@ -104,7 +94,7 @@ static void add_latent(json_t *graph, const wish *w) {
              json_pack("{s:o, s:I}", "samples", link_to("10", 0), "amount", w->n));
 }
 
-static json_t *make_graph(const wish *w) {
+json_t *image_make_graph(const image_wish *w) {
     json_t *g = json_object();
     add_node(g, "1", "CheckpointLoaderSimple",
              json_pack("{s:o}", "ckpt_name", comfy_str(w->checkpoint)));
@@ -275,7 +265,7 @@ static void refuse(http_request *r, bool openai, int status, const char *message
 }
 
 /* Stores the picture to change where LoadImage finds it. */
-static err_code take_image(comfy *c, arena *a, wish *w, err *e) {
+static err_code take_image(comfy *c, arena *a, image_wish *w, err *e) {
     str text = w->image;
     if (str_starts(text, STR("data:"))) str_cut(&text, ',');
     if (text.len > LIMIT_UPLOAD_BYTES) FAIL(e, LIMIT, "the image is too large");
@@ -305,14 +295,14 @@ static err_code take_image(comfy *c, arena *a, wish *w, err *e) {
 }
 
 /* Checks the workflow and queues it; the painting answers later. */
-static void paint(comfy *c, http_request *r, wish *w, const painting *proto) {
+static void paint(comfy *c, http_request *r, image_wish *w, const painting *proto) {
     arena *a = http_request_arena(r);
     err e;
-    if (fill_defaults(c, a, w, &e)) {
+    if (image_fill_defaults(c, a, w, &e)) {
         refuse(r, proto->openai, err_http_status(e.code), e.msg);
         return;
     }
-    json_t *graph = make_graph(w),
+    json_t *graph = image_make_graph(w),
            *extra = json_pack("{s:I}", "create_time", (json_int_t)comfy_now_ms());
     comfy_check check = comfy_engine_check(c, graph, NULL);
     if (check.error) {
@@ -320,7 +310,7 @@ static void paint(comfy *c, http_request *r, wish *w, const painting *proto) {
                                                                           : check.error);
         refuse(r, proto->openai, 400, text.ptr);
     } else {
-        static const comfy_watch_events events = {on_step, on_end};
+        static const comfy_watch_events events = {.on_step = on_step, .on_end = on_end};
         painting *p = NEW(painting);
         *p = *proto;
         p->c = c;
@@ -355,10 +345,10 @@ static double real_of(const json_t *o, const char *key, double fallback) {
 bool image_generate(comfy *c, http_request *r, const json_t *body, bool any_model) {
     arena *a = http_request_arena(r);
     const json_t *options = json_object_get(body, "options");
-    wish w = {.model = comfy_text(json_object_get(body, "model"))};
+    image_wish w = {.model = comfy_text(json_object_get(body, "model"))};
     err e;
     if (w.model.len == 0 && !any_model) return false;
-    if (!find_checkpoint(c, w.model, a, &w.checkpoint)) return false;
+    if (!image_find_checkpoint(c, w.model, a, &w.checkpoint)) return false;
     w.prompt = comfy_text(json_object_get(body, "prompt"));
     w.width = number_of(body, "width", 0);
     w.height = number_of(body, "height", 0);
@@ -383,7 +373,7 @@ bool image_generate(comfy *c, http_request *r, const json_t *body, bool any_mode
 }
 
 /* "WxH"; "auto" and an empty text leave both at 0. */
-static bool parse_size(str text, wish *w) {
+static bool parse_size(str text, image_wish *w) {
     if (text.len == 0 || str_eq(text, STR("auto"))) return true;
     str width = str_cut(&text, 'x');
     return str_to_i64(width, &w->width) && str_to_i64(text, &w->height) && w->width > 0 &&
@@ -392,13 +382,13 @@ static bool parse_size(str text, wish *w) {
 
 void image_openai(comfy *c, http_request *r, const json_t *body, bool edit) {
     arena *a = http_request_arena(r);
-    wish w = {.model = comfy_text(json_object_get(body, "model")),
-              .prompt = comfy_text(json_object_get(body, "prompt")),
-              .image = comfy_text(json_object_get(body, "image")),
-              .seed = number_of(body, "seed", -1),
-              .n = number_of(body, "n", 1),
-              .cfg = -1,
-              .strength = real_of(body, "strength", 0.75)};
+    image_wish w = {.model = comfy_text(json_object_get(body, "model")),
+                    .prompt = comfy_text(json_object_get(body, "prompt")),
+                    .image = comfy_text(json_object_get(body, "image")),
+                    .seed = number_of(body, "seed", -1),
+                    .n = number_of(body, "n", 1),
+                    .cfg = -1,
+                    .strength = real_of(body, "strength", 0.75)};
     err e;
     if (w.model.len == 0)
         refuse(r, true, 400, "model is required");
@@ -410,7 +400,7 @@ void image_openai(comfy *c, http_request *r, const json_t *body, bool edit) {
         refuse(r, true, 400, "size must be WIDTHxHEIGHT, each at most 4096");
     else if (w.n < 1 || w.n > 10)
         refuse(r, true, 400, "n must be 1 to 10");
-    else if (!find_checkpoint(c, w.model, a, &w.checkpoint))
+    else if (!image_find_checkpoint(c, w.model, a, &w.checkpoint))
         refuse(r, true, 404, "there is no image model of this name");
     else if (edit && take_image(c, a, &w, &e))
         refuse(r, true, err_http_status(e.code), e.msg);

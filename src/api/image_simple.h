@@ -5,6 +5,24 @@
 #pragma once
 #include "api/comfy.h"
 
+/* What a picture shall be. Numbers <= 0, cfg and seed < 0 and empty texts come from the checkpoint.
+ */
+typedef struct image_wish {
+    str model; /* as the client spelled it */
+    str prompt, negative, image;
+    int64_t width, height, steps, seed, n;
+    double cfg, strength;
+    str sampler, scheduler;
+    str checkpoint; /* file name */
+    str input;      /* LoadImage's name of the picture to change; or empty */
+} image_wish;
+
+/* A checkpoint by its file's name, with or without extension or ":latest"; the first one for an
+ * empty name. */
+bool image_find_checkpoint(comfy *c, str name, arena *a, str *ret);
+err_code image_fill_defaults(comfy *c, arena *a, image_wish *w, err *e);
+json_t *image_make_graph(const image_wish *w); /* API workflow; node 7 saves */
+
 /* /api/generate for image models: answers and returns true when the request's model is a
  * checkpoint, or names none and any will do; false: not one of ours. `body` lives until the
  * request ends. */

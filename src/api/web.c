@@ -1,19 +1,22 @@
 /* The web listener's life, its table of routes, and what every handler does. */
 #include "api/web.h"
 #include "api/web_chats.h"
+#include "api/web_events.h"
 #include "api/web_files.h"
 #include "api/web_handlers.h"
 #include "api/web_meter.h"
-#include "api/web_page.h"
 #include "api/web_pulls.h"
 #include "api/web_run.h"
+#include "api/web_throttle.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "http/json.h"
 #include "os/file.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <string.h>
@@ -195,8 +198,7 @@ static err_code make_secret_file(const char *path, err *e) {
 static err_code take_secret(const web_config *c, web *w, arena *a, err *e) {
     buf text = {0};
     str secret = str_trim(str_from(c->secret));
-    const char *path =
-        c->secret_path ? c->secret_path : str_fmt(a, "%s/secret_key", c->home).ptr;
+    const char *path = c->secret_path ? c->secret_path : str_fmt(a, "%s/secret_key", c->home).ptr;
     if (secret.len == 0) {
         if (!c->secret_path && !file_exists(path)) TRY(make_secret_file(path, e));
         TRY(file_read(path, 65536, &text, e));
@@ -226,15 +228,14 @@ static err_code add_first(web *w, arena *a, const web_config *c, bool local, err
 
 static err_code first_user(web *w, arena *a, const web_config *c, err *e) {
     user_page page;
-    TRY(users_list(w->db, STR(""), 1, 0, a, &page, e));
+    TRY(users_list(w->db, &(user_query){.limit = 1}, a, &page, e));
     if (w->no_login && page.total == 0) return add_first(w, a, c, true, e);
     if (w->no_login && (page.total > 1 || page.users[0].password.len))
         FAIL(e, INVALID,
              "HOB_WEB_AUTH=off (WEBUI_AUTH=False) is for a database without accounts, this one has "
              "%lld: use another HOB_HOME",
              (long long)page.total);
-    if (page.total == 0 && c->admin_email && c->admin_password)
-        return add_first(w, a, c, false, e);
+    if (page.total == 0 && c->admin_email && c->admin_password) return add_first(w, a, c, false, e);
     return ERR_OK;
 }
 
@@ -274,6 +275,7 @@ err_code web_create(const web_config *c, web **ret, err *e) {
         return code;
     }
     web_files_recover(w);
+    web_meter_start(w->meter);
     *ret = w;
     return ERR_OK;
 }

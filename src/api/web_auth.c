@@ -206,15 +206,15 @@ static json_t *grant_json(const grant *g, str current) {
 
 static void list_grants(web *w, http_request *r, bool keys) {
     const web_who *who = web_asker(r);
-    grant *list;
-    size_t n;
+    grant_list list;
     err e;
-    if (grants_list(w->db, who->user.id, keys, http_request_arena(r), &list, &n, &e)) {
+    if (grants_list(w->db, who->user.id, keys, http_request_arena(r), &list, &e)) {
         web_fail_err(r, &e);
         return;
     }
     json_t *out = json_array();
-    for (size_t i = 0; i < n; i++) json_array_append_new(out, grant_json(&list[i], who->grant.id));
+    for (size_t i = 0; i < list.n; i++)
+        json_array_append_new(out, grant_json(&list.items[i], who->grant.id));
     web_reply(r, out);
 }
 
@@ -284,8 +284,7 @@ static bool take_scopes(http_request *r, const json_t *body, str *ret) {
 static bool make_key(web *w, http_request *r, grant *g, str *ret_key) {
     arena *a = http_request_arena(r);
     unsigned char hash[32];
-    grant *list;
-    size_t n;
+    grant_list list;
     err e;
     *ret_key = web_secret_make(a, "sk-");
     g->id = comfy_uuid(a);
@@ -294,8 +293,9 @@ static bool make_key(web *w, http_request *r, grant *g, str *ret_key) {
     g->address = str_sub(*ret_key, 0, 10);
     g->created_ms = comfy_now_ms();
     web_secret_hash(w, *ret_key, hash);
-    if (grants_list(w->db, g->user_id, true, a, &list, &n, &e) ||
-        (n >= LIMIT_WEB_GRANTS && err_set(&e, ERR_LIMIT, "there are %zu keys already", n)) ||
+    if (grants_list(w->db, g->user_id, true, a, &list, &e) ||
+        (list.n >= LIMIT_WEB_GRANTS &&
+         err_set(&e, ERR_LIMIT, "there are %zu keys already", list.n)) ||
         grants_add(w->db, g, hash, &e)) {
         web_fail_err(r, &e);
         return false;
@@ -339,14 +339,13 @@ void web_single_key_get(http_request *r, void *ctx) {
 
 void web_single_key_delete(http_request *r, void *ctx) {
     web *w = ctx;
-    grant *list;
-    size_t n = 0;
+    grant_list list = {0};
     bool any;
     str user_id = web_user_id(r);
-    grants_list(w->db, user_id, true, http_request_arena(r), &list, &n, NULL);
-    for (size_t i = 0; i < n; i++)
-        if (str_eq(list[i].name, STR("api_key")))
-            grants_delete(w->db, user_id, list[i].id, &any, NULL);
+    grants_list(w->db, user_id, true, http_request_arena(r), &list, NULL);
+    for (size_t i = 0; i < list.n; i++)
+        if (str_eq(list.items[i].name, STR("api_key")))
+            grants_delete(w->db, user_id, list.items[i].id, &any, NULL);
     web_reply(r, json_true());
 }
 

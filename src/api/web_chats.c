@@ -65,9 +65,8 @@ json_t *web_chat_whole(const chat *c, const message *list, size_t n) {
     json_t *messages = json_object(), *inner = json_object(), *o = web_chat_json(c);
     for (size_t i = 0; i < n; i++) {
         json_object_set_new(messages, list[i].id.ptr, whole_message(&list[i]));
-        json_t *parent = list[i].parent_id.len
-                             ? json_object_get(messages, list[i].parent_id.ptr)
-                             : NULL;
+        json_t *parent =
+            list[i].parent_id.len ? json_object_get(messages, list[i].parent_id.ptr) : NULL;
         if (parent)
             json_array_append_new(json_object_get(parent, "childrenIds"), comfy_str(list[i].id));
     }
@@ -155,7 +154,7 @@ static void overlay(message *list, size_t n, const web_live *live) {
 }
 
 static bool is_live_state(str s) {
-    static const char *const live[] = {"queued", "loading", "reading",
+    static const char *const live[] = {"queued",   "loading", "reading",
                                        "thinking", "writing", "running"};
     for (size_t i = 0; i < COUNT_OF(live); i++)
         if (str_eq(s, str_from(live[i]))) return true;
@@ -163,21 +162,21 @@ static bool is_live_state(str s) {
 }
 
 /* Messages and the position that they correspond to: again when a run began in between. */
-static err_code read_thread(web *w, const chat *c, arena *a, web_live *live, message **list,
-                            size_t *n, err *e) {
+static err_code read_thread(web *w, const chat *c, arena *a, web_live *live, message_list *all,
+                            err *e) {
     for (int round = 0;; round++) {
         bool again = false;
         web_run_live(w, c->id, a, live);
-        TRY(messages_of(w->db, c->id, a, list, n, e));
-        for (size_t i = 0; i < *n && round < 3; i++) {
+        TRY(messages_of(w->db, c->id, a, &all->items, &all->n, e));
+        for (size_t i = 0; i < all->n && round < 3; i++) {
             bool known = false;
             for (size_t k = 0; k < live->n; k++)
-                known = known || str_eq((*list)[i].id, live->list[k].id);
-            again = again || (!known && is_live_state((*list)[i].state));
+                known = known || str_eq(all->items[i].id, live->list[k].id);
+            again = again || (!known && is_live_state(all->items[i].state));
         }
         if (!again) break;
     }
-    overlay(*list, *n, live);
+    overlay(all->items, all->n, live);
     return ERR_OK;
 }
 
@@ -193,15 +192,16 @@ void web_chat_thread(http_request *r, void *ctx) {
     web *w = ctx;
     arena *a = http_request_arena(r);
     chat c;
-    message *list;
+    message_list all;
     web_live live;
-    size_t n;
     err e;
     if (!web_take_chat(w, r, &c)) return;
-    if (read_thread(w, &c, a, &live, &list, &n, &e)) {
+    if (read_thread(w, &c, a, &live, &all, &e)) {
         web_fail_err(r, &e);
         return;
     }
+    message *list = all.items;
+    size_t n = all.n;
     bool *shown = ARENA_ARRAY(a, bool, n + 1);
     bool light = comfy_flag(http_request_query(r, "light"), false) &&
                  on_branch(list, n, c.current_id, shown);
@@ -225,8 +225,7 @@ void web_chat_thread(http_request *r, void *ctx) {
 void web_chat_events(http_request *r, void *ctx) {
     chat c;
     if (!web_take_chat(ctx, r, &c)) return;
-    web_hub_listen(ctx, r,
-                   &(web_listen){.chat_id = c.id, .after = http_request_query(r, "after")});
+    web_hub_listen(ctx, r, &(web_listen){.chat_id = c.id, .after = http_request_query(r, "after")});
 }
 
 void web_user_events(http_request *r, void *ctx) {
@@ -277,10 +276,10 @@ static void reply_list(web *w, http_request *r, chats_query *q) {
 }
 
 void web_chats_list(http_request *r, void *ctx) {
-    str folder = http_request_query(r, "folder_id");
+    str in_folder = http_request_query(r, "folder_id");
     reply_list(ctx, r,
-               &(chats_query){.which = folder.len ? CHATS_FOLDER : CHATS_LISTED,
-                              .folder_id = folder});
+               &(chats_query){.which = in_folder.len ? CHATS_FOLDER : CHATS_LISTED,
+                              .folder_id = in_folder});
 }
 
 void web_chats_pinned(http_request *r, void *ctx) {
@@ -293,28 +292,26 @@ void web_chats_archived(http_request *r, void *ctx) {
 
 void web_chats_folder(http_request *r, void *ctx) {
     reply_list(ctx, r,
-               &(chats_query){.which = CHATS_FOLDER,
-                              .folder_id = http_request_param(r, "folder")});
+               &(chats_query){.which = CHATS_FOLDER, .folder_id = http_request_param(r, "folder")});
 }
 
 void web_chats_search(http_request *r, void *ctx) {
     web *w = ctx;
-    chat_hit *hits;
-    size_t n;
+    chat_hits hits;
     err e;
     str text = http_request_query(r, "text");
     int64_t page = web_query_number(r, "page", 1);
     if (text.len > LIMIT_WEB_TITLE_BYTES) text.len = LIMIT_WEB_TITLE_BYTES;
-    if (chats_search(w->db, web_user_id(r), text, http_request_arena(r), &hits, &n, &e)) {
+    if (chats_search(w->db, web_user_id(r), text, http_request_arena(r), &hits, &e)) {
         web_fail_err(r, &e);
         return;
     }
     json_t *out = json_array();
     size_t from = page > 1 && page < 1000 ? (size_t)(page - 1) * PAGE : 0;
-    for (size_t i = from; i < n && i < from + PAGE; i++) {
-        json_t *o = web_chat_json(&hits[i].chat);
-        json_object_set_new(o, "snippet", comfy_str(hits[i].snippet));
-        json_object_set_new(o, "message_id", text_or_null(hits[i].message_id));
+    for (size_t i = from; i < hits.n && i < from + PAGE; i++) {
+        json_t *o = web_chat_json(&hits.items[i].chat);
+        json_object_set_new(o, "snippet", comfy_str(hits.items[i].snippet));
+        json_object_set_new(o, "message_id", text_or_null(hits.items[i].message_id));
         json_array_append_new(out, o);
     }
     web_reply(r, out);
@@ -324,7 +321,7 @@ void web_chats_search(http_request *r, void *ctx) {
 
 /* The fields of the body over the chat; false: answered. */
 static bool take_fields(web *w, http_request *r, const json_t *body, chat *c) {
-    const json_t *folder = json_object_get(body, "folder_id"), *v;
+    const json_t *in_folder = json_object_get(body, "folder_id"), *v;
     str title = {0};
     err e;
     if (!web_text(r, body, "title", LIMIT_WEB_TITLE_BYTES, &title) ||
@@ -334,8 +331,8 @@ static bool take_fields(web *w, http_request *r, const json_t *body, chat *c) {
         !web_text(r, body, "current_id", 64, &c->current_id) ||
         !web_text(r, body, "folder_id", 64, &c->folder_id))
         return false;
-    if (json_is_null(folder)) c->folder_id = STR("");
-    if (folder && c->folder_id.len &&
+    if (json_is_null(in_folder)) c->folder_id = STR("");
+    if (in_folder && c->folder_id.len &&
         web_owns(w, c->user_id, OWNED_ITEM, "folder", c->folder_id, &e)) {
         web_fail_err(r, &e);
         return false;
@@ -360,8 +357,11 @@ void web_chat_new(http_request *r, void *ctx) {
         web_import_one(w, r, json_object_get(body, "chat"), body);
         return;
     }
-    chat c = {.id = comfy_uuid(a), .user_id = web_user_id(r), .title = STR("New chat"),
-              .created_ms = now, .updated_ms = now};
+    chat c = {.id = comfy_uuid(a),
+              .user_id = web_user_id(r),
+              .title = STR("New chat"),
+              .created_ms = now,
+              .updated_ms = now};
     if (!take_fields(w, r, body, &c)) return;
     if (c.model.len == 0) c.model = web_model_default(w, a);
     c.current_id = STR("");
@@ -373,7 +373,7 @@ void web_chat_new(http_request *r, void *ctx) {
     reply_whole(w, r, &c);
 }
 
-static void store(web *w, http_request *r, const chat *c) {
+static void keep_it(web *w, http_request *r, const chat *c) {
     err e;
     if (chats_update(w->db, c, &e)) {
         web_fail_err(r, &e);
@@ -398,21 +398,21 @@ void web_chat_update(http_request *r, void *ctx) {
         web_fail_err(r, &e);
         return;
     }
-    store(w, r, &c);
+    keep_it(w, r, &c);
 }
 
 void web_chat_pin(http_request *r, void *ctx) {
     chat c;
     if (!web_take_chat(ctx, r, &c)) return;
     c.pinned = !c.pinned;
-    store(ctx, r, &c);
+    keep_it(ctx, r, &c);
 }
 
 void web_chat_archive(http_request *r, void *ctx) {
     chat c;
     if (!web_take_chat(ctx, r, &c)) return;
     c.archived = !c.archived;
-    store(ctx, r, &c);
+    keep_it(ctx, r, &c);
 }
 
 void web_chat_folder(http_request *r, void *ctx) {
@@ -420,10 +420,10 @@ void web_chat_folder(http_request *r, void *ctx) {
     chat c;
     if (!body || !web_take_chat(ctx, r, &c)) return;
     json_t *only = json_object();
-    json_t *folder = json_object_get(body, "folder_id");
-    json_object_set_new(only, "folder_id", folder ? json_incref(folder) : json_null());
+    json_t *in_folder = json_object_get(body, "folder_id");
+    json_object_set_new(only, "folder_id", in_folder ? json_incref(in_folder) : json_null());
     comfy_defer_json(http_request_arena(r), only);
-    if (take_fields(ctx, r, only, &c)) store(ctx, r, &c);
+    if (take_fields(ctx, r, only, &c)) keep_it(ctx, r, &c);
 }
 
 void web_chat_delete(http_request *r, void *ctx) {

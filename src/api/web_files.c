@@ -60,9 +60,10 @@ str web_file_path(const web *w, arena *a, str id) {
 /* The type by what the bytes are; names only tell texts apart. */
 static str sniff(web *w, str bytes, str name) {
     const char *ext = "";
+    err e;
     bool pdf = str_starts(bytes, STR("%PDF-"));
     if (pdf) return STR("application/pdf");
-    if (!engine_picture_check(w->chat->eng, bytes, &ext, NULL)) {
+    if (!engine_picture_check(w->chat->eng, bytes, &ext, &e)) {
         if (strcmp(ext, ".png") == 0) return STR("image/png");
         if (strcmp(ext, ".jpg") == 0 || strcmp(ext, ".jpeg") == 0) return STR("image/jpeg");
         if (strcmp(ext, ".webp") == 0) return STR("image/webp");
@@ -70,7 +71,8 @@ static str sniff(web *w, str bytes, str name) {
     }
     str head = str_sub(bytes, 0, SNIFF_BYTES);
     head.len -= str_utf8_partial(head);
-    if (str_find_char(head, '\0') >= 0 || !str_is_utf8(head)) return STR("application/octet-stream");
+    if (str_find_char(head, '\0') >= 0 || !str_is_utf8(head))
+        return STR("application/octet-stream");
     bool markdown = str_ends(name, STR(".md")) || str_ends(name, STR(".markdown"));
     return markdown ? STR("text/markdown") : STR("text/plain");
 }
@@ -248,18 +250,15 @@ void web_files_forget(web *w, str user_id) {
 
 /* ---- routes ---- */
 
-err_code web_file_keep(web *w, str user_id, str name, const char *mime, str bytes, arena *a,
-                       file_row *ret, err *e) {
-    *ret = (file_row){.id = comfy_uuid(a),
-                      .user_id = user_id,
-                      .name = clean_name(a, name),
-                      .mime = str_from(mime),
-                      .hash = hex_hash(a, bytes),
-                      .state = STR("completed"),
-                      .n_bytes = (int64_t)bytes.len,
-                      .created_ms = comfy_now_ms()};
-    TRY(file_write_atomic(web_file_path(w, a, ret->id).ptr, bytes.ptr, bytes.len, e));
-    return files_add(w->db, ret, e);
+err_code web_file_keep(web *w, file_row *f, str bytes, arena *a, err *e) {
+    f->id = comfy_uuid(a);
+    f->name = clean_name(a, f->name);
+    f->hash = hex_hash(a, bytes);
+    f->state = STR("completed");
+    f->n_bytes = (int64_t)bytes.len;
+    f->created_ms = comfy_now_ms();
+    TRY(file_write_atomic(web_file_path(w, a, f->id).ptr, bytes.ptr, bytes.len, e));
+    return files_add(w->db, f, e);
 }
 
 static void take_upload(web *w, http_request *r, http_form_file *up) {

@@ -8,8 +8,8 @@ bool web_file_is_image(const file_row *f); /* of a type that is shown as one */
 json_t *web_file_json(const file_row *f);
 json_t *web_file_short(const file_row *f); /* as in messages */
 str web_file_path(const web *w, arena *a, str id);
-/* Stores bytes as a new file of the user's, ready, without reading text from it. */
-err_code web_file_keep(web *w, str user_id, str name, const char *mime, str bytes, arena *a,
-                       file_row *ret, err *e);
-void web_files_recover(web *w); /* at start: goes on with what was cut off */
+/* Stores bytes as a new file, ready, without reading text from it: f's user_id, name and mime are
+ * given, the rest is filled in. */
+err_code web_file_keep(web *w, file_row *f, str bytes, arena *a, err *e);
+void web_files_recover(web *w);             /* at start: goes on with what was cut off */
 void web_files_forget(web *w, str user_id); /* the bytes of all of them */

@@ -16,7 +16,7 @@ enum { PASSED_OVER = 1000 }; /* nodes without text above a message */
 typedef struct found {
     str key, parent_key;
     message m;
-    bool keep; /* false: a node without text, whose children hang on its parent */
+    bool keep;  /* false: a node without text, whose children hang on its parent */
     int placed; /* 0 no, 1 being placed, 2 yes */
 } found;
 
@@ -89,12 +89,11 @@ static void read_mapping(reader *rd, const json_t *mapping) {
     json_object_foreach((json_t *)(uintptr_t)mapping, key, v) {
         const json_t *inner = json_object_get(v, "message");
         const json_t *meta = json_object_get(inner, "metadata");
-        message m = {.role = comfy_text(json_object_get(json_object_get(inner, "author"), "role")),
-                     .content = text_of(
-                         rd, json_object_get(json_object_get(inner, "content"), "parts")),
-                     .model = str_sub(comfy_text(json_object_get(meta, "model_slug")), 0,
-                                      LIMIT_NAME_BYTES),
-                     .created_ms = time_ms(json_object_get(inner, "create_time"))};
+        message m = {
+            .role = comfy_text(json_object_get(json_object_get(inner, "author"), "role")),
+            .content = text_of(rd, json_object_get(json_object_get(inner, "content"), "parts")),
+            .model = str_sub(comfy_text(json_object_get(meta, "model_slug")), 0, LIMIT_NAME_BYTES),
+            .created_ms = time_ms(json_object_get(inner, "create_time"))};
         if (str_eq(m.role, STR("system"))) m.content = STR(""); /* empty or not the user's */
         add(rd, str_dup(rd->a, str_from(key)), comfy_text(json_object_get(v, "parent")), m);
     }
@@ -293,12 +292,12 @@ void web_import_one(web *w, http_request *r, const json_t *v, const json_t *arou
         web_fail_err(r, &e);
         return;
     }
-    str folder = comfy_text(json_object_get(around, "folder_id"));
-    if (folder.len && web_owns(w, web_user_id(r), OWNED_ITEM, "folder", folder, &e)) {
+    str folder_id = comfy_text(json_object_get(around, "folder_id"));
+    if (folder_id.len && web_owns(w, web_user_id(r), OWNED_ITEM, "folder", folder_id, &e)) {
         web_fail_err(r, &e);
         return;
     }
-    in.chat.folder_id = folder;
+    in.chat.folder_id = folder_id;
     if (put(w, &in, &e)) {
         web_fail_err(r, &e);
         return;
@@ -323,16 +322,19 @@ bool web_merge_history(web *w, http_request *r, chat *c, const json_t *inner) {
             str id = str_from(key), parent = comfy_text(json_object_get(v, "parentId"));
             str content = comfy_text(json_object_get(v, "content"));
             bool there = !messages_find(w->db, c->id, id, a, &old, NULL);
-            if (there && content.ptr && !str_eq(content, old.content) &&
-                !web_run_is_live(w, id)) {
+            if (there && content.ptr && !str_eq(content, old.content) && !web_run_is_live(w, id)) {
                 old.content = content;
                 if (messages_update(w->db, &old, &e)) return web_fail_err(r, &e), false;
             }
             if (there || !comfy_is_uuid(id)) continue;
             if (parent.len && messages_find(w->db, c->id, parent, a, &old, NULL)) continue;
-            message m = {.id = id, .chat_id = c->id, .parent_id = parent,
-                         .role = comfy_text(json_object_get(v, "role")), .content = content,
-                         .model = comfy_text(json_object_get(v, "model")), .state = STR("done"),
+            message m = {.id = id,
+                         .chat_id = c->id,
+                         .parent_id = parent,
+                         .role = comfy_text(json_object_get(v, "role")),
+                         .content = content,
+                         .model = comfy_text(json_object_get(v, "model")),
+                         .state = STR("done"),
                          .created_ms = comfy_now_ms()};
             if (!known_role(m.role) || content.len > LIMIT_WEB_MESSAGE_BYTES) continue;
             if (messages_add(w->db, c->id, &m, 1, &e)) return web_fail_err(r, &e), false;
@@ -382,8 +384,8 @@ str web_export_markdown(const chat *c, const message *list, size_t n, arena *a) 
     buf_putf(&b, "# " STR_FMT "\n", STR_ARG(c->title));
     for (size_t i = 0; i < n; i++) {
         if (!shown[i]) continue;
-        bool user = str_eq(list[i].role, STR("user"));
-        buf_putf(&b, "\n## %s%s" STR_FMT "%s\n\n", user ? "You" : "Assistant",
+        bool by_user = str_eq(list[i].role, STR("user"));
+        buf_putf(&b, "\n## %s%s" STR_FMT "%s\n\n", by_user ? "You" : "Assistant",
                  list[i].model.len ? " (" : "", STR_ARG(list[i].model),
                  list[i].model.len ? ")" : "");
         buf_put_str(&b, list[i].content);

@@ -47,7 +47,8 @@ static void reply_list(web *w, http_request *r, const char *kind, shape to_json)
     item *list;
     size_t n;
     err e;
-    if (items_list(w->db, web_user_id(r), str_from(kind), http_request_arena(r), &list, &n, &e)) {
+    if (items_list(w->db, &(item_key){web_user_id(r), str_from(kind), {0}}, http_request_arena(r),
+                   &list, &n, &e)) {
         web_fail_err(r, &e);
         return;
     }
@@ -58,7 +59,8 @@ static void reply_list(web *w, http_request *r, const char *kind, shape to_json)
 
 static bool take(web *w, http_request *r, const char *kind, str id, item *ret) {
     err e;
-    if (!items_find(w->db, web_user_id(r), str_from(kind), id, http_request_arena(r), ret, &e))
+    if (!items_find(w->db, &(item_key){web_user_id(r), str_from(kind), id}, http_request_arena(r),
+                    ret, &e))
         return true;
     web_fail_err(r, &e);
     return false;
@@ -91,31 +93,31 @@ static bool named(http_request *r, item *it) {
     return false;
 }
 
-static void store(web *w, http_request *r, item *it, bool is_new, shape to_json) {
+static void keep_it(web *w, http_request *r, item *it, bool is_new, shape to_json) {
     err e;
     it->updated_ms = comfy_now_ms();
     if (is_new ? items_add(w->db, it, &e) : items_update(w->db, it, &e)) {
         web_fail_err(r, &e);
         return;
     }
-    bool models = str_eq(it->kind, STR("preset")), folder = str_eq(it->kind, STR("folder"));
+    bool models = str_eq(it->kind, STR("preset")), is_folder = str_eq(it->kind, STR("folder"));
     if (models) web_hub_user(w->hub, it->user_id, "models", json_object());
-    if (folder) web_hub_user(w->hub, it->user_id, "folder", to_json(it));
+    if (is_folder) web_hub_user(w->hub, it->user_id, "folder", to_json(it));
     web_reply(r, to_json(it));
 }
 
 static void drop(web *w, http_request *r, const char *kind, str id) {
     bool any = false;
     err e;
-    if (items_delete(w->db, web_user_id(r), str_from(kind), id, &any, &e))
+    if (items_delete(w->db, &(item_key){web_user_id(r), str_from(kind), id}, &any, &e))
         web_fail_err(r, &e);
     else if (!any)
         web_fail(r, 404, "there is no %s \"" STR_FMT "\"", kind, STR_ARG(id));
     else {
         json_t *o = json_object();
         json_object_set_new(o, "id", comfy_str(id));
-        bool folder = strcmp(kind, "folder") == 0;
-        web_hub_user(w->hub, web_user_id(r), folder ? "folder_deleted" : "models", o);
+        bool is_folder = strcmp(kind, "folder") == 0;
+        web_hub_user(w->hub, web_user_id(r), is_folder ? "folder_deleted" : "models", o);
         web_reply(r, json_true());
     }
 }
@@ -155,15 +157,14 @@ static void put_folder(web *w, http_request *r, item *it, bool is_new) {
         !web_object(r, body, "data", &inner))
         return;
     json_t *data = comfy_json_read(it->data, json_object());
-    if ((v = json_object_get(body, "data")))
-        json_object_set(data, "data", (json_t *)(uintptr_t)v);
+    if ((v = json_object_get(body, "data"))) json_object_set(data, "data", (json_t *)(uintptr_t)v);
     if (json_is_boolean(v = json_object_get(body, "is_expanded")))
         json_object_set(data, "is_expanded", (json_t *)(uintptr_t)v);
     if (!take_parent(w, r, body, it, data)) {
         json_decref(data);
         return;
     }
-    if (set_data(r, it, data)) store(w, r, it, is_new, folder_json);
+    if (set_data(r, it, data)) keep_it(w, r, it, is_new, folder_json);
 }
 
 void web_folder_add(http_request *r, void *ctx) {
@@ -179,7 +180,8 @@ void web_folder_get(http_request *r, void *ctx) {
 
 void web_folder_update(http_request *r, void *ctx) {
     item it;
-    if (take(ctx, r, "folder", http_request_param(r, "folder"), &it)) put_folder(ctx, r, &it, false);
+    if (take(ctx, r, "folder", http_request_param(r, "folder"), &it))
+        put_folder(ctx, r, &it, false);
 }
 
 void web_folder_parent(http_request *r, void *ctx) {
@@ -200,7 +202,8 @@ void web_folder_delete(http_request *r, void *ctx) {
         web_fail_err(r, &e);
         return;
     }
-    items_list(w->db, web_user_id(r), STR("folder"), http_request_arena(r), &list, &n, NULL);
+    items_list(w->db, &(item_key){web_user_id(r), STR("folder"), {0}}, http_request_arena(r), &list,
+               &n, NULL);
     for (size_t i = 0; i < n; i++) { /* folders inside go to the top, too */
         json_t *o = comfy_json_read(list[i].data, json_object());
         bool inside = str_eq(comfy_text(json_object_get(o, "parent_id")), id);
@@ -230,7 +233,8 @@ static bool command_free(web *w, http_request *r, const item *it, str command) {
     item *list;
     size_t n = 0;
     bool taken = false;
-    items_list(w->db, it->user_id, STR("prompt"), http_request_arena(r), &list, &n, NULL);
+    items_list(w->db, &(item_key){it->user_id, STR("prompt"), {0}}, http_request_arena(r), &list,
+               &n, NULL);
     for (size_t i = 0; i < n && !taken; i++) {
         json_t *o = comfy_json_read(list[i].data, json_object());
         taken = !str_eq(list[i].id, it->id) &&
@@ -267,7 +271,7 @@ static void put_prompt(web *w, http_request *r, item *it, bool is_new) {
     if (!named(r, it) || !command_free(w, r, it, command)) return;
     json_object_set_new(data, "command", comfy_str(command));
     json_object_set_new(data, "content", comfy_str(content));
-    if (set_data(r, it, json_incref(data))) store(w, r, it, is_new, prompt_json);
+    if (set_data(r, it, json_incref(data))) keep_it(w, r, it, is_new, prompt_json);
 }
 
 void web_prompt_add(http_request *r, void *ctx) {
@@ -280,7 +284,8 @@ static bool take_prompt(web *w, http_request *r, item *ret) {
     str id = http_request_param(r, "prompt");
     item *list;
     size_t n = 0;
-    items_list(w->db, web_user_id(r), STR("prompt"), http_request_arena(r), &list, &n, NULL);
+    items_list(w->db, &(item_key){web_user_id(r), STR("prompt"), {0}}, http_request_arena(r), &list,
+               &n, NULL);
     for (size_t i = 0; i < n; i++) {
         json_t *o = comfy_json_read(list[i].data, json_object());
         str command = comfy_text(json_object_get(o, "command"));
@@ -348,7 +353,7 @@ static void put_preset(web *w, http_request *r, item *it, bool is_new) {
         json_t *v = json_object_get(body, fields[i]);
         if (v && !json_is_null(v)) json_object_set(data, fields[i], v);
     }
-    if (set_data(r, it, data)) store(w, r, it, is_new, web_preset_json);
+    if (set_data(r, it, data)) keep_it(w, r, it, is_new, web_preset_json);
 }
 
 void web_preset_add(http_request *r, void *ctx) {
@@ -397,7 +402,7 @@ static void put_workflow(web *w, http_request *r, item *it, bool is_new) {
         return;
     }
     if (data && !set_data(r, it, json_incref((json_t *)(uintptr_t)data))) return;
-    store(w, r, it, is_new, workflow_json);
+    keep_it(w, r, it, is_new, workflow_json);
 }
 
 void web_workflow_add(http_request *r, void *ctx) {

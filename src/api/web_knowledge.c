@@ -80,7 +80,7 @@ static err_code take_vectors(engine_stream *events, const web_embed_spec *s, are
         if (ev.kind != ENGINE_EVENT_EMBEDDING || ev.index >= s->n) continue;
         if (!vecs) {
             dim = ev.n_vec;
-            vecs = ARENA_ARRAY(a, float, s->n * dim);
+            vecs = ARENA_ARRAY(a, float, s->n *dim);
         }
         if (ev.n_vec == dim) memcpy(vecs + ev.index * dim, ev.vec, dim * sizeof *vecs);
     }
@@ -157,21 +157,18 @@ static json_t *source_json(const chunk *c, size_t n, double score) {
 }
 
 err_code web_knowledge_search(web *w, const web_search *s, arena *a, web_found *ret, err *e) {
-    chunk_scope scope = {s->user_id, comfy_json_text(a, s->ids)};
-    chunk *words;
-    size_t n_words, n = 0, dim;
+    chunk_scope scope = {s->user_id, comfy_json_text(a, s->ids), CANDIDATES};
+    chunk_list words;
+    size_t n = 0, dim;
     float *query;
     str text = str_sub(s->query, 0, 4000);
     text.len -= str_utf8_partial(text);
-    web_embed_spec embed = {.texts = &text,
-                            .n = 1,
-                            .user_id = s->user_id,
-                            .stop = s->stop,
-                            .stop_arg = s->stop_arg};
+    web_embed_spec embed = {
+        .texts = &text, .n = 1, .user_id = s->user_id, .stop = s->stop, .stop_arg = s->stop_arg};
     ranked list[2 * CANDIDATES] = {{0}};
     nearest *near = ARENA_NEW(a, nearest);
-    TRY(chunks_match(w->db, &scope, text, CANDIDATES, a, &words, &n_words, e));
-    for (size_t i = 0; i < n_words; i++) fuse(list, &n, words[i].id, i);
+    TRY(chunks_match(w->db, &scope, text, a, &words, e));
+    for (size_t i = 0; i < words.n; i++) fuse(list, &n, words.items[i].id, i);
     err_code code = str_trim(text).len ? web_embed(w, &embed, a, &query, &dim, e) : ERR_NOT_FOUND;
     if (code && code != ERR_NOT_FOUND) return code;
     if (!code) {
@@ -187,8 +184,8 @@ err_code web_knowledge_search(web *w, const web_search *s, arena *a, web_found *
     for (size_t i = 0; i < n && (int64_t)json_array_size(ret->sources) < s->k; i++) {
         chunk c;
         if (chunks_find(w->db, &scope, list[i].id, a, &c, NULL)) continue;
-        json_array_append_new(ret->sources, source_json(&c, json_array_size(ret->sources) + 1,
-                                                        list[i].score / most));
+        json_array_append_new(
+            ret->sources, source_json(&c, json_array_size(ret->sources) + 1, list[i].score / most));
     }
     return ERR_OK;
 }
@@ -196,19 +193,18 @@ err_code web_knowledge_search(web *w, const web_search *s, arena *a, web_found *
 /* ---- collections ---- */
 
 static json_t *collection_json(web *w, const item *it, bool with_files, arena *a) {
-    file_row *list;
-    size_t n = 0;
+    file_list list = {0};
     json_t *o = comfy_json_read(it->data, json_object()), *files = json_array();
-    knowledge_files(w->db, it->user_id, it->id, a, &list, &n, NULL);
-    for (size_t i = 0; i < n && with_files; i++)
-        json_array_append_new(files, web_file_json(&list[i]));
+    knowledge_files(w->db, it->user_id, it->id, a, &list, NULL);
+    for (size_t i = 0; i < list.n && with_files; i++)
+        json_array_append_new(files, web_file_json(&list.items[i]));
     json_object_set_new(o, "id", comfy_str(it->id));
     json_object_set_new(o, "user_id", comfy_str(it->user_id));
     json_object_set_new(o, "name", comfy_str(it->name));
     if (!json_object_get(o, "description")) json_object_set_new(o, "description", json_string(""));
     json_object_set_new(o, "created_at", web_seconds(it->created_ms));
     json_object_set_new(o, "updated_at", web_seconds(it->updated_ms));
-    json_object_set_new(o, "n_files", json_integer((json_int_t)n));
+    json_object_set_new(o, "n_files", json_integer((json_int_t)list.n));
     json_object_set_new(o, "files", files);
     return o;
 }
@@ -219,7 +215,7 @@ void web_knowledge_list(http_request *r, void *ctx) {
     item *list;
     size_t n;
     err e;
-    if (items_list(w->db, web_user_id(r), STR("knowledge"), a, &list, &n, &e)) {
+    if (items_list(w->db, &(item_key){web_user_id(r), STR("knowledge"), {0}}, a, &list, &n, &e)) {
         web_fail_err(r, &e);
         return;
     }
@@ -269,8 +265,10 @@ void web_knowledge_add(http_request *r, void *ctx) {
 
 static bool take(web *w, http_request *r, item *ret) {
     err e;
-    if (!items_find(w->db, web_user_id(r), STR("knowledge"), http_request_param(r, "knowledge"),
-                    http_request_arena(r), ret, &e))
+    if (!items_find(
+            w->db,
+            &(item_key){web_user_id(r), STR("knowledge"), http_request_param(r, "knowledge")},
+            http_request_arena(r), ret, &e))
         return true;
     web_fail_err(r, &e);
     return false;
@@ -281,7 +279,7 @@ void web_knowledge_get(http_request *r, void *ctx) {
     if (take(ctx, r, &it)) web_reply(r, collection_json(ctx, &it, true, http_request_arena(r)));
 }
 
-static void store(web *w, http_request *r, item *it, err_code code, err *e) {
+static void keep_it(web *w, http_request *r, item *it, err_code code, err *e) {
     it->updated_ms = comfy_now_ms();
     if (code || items_update(w->db, it, e))
         web_fail_err(r, e);
@@ -292,7 +290,7 @@ static void store(web *w, http_request *r, item *it, err_code code, err *e) {
 void web_knowledge_update(http_request *r, void *ctx) {
     item it;
     err e;
-    if (take(ctx, r, &it) && take_fields(r, &it)) store(ctx, r, &it, ERR_OK, &e);
+    if (take(ctx, r, &it) && take_fields(r, &it)) keep_it(ctx, r, &it, ERR_OK, &e);
 }
 
 void web_knowledge_delete(http_request *r, void *ctx) {
@@ -302,7 +300,7 @@ void web_knowledge_delete(http_request *r, void *ctx) {
     err e;
     if (!take(w, r, &it)) return;
     if (knowledge_drop_file(w->db, it.id, STR(""), &e) ||
-        items_delete(w->db, it.user_id, it.kind, it.id, &any, &e))
+        items_delete(w->db, &(item_key){it.user_id, it.kind, it.id}, &any, &e))
         web_fail_err(r, &e);
     else
         web_reply(r, json_true());
@@ -325,7 +323,7 @@ void web_knowledge_file_add(http_request *r, void *ctx) {
     str file_id;
     err e;
     if (!take_both(w, r, &it, &file_id)) return;
-    store(w, r, &it, knowledge_put_file(w->db, it.id, file_id, &e), &e);
+    keep_it(w, r, &it, knowledge_put_file(w->db, it.id, file_id, &e), &e);
 }
 
 void web_knowledge_file_remove(http_request *r, void *ctx) {
@@ -334,7 +332,7 @@ void web_knowledge_file_remove(http_request *r, void *ctx) {
     str file_id;
     err e;
     if (!take_both(w, r, &it, &file_id)) return;
-    store(w, r, &it, knowledge_drop_file(w->db, it.id, file_id, &e), &e);
+    keep_it(w, r, &it, knowledge_drop_file(w->db, it.id, file_id, &e), &e);
 }
 
 void web_knowledge_reset(http_request *r, void *ctx) {
@@ -342,7 +340,7 @@ void web_knowledge_reset(http_request *r, void *ctx) {
     item it;
     err e;
     if (!take(w, r, &it)) return;
-    store(w, r, &it, knowledge_drop_file(w->db, it.id, STR(""), &e), &e);
+    keep_it(w, r, &it, knowledge_drop_file(w->db, it.id, STR(""), &e), &e);
 }
 
 /* Answered from the HTTP thread: the model's answer to one short text. */

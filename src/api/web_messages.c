@@ -101,13 +101,10 @@ static bool room(web *w, http_request *r, const chat *c) {
 }
 
 /* The chat takes the model that was chosen last, and its first words as a title. */
-static void follow(web *w, chat *c, str model, str text, arena *a) {
-    bool fresh = !c->titled && c->current_id.len == 0 && text.len;
-    if (fresh) c->title = web_title_of(a, text);
-    if (c->title.len == 0) c->title = STR("New chat");
-    if (!fresh && str_eq(model, c->model)) return;
-    c->model = model;
-    chats_update(w->db, c, NULL);
+static void follow(web *w, const chat *c, str model, str text, arena *a) {
+    chat now = {.id = c->id, .model = model, .updated_ms = comfy_now_ms()};
+    if (c->current_id.len == 0 && text.len) now.title = web_title_of(a, text);
+    chats_touch(w->db, &now, NULL);
 }
 
 void web_message_post(http_request *r, void *ctx) {
@@ -117,21 +114,23 @@ void web_message_post(http_request *r, void *ctx) {
     int64_t now = comfy_now_ms();
     chat c;
     err e;
-    message two[2] = {{.role = STR("user"), .state = STR("done"), .created_ms = now, .content = STR("")},
-                      {.role = STR("assistant"), .state = STR("queued"), .created_ms = now}};
-    message *user = &two[0], *answer = &two[1];
+    message two[2] = {
+        {.role = STR("user"), .state = STR("done"), .created_ms = now, .content = STR("")},
+        {.role = STR("assistant"), .state = STR("queued"), .created_ms = now}};
+    message *asked = &two[0], *answer = &two[1];
     if (!body || !web_take_chat(w, r, &c)) return;
     bool generates = !json_is_false(json_object_get(body, "generate"));
     str model = c.model;
     const json_t *knowledge = json_object_get(body, "knowledge");
-    if (!web_text(r, body, "content", LIMIT_WEB_MESSAGE_BYTES, &user->content) ||
+    if (!web_text(r, body, "content", LIMIT_WEB_MESSAGE_BYTES, &asked->content) ||
         !web_text(r, body, "model", LIMIT_NAME_BYTES, &model) ||
-        !take_id(r, body, "user_id", &user->id) || !take_id(r, body, "assistant_id", &answer->id) ||
-        !take_parent(w, r, body, &c, &user->parent_id) ||
-        !web_take_files(w, r, json_object_get(body, "files"), &user->files) ||
+        !take_id(r, body, "user_id", &asked->id) ||
+        !take_id(r, body, "assistant_id", &answer->id) ||
+        !take_parent(w, r, body, &c, &asked->parent_id) ||
+        !web_take_files(w, r, json_object_get(body, "files"), &asked->files) ||
         !take_knowledge(w, r, knowledge) || (generates && !room(w, r, &c)))
         return;
-    if (str_trim(user->content).len == 0 && str_eq(user->files, STR("[]"))) {
+    if (str_trim(asked->content).len == 0 && str_eq(asked->files, STR("[]"))) {
         web_fail(r, 400, "the message is empty");
         return;
     }
@@ -140,17 +139,18 @@ void web_message_post(http_request *r, void *ctx) {
         web_fail(r, 400, "there is no model here yet: pull one first");
         return;
     }
-    user->chat_id = answer->chat_id = c.id;
-    answer->parent_id = user->id;
+    asked->chat_id = answer->chat_id = c.id;
+    answer->parent_id = asked->id;
     answer->model = model;
     if (messages_add(w->db, c.id, two, generates ? 2 : 1, &e)) {
-        web_fail(r, e.code == ERR_INTERNAL ? 409 : 500, "the message could not be stored: %s", e.msg);
+        web_fail(r, e.code == ERR_INTERNAL ? 409 : 500, "the message could not be stored: %s",
+                 e.msg);
         return;
     }
-    follow(w, &c, model, user->content, a);
-    web_message_changed(w, user);
+    follow(w, &c, model, asked->content, a);
+    web_message_changed(w, asked);
     if (generates) web_message_changed(w, answer);
-    json_t *o = json_pack("{s:o}", "user", web_message_json(user));
+    json_t *o = json_pack("{s:o}", "user", web_message_json(asked));
     if (generates) {
         json_object_set_new(o, "assistant", web_message_json(answer));
         web_run_spec s = {.user_id = c.user_id,
@@ -188,7 +188,7 @@ void web_message_regenerate(http_request *r, void *ctx) {
     err e;
     str instruction = {0}, model;
     if (!body || !web_take_chat(w, r, &c) || !web_take_message(w, r, &c, &old)) return;
-    bool user = str_eq(old.role, STR("user"));
+    bool by_user = str_eq(old.role, STR("user"));
     model = old.model.len ? old.model : c.model;
     const json_t *knowledge = json_object_get(body, "knowledge");
     if (!web_text(r, body, "model", LIMIT_NAME_BYTES, &model) ||
@@ -199,9 +199,13 @@ void web_message_regenerate(http_request *r, void *ctx) {
         web_picture_again(w, r, &c, &old);
         return;
     }
-    message answer = {.id = comfy_uuid(a), .chat_id = c.id, .role = STR("assistant"),
-                      .parent_id = user ? old.id : old.parent_id, .state = STR("queued"),
-                      .model = model, .created_ms = comfy_now_ms()};
+    message answer = {.id = comfy_uuid(a),
+                      .chat_id = c.id,
+                      .role = STR("assistant"),
+                      .parent_id = by_user ? old.id : old.parent_id,
+                      .state = STR("queued"),
+                      .model = model,
+                      .created_ms = comfy_now_ms()};
     if (messages_add(w->db, c.id, &answer, 1, &e)) {
         web_fail_err(r, &e);
         return;
@@ -209,8 +213,11 @@ void web_message_regenerate(http_request *r, void *ctx) {
     follow(w, &c, model, STR(""), a);
     web_message_changed(w, &answer);
     json_t *o = json_pack("{s:o}", "assistant", web_message_json(&answer));
-    web_run_spec s = {.user_id = c.user_id, .chat_id = c.id, .answer = &answer,
-                      .params = merge_params(r, body), .knowledge = knowledge,
+    web_run_spec s = {.user_id = c.user_id,
+                      .chat_id = c.id,
+                      .answer = &answer,
+                      .params = merge_params(r, body),
+                      .knowledge = knowledge,
                       .instruction = instruction};
     if (web_run_start(w, &s, &e)) web_run_refused(w, &answer, &e);
     web_chat_changed(w, c.user_id, c.id);
@@ -236,7 +243,10 @@ void web_message_continue(http_request *r, void *ctx) {
     }
     web_message_changed(w, &m);
     json_t *o = json_pack("{s:o}", "assistant", web_message_json(&m));
-    web_run_spec s = {.user_id = c.user_id, .chat_id = c.id, .answer = &m, .continues = true,
+    web_run_spec s = {.user_id = c.user_id,
+                      .chat_id = c.id,
+                      .answer = &m,
+                      .continues = true,
                       .params = merge_params(r, body)};
     if (web_run_start(w, &s, &e)) web_run_refused(w, &m, &e);
     web_chat_changed(w, c.user_id, c.id);
@@ -344,13 +354,12 @@ void web_message_delete(http_request *r, void *ctx) {
 bool web_run_busy_below(web *w, const chat *c, str message_id) {
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     web_live live;
-    message *path;
-    size_t n;
+    message_list path;
     web_run_live(w, c->id, a, &live);
     for (size_t i = 0; i < live.n; i++) {
-        if (messages_path(w->db, c->id, live.list[i].id, a, &path, &n, NULL)) continue;
-        for (size_t k = 0; k < n; k++)
-            if (str_eq(path[k].id, message_id)) return true;
+        if (messages_path(w->db, c->id, live.list[i].id, a, &path, NULL)) continue;
+        for (size_t k = 0; k < path.n; k++)
+            if (str_eq(path.items[k].id, message_id)) return true;
     }
     return false;
 }

@@ -12,7 +12,7 @@ err_code web_model_find(web *w, str user_id, str name, arena *a, web_model *ret,
     web_model m = {.name = name};
     str base = name;
     if (name.len == 0) FAIL(e, INVALID, "choose a model first");
-    if (!items_find(w->db, user_id, STR("preset"), name, a, &it, NULL)) {
+    if (!items_find(w->db, &(item_key){user_id, STR("preset"), name}, a, &it, NULL)) {
         m.preset = comfy_json_read(it.data, json_object());
         m.params = json_object_get(m.preset, "params");
         m.knowledge = json_object_get(json_object_get(m.preset, "meta"), "knowledge");
@@ -23,8 +23,8 @@ err_code web_model_find(web *w, str user_id, str name, arena *a, web_model *ret,
         err_set(e, code, "the model " STR_FMT " is not here: pull it, or choose another",
                 STR_ARG(base));
     if (!code && !api_model_can(&m.base, "completion"))
-        code = err_set(e, ERR_INVALID, "the model " STR_FMT " does not generate text",
-                       STR_ARG(base));
+        code =
+            err_set(e, ERR_INVALID, "the model " STR_FMT " does not generate text", STR_ARG(base));
     if (code)
         web_model_finish(&m);
     else
@@ -64,9 +64,8 @@ static json_t *model_json(const api_model *m, const engine_resident *r) {
     json_object_set_new(o, "loaded", json_boolean(r != NULL));
     bool forever = r && r->expires_wall_ns == CLOCK_FOREVER;
     json_object_set_new(o, "pinned", json_boolean(forever));
-    json_object_set_new(
-        o, "expires_at",
-        r && !forever ? json_integer(r->expires_wall_ns / NS_PER_S) : json_null());
+    json_object_set_new(o, "expires_at",
+                        r && !forever ? json_integer(r->expires_wall_ns / NS_PER_S) : json_null());
     json_object_set_new(o, "capabilities", capabilities(m));
     json_object_set_new(o, "details", api_model_details(m, true));
     json_object_set_new(o, "preset", json_false());
@@ -90,12 +89,13 @@ static void add_presets(web *w, str user_id, arena *a, json_t *list) {
     item *items;
     size_t n = 0, n_models = json_array_size(list), k;
     json_t *m;
-    items_list(w->db, user_id, STR("preset"), a, &items, &n, NULL);
+    items_list(w->db, &(item_key){user_id, STR("preset"), {0}}, a, &items, &n, NULL);
     for (size_t i = 0; i < n; i++) {
         json_t *info = web_preset_json(&items[i]), *o = NULL;
         str base = comfy_text(json_object_get(info, "base_model_id"));
         json_array_foreach(list, k, m) {
-            if (k < n_models && str_eq(comfy_text(json_object_get(m, "id")), base)) o = json_copy(m);
+            if (k < n_models && str_eq(comfy_text(json_object_get(m, "id")), base))
+                o = json_copy(m);
         }
         if (!o) o = json_pack("{s:s, s:[], s:b}", "object", "model", "capabilities", "loaded", 0);
         json_object_set_new(o, "id", comfy_str(items[i].id));
@@ -152,9 +152,9 @@ static json_t *loaded_answer(const generation *g) {
     return o;
 }
 
-static json_t *loaded_error(int status, const char *message) {
+static json_t *loaded_error(int status, const char *why) {
     (void)status;
-    return json_pack("{s:s}", "detail", message);
+    return json_pack("{s:s}", "detail", why);
 }
 
 static void ignore_piece(generation *g, generation_output *o, const generation_piece *p,
@@ -227,7 +227,7 @@ static void unfold_preset(web *w, http_request *r) {
     str name = comfy_text(json_object_get(body, "model"));
     if (name.len == 0 || web_model_find(w, web_user_id(r), name, a, &m, NULL)) return;
     if (m.preset) {
-        static const char *const same[] = {"temperature", "top_p", "seed", "stop",
+        static const char *const same[] = {"temperature",       "top_p",           "seed", "stop",
                                            "frequency_penalty", "presence_penalty"};
         json_object_set_new(body, "model", comfy_str(m.base.stored.display));
         for (size_t i = 0; i < COUNT_OF(same); i++) {
@@ -237,8 +237,8 @@ static void unfold_preset(web *w, http_request *r) {
         json_t *system = json_object_get(m.params, "system");
         json_t *messages = json_object_get(body, "messages");
         if (json_string_length(system) && json_is_array(messages))
-            json_array_insert_new(
-                messages, 0, json_pack("{s:s, s:O}", "role", "system", "content", system));
+            json_array_insert_new(messages, 0,
+                                  json_pack("{s:s, s:O}", "role", "system", "content", system));
         http_request_set_body(r, comfy_json_text(a, body));
     }
     web_model_finish(&m);

@@ -82,27 +82,26 @@ static err_code add_files(draft *d, const message *m, bool last, buf *text, err 
 }
 
 static err_code add_message(draft *d, const message *m, bool last, err *e) {
-    bool user = str_eq(m->role, STR("user"));
-    if (m->picture.len || (!user && m->content.len == 0)) return ERR_OK;
+    bool by_user = str_eq(m->role, STR("user"));
+    if (m->picture.len || (!by_user && m->content.len == 0)) return ERR_OK;
     buf text = {0};
-    err_code code = user ? add_files(d, m, last, &text, e) : ERR_OK;
+    err_code code = by_user ? add_files(d, m, last, &text, e) : ERR_OK;
     buf_put_str(&text, m->content);
     json_t *o = json_object();
     json_object_set_new(o, "role", comfy_str(m->role));
     json_object_set_new(o, "content", comfy_str(buf_str(&text)));
     json_array_append_new(d->messages, o);
     buf_finish(&text);
-    if (user) d->question = m->content;
+    if (by_user) d->question = m->content;
     return code;
 }
 
 static err_code add_path(draft *d, err *e) {
-    message *list;
-    size_t n;
+    message_list path;
     str leaf = d->r->continues ? str_from(d->r->id) : d->parent_id;
     if (leaf.len == 0) FAIL(e, INVALID, "there is no message to answer");
-    TRY(messages_path(d->w->db, d->chat_id, leaf, d->a, &list, &n, e));
-    for (size_t i = 0; i < n; i++) TRY(add_message(d, &list[i], i + 1 == n, e));
+    TRY(messages_path(d->w->db, d->chat_id, leaf, d->a, &path, e));
+    for (size_t i = 0; i < path.n; i++) TRY(add_message(d, &path.items[i], i + 1 == path.n, e));
     if (json_array_size(d->messages) == 0) FAIL(e, INVALID, "there is no message to answer");
     return ERR_OK;
 }

@@ -82,7 +82,7 @@ static void set_error(web_run *r, const char *state, const char *text) {
     r->error = mem_dup(text, strlen(text) + 1);
 }
 
-static void set_usage(struct web_runs *rs, web_run *r, const engine_event *ev) {
+static void set_usage(web_run *r, const engine_event *ev) {
     json_t *u = json_object();
     double seconds = (double)ev->eval_ns / 1e9;
     json_object_set_new(u, "prompt_tokens", json_integer(ev->n_prompt_tokens));
@@ -98,8 +98,6 @@ static void set_usage(struct web_runs *rs, web_run *r, const engine_event *ev) {
                         json_string(ev->reason == ENGINE_DONE_LENGTH ? "length" : "stop"));
     json_decref(r->usage);
     r->usage = u;
-    rs->totals.n_tokens += ev->n_eval_tokens - r->n_counted;
-    rs->totals.n_prompt_tokens += ev->n_prompt_tokens - ev->n_cached_tokens;
 }
 
 static void take_text(struct web_runs *rs, web_run *r, const engine_event *ev) {
@@ -109,8 +107,6 @@ static void take_text(struct web_runs *rs, web_run *r, const engine_event *ev) {
     if (!thinks && r->think_ns && !r->thinking_ms)
         r->thinking_ms = (clock_mono_ns() - r->think_ns) / NS_PER_MS;
     if (ev->n_eval_tokens > r->n_tokens) r->n_tokens = ev->n_eval_tokens;
-    rs->totals.n_tokens += r->n_tokens - r->n_counted;
-    r->n_counted = r->n_tokens;
     web_run_set_state(rs, r, thinks ? "thinking" : "writing", 0, 0);
     buf_put_str(thinks ? &r->thinking : &r->content, ev->text);
     if (r->content.len + r->thinking.len > LIMIT_WEB_ANSWER_BYTES) {
@@ -134,7 +130,7 @@ static void take_event(struct web_runs *rs, web_run *r, const engine_event *ev) 
         take_text(rs, r, ev);
         break;
     case ENGINE_EVENT_DONE:
-        set_usage(rs, r, ev);
+        set_usage(r, ev);
         if (!r->end) r->end = "done";
         break;
     case ENGINE_EVENT_ERROR:
@@ -255,7 +251,6 @@ static web_run *over(struct web_runs *rs) {
 static void finalize(struct web_runs *rs, web_run *r) {
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     message m, old;
-    chat c;
     err e;
     web *w = rs->w;
     str user_id = str_dup(a, str_from(r->user_id)), chat_id = str_dup(a, str_from(r->chat_id));
@@ -268,10 +263,7 @@ static void finalize(struct web_runs *rs, web_run *r) {
         m.files = old.files;
         if (m.extra.len == 0) m.extra = old.extra;
         if (messages_update(w->db, &m, &e)) log_error("an answer cannot be stored: %s", e.msg);
-        if (!chats_find(w->db, user_id, chat_id, a, &c, NULL)) {
-            c.updated_ms = comfy_now_ms();
-            chats_update(w->db, &c, NULL);
-        }
+        chats_touch(w->db, &(chat){.id = chat_id, .updated_ms = comfy_now_ms()}, NULL);
     }
     pthread_mutex_lock(&rs->lock);
     if (there) tell(rs, r, "end", web_message_json(&m));
@@ -280,7 +272,6 @@ static void finalize(struct web_runs *rs, web_run *r) {
             *at = r->next;
             break;
         }
-    rs->totals.n_live--;
     pthread_mutex_unlock(&rs->lock);
     run_destroy(r);
     if (!there) return;
@@ -369,7 +360,6 @@ static web_run *add(struct web_runs *rs, const web_run_spec *s) {
         r->preparing = !r->picture;
         r->next = rs->list;
         rs->list = r;
-        rs->totals.n_live++;
         pthread_cond_signal(&rs->save);
     }
     pthread_mutex_unlock(&rs->lock);
@@ -523,12 +513,6 @@ void web_run_live(web *w, str chat_id, arena *a, web_live *ret) {
     ret->n = list.len;
     ret->list = list.len ? arena_dup(a, list.items, list.len * sizeof *list.items) : NULL;
     VEC_FINISH(list);
-}
-
-void web_run_get_totals(web *w, web_run_totals *ret) {
-    pthread_mutex_lock(&w->runs->lock);
-    *ret = w->runs->totals;
-    pthread_mutex_unlock(&w->runs->lock);
 }
 
 /* ---- life ---- */

@@ -48,8 +48,3 @@ void web_run_live(web *w, str chat_id, arena *a, web_live *ret);
 
 /* A title from the first exchange, in the background. */
 void web_run_title(web *w, str user_id, str chat_id, bool asked);
-
-typedef struct web_run_totals {
-    int64_t n_tokens, n_prompt_tokens, n_live;
-} web_run_totals;
-void web_run_get_totals(web *w, web_run_totals *ret);

@@ -25,7 +25,7 @@ typedef struct web_run {
     engine_stream *events;
     buf content, thinking;
     size_t sent_content, sent_thinking, saved_content, saved_thinking;
-    int64_t first_ns, think_ns, thinking_ms, rate_ms, n_tokens, n_counted;
+    int64_t first_ns, think_ns, thinking_ms, rate_ms, n_tokens;
 } web_run;
 
 struct web_runs {
@@ -35,7 +35,6 @@ struct web_runs {
     pthread_cond_t save; /* with lock: something is over, or the first one came */
     bool stop;
     bool cancel_pictures;
-    web_run_totals totals;
     pthread_mutex_t bell;
     pthread_cond_t wake; /* with bell: events may have come */
     bool rung, quit;

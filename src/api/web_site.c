@@ -56,9 +56,9 @@ static bool is_file(str path) {
     for (size_t i = 0; i < COUNT_OF(ends); i++)
         if (str_ends(path, str_from(ends[i]))) return true;
     for (size_t i = 0; i < COUNT_OF(apis); i++) {
-        str api = str_from(apis[i]);
-        if (!str_starts(path, api)) continue;
-        if (path.len == api.len || path.ptr[api.len] == '/') return true;
+        str prefix = str_from(apis[i]);
+        if (!str_starts(path, prefix)) continue;
+        if (path.len == prefix.len || path.ptr[prefix.len] == '/') return true;
     }
     return false;
 }

@@ -94,8 +94,8 @@ static str make_title(title_task *t, const chat *c) {
     for (size_t i = 1; i < n && !answer; i++)
         if (str_eq(list[i].parent_id, question->id) && list[i].content.len) answer = &list[i];
     if (!answer || web_model_find(t->w, t->user_id, answer->model, t->a, &m, NULL)) return title;
-    json_t *options = json_pack("{s:i, s:f}", "num_predict", TITLE_TOKENS, "temperature", 0.3);
-    if (!request_job(&m.base, options, t->a, &job, NULL)) {
+    json_t *few = json_pack("{s:i, s:f}", "num_predict", TITLE_TOKENS, "temperature", 0.3);
+    if (!request_job(&m.base, few, t->a, &job, NULL)) {
         job.background = true;
         job.user = t->user_id;
         job.prompt.kind = ENGINE_PROMPT_MESSAGES;
@@ -104,7 +104,7 @@ static str make_title(title_task *t, const chat *c) {
         job.prompt.truncate = true;
         title = clean(t->a, ask(t, &job));
     }
-    json_decref(options);
+    json_decref(few);
     web_model_finish(&m);
     return title;
 }

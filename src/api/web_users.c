@@ -13,8 +13,8 @@ void web_users_list(http_request *r, void *ctx) {
     int64_t at = web_query_number(r, "page", 1);
     if (at < 1 || at > 1000000) at = 1;
     str query = http_request_query(r, "query");
-    if (users_list(w->db, query.ptr ? query : STR(""), PAGE, (at - 1) * PAGE, http_request_arena(r),
-                   &page, &e)) {
+    if (users_list(w->db, &(user_query){query, PAGE, (at - 1) * PAGE}, http_request_arena(r), &page,
+                   &e)) {
         web_fail_err(r, &e);
         return;
     }

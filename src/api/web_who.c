@@ -80,7 +80,7 @@ static void be_static(web_who *who) {
 
 static bool local_user(web *w, arena *a, web_who *who) {
     user_page page;
-    if (users_list(w->db, STR(""), 1, 0, a, &page, NULL) || page.n == 0) return false;
+    if (users_list(w->db, &(user_query){.limit = 1}, a, &page, NULL) || page.n == 0) return false;
     who->user = page.users[0];
     who->by_cookie = true; /* a browser needs nothing more: other people's pages must not use it */
     return true;
@@ -199,7 +199,7 @@ static bool simple_type(http_request *r, bool takes_form) {
 
 err_code web_owns(const web *w, str user_id, owned_kind what, const char *kind, str id, err *e) {
     bool yes = false;
-    TRY(owned_check(w->db, what, str_from(kind), id, user_id, &yes, e));
+    TRY(owned_check(w->db, what, &(item_key){user_id, str_from(kind), id}, &yes, e));
     if (!yes) FAIL(e, NOT_FOUND, "there is no %s \"" STR_FMT "\"", kind, STR_ARG(id));
     return ERR_OK;
 }

@@ -429,6 +429,10 @@ void engine_get_stats(engine *eng, engine_stats *ret) {
                           .n_waiting = sched_n_waiting(eng->s),
                           .n_running = sched_n_running(eng->s),
                           .max_queue = eng->conf.max_queue,
-                          .device_ns = eng->device_ns};
+                          .device_ns = eng->device_ns,
+                          .n_tokens = eng->n_tokens,
+                          .n_prompt_tokens = eng->n_prompt_tokens,
+                          .n_threads = eng->conf.n_threads};
+    for (size_t i = 0; i < COUNT_OF(ret->class_ns); i++) ret->class_ns[i] = eng->class_ns[i];
     pthread_mutex_unlock(&eng->mu);
 }

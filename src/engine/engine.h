@@ -178,7 +178,7 @@ typedef struct engine_event {
     int64_t load_ns, prompt_ns, eval_ns, total_ns;
     int64_t n_prompt_tokens; /* all of the prompt, cached or not */
     int64_t n_cached_tokens;
-    int64_t n_eval_tokens;
+    int64_t n_eval_tokens;  /* TEXT: drawn so far; DONE: all */
     const int32_t *context; /* prompt and output tokens */
     size_t n_context;
     /* ERROR */
@@ -230,7 +230,10 @@ typedef struct engine_stats {
     uint64_t weight_bytes, kv_bytes, plan_bytes, staging_bytes; /* reserved now */
     int32_t n_waiting, n_running;
     int32_t max_queue;
-    int64_t device_ns; /* time spent inside steps since the start */
+    int64_t device_ns;                 /* time spent inside steps since the start */
+    int64_t class_ns[4];               /* of that: chat, embed, image, background */
+    int64_t n_tokens, n_prompt_tokens; /* drawn and read since the start */
+    int32_t n_threads;
 } engine_stats;
 void engine_get_stats(engine *eng, engine_stats *ret);
 

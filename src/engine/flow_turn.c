@@ -128,6 +128,7 @@ void flow_lend_turn(engine_flow *f) {
     f->lending = false;
     int64_t now = clock_mono_ns();
     eng->device_ns += now - from;
+    eng->class_ns[SCHED_IMAGE] += now - from;
     sched_charge(f->sj, now - from, now);
     if (f->turn == TURN_NONE) sched_job_sleep(f->sj);
     pthread_cond_broadcast(&f->wake);

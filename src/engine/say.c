@@ -202,7 +202,7 @@ static bool end_with(engine_job *j, bool stopped) {
 }
 
 bool job_take_token(engine_job *j, int32_t id) {
-    j->n_eval++;
+    stream_set_tokens(j->stream, ++j->n_eval);
     if (j->eng->b.is_stop(j->m->backend_model, id)) {
         VEC_CLEAR(j->logprobs);
         put_stop(j, id);

@@ -169,6 +169,11 @@ static void compute(step *s) {
         take_generated(s);
 }
 
+static sched_class job_class(const engine_job *j) {
+    if (j->spec.background) return SCHED_BACKGROUND;
+    return j->spec.kind == ENGINE_JOB_EMBED ? SCHED_EMBED : SCHED_CHAT;
+}
+
 /* Everybody pays for the tokens they brought. */
 static void settle(step *s, int64_t spent, int64_t now) {
     s->eng->device_ns += spent;
@@ -181,6 +186,10 @@ static void settle(step *s, int64_t spent, int64_t now) {
                                                              : p->j->n_fed;
         p->j->seen_eval = p->j->n_eval;
         p->j->seen_answer = p->j->past_prompt;
+        s->eng->class_ns[job_class(p->j)] += share;
+        bool decodes = p->seq.want_row && p->seq.n_ids == 1;
+        s->eng->n_tokens += p->seq.want_row;
+        s->eng->n_prompt_tokens += decodes ? 0 : p->seq.n_ids;
     }
     for (size_t i = 0; i < s->n_parts; i++)
         if (s->parts[i].over) job_end(s->parts[i].j);

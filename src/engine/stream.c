@@ -24,6 +24,7 @@ struct engine_stream {
     VEC(queued *) events; /* oldest first */
     queued *current;      /* handed out */
     size_t n_bytes;
+    int64_t n_eval_tokens;
     int refs;
     bool ended;   /* the last event is in the queue or was taken */
     bool in_step; /* under bell->mu */
@@ -214,6 +215,12 @@ static engine_logprob copy_logprob(arena *a, const engine_logprob *from) {
     return to;
 }
 
+void stream_set_tokens(engine_stream *s, int64_t n_eval_tokens) {
+    pthread_mutex_lock(&s->mu);
+    s->n_eval_tokens = n_eval_tokens;
+    pthread_mutex_unlock(&s->mu);
+}
+
 void stream_put_text(engine_stream *s, engine_channel channel, str text, const engine_logprob *lp,
                      size_t n_lp) {
     if (text.len == 0 && n_lp == 0) return;
@@ -221,6 +228,7 @@ void stream_put_text(engine_stream *s, engine_channel channel, str text, const e
     queued *q = last_of(s, ENGINE_EVENT_TEXT);
     if (!q || q->ev.channel != channel) q = push(s, ENGINE_EVENT_TEXT);
     q->ev.channel = channel;
+    q->ev.n_eval_tokens = s->n_eval_tokens;
     buf_put_str(&q->text, text);
     size_t n_bytes = text.len;
     if (n_lp > 0 && !q->mem) q->mem = arena_create(1024);

@@ -37,6 +37,8 @@ size_t stream_bytes(engine_stream *s);                   /* waiting to be read *
 void stream_set_in_step(engine_stream *s, bool in_step); /* between bell_step_begin and _end */
 
 void stream_put_progress(engine_stream *s, engine_event_kind kind, int64_t n_done, int64_t n_total);
+/* How many tokens the job has drawn: told with the next text. */
+void stream_set_tokens(engine_stream *s, int64_t n_eval_tokens);
 void stream_put_text(engine_stream *s, engine_channel channel, str text, const engine_logprob *lp,
                      size_t n_lp);
 void stream_put_tool_call(engine_stream *s, const engine_tool_call *call); /* copied */

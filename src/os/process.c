@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -21,7 +22,8 @@ static void limit(int what, uint64_t v) {
 
 /* In the child: only calls that are allowed between fork and exec. */
 static _Noreturn void become(const process_spec *s, const char *path, int out, int errors) {
-    static char *const no_environment[] = {(char[]){"LC_ALL=C.UTF-8"}, NULL};
+    static char locale[] = "LC_ALL=C.UTF-8";
+    char *const environment[] = {locale, NULL};
     sigset_t none;
     int null = open("/dev/null", O_RDONLY);
     sigemptyset(&none);
@@ -38,7 +40,7 @@ static _Noreturn void become(const process_spec *s, const char *path, int out, i
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_NOFILE, 64);
     if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(errors, 2) < 0) _exit(127);
-    execve(path, (char *const *)(uintptr_t)s->argv, no_environment);
+    execve(path, (char *const *)(uintptr_t)s->argv, environment);
     _exit(127);
 }
 

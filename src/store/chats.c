@@ -119,6 +119,19 @@ err_code chats_find_shared(db *d, str share_id, arena *a, chat *ret, err *e) {
                ret, e);
 }
 
+static void take_owner(sqlite3_stmt *st, void *arg) {
+    found *f = arg;
+    VEC_PUSH(f->list, (chat){.user_id = db_column_str(st, 0, f->a)});
+}
+
+str chats_owner(db *d, str id, arena *a) {
+    found f = {.a = a};
+    sql_each(d, SQL("SELECT user_id FROM chat WHERE id = ?", sql_text(id)), take_owner, &f, NULL);
+    str owner = f.list.len ? f.list.items[0].user_id : STR("");
+    VEC_FINISH(f.list);
+    return owner;
+}
+
 err_code chats_update(db *d, const chat *c, err *e) {
     return sql_run(
         d,
@@ -131,6 +144,16 @@ err_code chats_update(db *d, const chat *c, err *e) {
             sql_text(or_empty(c->current_id)), sql_text(or_empty(c->share_id)), sql_int(c->pinned),
             sql_int(c->archived), sql_int(c->titled), sql_int(c->updated_ms)),
         NULL, e);
+}
+
+err_code chats_touch(db *d, const chat *c, err *e) {
+    return sql_run(d,
+                   SQL("UPDATE chat SET updated_ms = max(updated_ms, ?2),"
+                       " model = CASE WHEN ?3 = '' THEN model ELSE ?3 END,"
+                       " title = CASE WHEN ?4 = '' OR titled THEN title ELSE ?4 END WHERE id = ?1",
+                       sql_text(c->id), sql_int(c->updated_ms), sql_text(or_empty(c->model)),
+                       sql_text(or_empty(c->title))),
+                   NULL, e);
 }
 
 err_code chats_set_title(db *d, str id, str title, err *e) {
@@ -248,13 +271,12 @@ static err_code search(db *d, str user_id, str text, hits *h, err *e) {
         take_hit, h, e);
 }
 
-err_code chats_search(db *d, str user_id, str text, arena *a, chat_hit **ret, size_t *ret_n,
-                      err *e) {
+err_code chats_search(db *d, str user_id, str text, arena *a, chat_hits *ret, err *e) {
     hits h = {.a = a};
     text = str_trim(text);
     err_code code = text.len ? search(d, user_id, text, &h, e) : ERR_OK;
-    *ret_n = h.list.len;
-    *ret = sql_keep(a, h.list.items, h.list.len * sizeof *h.list.items);
+    ret->n = h.list.len;
+    ret->items = sql_keep(a, h.list.items, h.list.len * sizeof *h.list.items);
     VEC_FINISH(h.list);
     map_finish(&h.seen);
     return code;

@@ -26,6 +26,11 @@ typedef struct message {
     int64_t created_ms;
 } message;
 
+typedef struct message_list {
+    message *items; /* [n] */
+    size_t n;
+} message_list;
+
 err_code chats_migrate(db *d, err *e);
 
 /* ---- chats ---- */
@@ -34,8 +39,12 @@ err_code chats_add(db *d, const chat *c, err *e);
 /* NOT_FOUND also when it is another user's. */
 err_code chats_find(db *d, str user_id, str id, arena *a, chat *ret, err *e);
 err_code chats_find_shared(db *d, str share_id, arena *a, chat *ret, err *e);
+str chats_owner(db *d, str id, arena *a); /* empty when there is none */
 /* Stores everything but id, user_id and created_ms. */
 err_code chats_update(db *d, const chat *c, err *e);
+/* What an answer changes: the model that was used last, and the time; a title (or empty) unless
+ * the user gave one. */
+err_code chats_touch(db *d, const chat *c, err *e);
 /* A title that was made up, unless its user gave one meanwhile. */
 err_code chats_set_title(db *d, str id, str title, err *e);
 err_code chats_delete(db *d, str user_id, str id, bool *ret_any, err *e); /* empty id: all */
@@ -64,9 +73,12 @@ typedef struct chat_hit {
     chat chat;
     str message_id, snippet; /* empty when the title was found; hits between U+0002 and U+0003 */
 } chat_hit;
+typedef struct chat_hits {
+    chat_hit *items; /* [n] */
+    size_t n;
+} chat_hits;
 /* Titles first, then the best message of each chat. */
-err_code chats_search(db *d, str user_id, str text, arena *a, chat_hit **ret, size_t *ret_n,
-                      err *e);
+err_code chats_search(db *d, str user_id, str text, arena *a, chat_hits *ret, err *e);
 
 /* ---- messages ---- */
 
@@ -75,7 +87,7 @@ err_code messages_add(db *d, str chat_id, const message *list, size_t n, err *e)
 err_code messages_of(db *d, str chat_id, arena *a, message **ret, size_t *ret_n, err *e);
 err_code messages_find(db *d, str chat_id, str id, arena *a, message *ret, err *e);
 /* From the root to `id`; NOT_FOUND when it is not of this chat. */
-err_code messages_path(db *d, str chat_id, str id, arena *a, message **ret, size_t *ret_n, err *e);
+err_code messages_path(db *d, str chat_id, str id, arena *a, message_list *ret, err *e);
 /* Stores everything but ids, role, and created_ms. */
 err_code messages_update(db *d, const message *m, err *e);
 /* And all below it; the chat's current message becomes the parent if it was among them. */

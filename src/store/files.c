@@ -142,13 +142,12 @@ err_code knowledge_drop_file(db *d, str knowledge_id, str file_id, err *e) {
                    NULL, e);
 }
 
-err_code knowledge_files(db *d, str user_id, str knowledge_id, arena *a, file_row **ret,
-                         size_t *ret_n, err *e) {
+err_code knowledge_files(db *d, str user_id, str knowledge_id, arena *a, file_list *ret, err *e) {
     return gather(d,
                   SQL("SELECT " FILE_ROW " FROM knowledge_file k JOIN file f ON f.id = k.file_id"
                       " WHERE k.knowledge_id = ? AND f.user_id = ? ORDER BY f.name, f.id",
                       sql_text(knowledge_id), sql_text(user_id)),
-                  a, ret, ret_n, e);
+                  a, &ret->items, &ret->n, e);
 }
 
 /* ---- passages ---- */
@@ -222,12 +221,10 @@ static str match_text(arena *a, str text) {
     return out;
 }
 
-err_code chunks_match(db *d, const chunk_scope *s, str query, int64_t limit, arena *a, chunk **ret,
-                      size_t *ret_n, err *e) {
+err_code chunks_match(db *d, const chunk_scope *s, str query, arena *a, chunk_list *ret, err *e) {
     chunks_found f = {.a = a};
     str match = match_text(a, query);
-    *ret_n = 0;
-    *ret = NULL;
+    *ret = (chunk_list){0};
     if (match.len == 0) return ERR_OK;
     err_code code =
         sql_each(d,
@@ -235,10 +232,10 @@ err_code chunks_match(db *d, const chunk_scope *s, str query, int64_t limit, are
                      " JOIN chunk c ON c.id = chunk_fts.rowid"
                      " JOIN file f ON f.id = c.file_id"
                      " WHERE chunk_fts MATCH ?3 AND" IN_SCOPE " ORDER BY rank LIMIT ?4",
-                     sql_text(s->user_id), sql_text(s->ids), sql_text(match), sql_int(limit)),
+                     sql_text(s->user_id), sql_text(s->ids), sql_text(match), sql_int(s->limit)),
                  take_chunk, &f, e);
-    *ret_n = f.list.len;
-    *ret = sql_keep(a, f.list.items, f.list.len * sizeof *f.list.items);
+    ret->n = f.list.len;
+    ret->items = sql_keep(a, f.list.items, f.list.len * sizeof *f.list.items);
     VEC_FINISH(f.list);
     return code;
 }

@@ -26,8 +26,11 @@ err_code files_pending(db *d, arena *a, file_row **ret, size_t *ret_n, err *e);
 /* Collections. */
 err_code knowledge_put_file(db *d, str knowledge_id, str file_id, err *e);
 err_code knowledge_drop_file(db *d, str knowledge_id, str file_id, err *e); /* empty id: all */
-err_code knowledge_files(db *d, str user_id, str knowledge_id, arena *a, file_row **ret,
-                         size_t *ret_n, err *e);
+typedef struct file_list {
+    file_row *items; /* [n] */
+    size_t n;
+} file_list;
+err_code knowledge_files(db *d, str user_id, str knowledge_id, arena *a, file_list *ret, err *e);
 
 typedef struct chunk {
     int64_t id;        /* set by the table */
@@ -46,11 +49,15 @@ err_code chunks_put(db *d, str file_id, const chunk *list, size_t n, err *e);
 typedef struct chunk_scope {
     str user_id;
     str ids; /* JSON list of ids of files and collections */
+    int64_t limit;
 } chunk_scope;
 
-/* Best first by BM25; at most `limit`. Without vectors. */
-err_code chunks_match(db *d, const chunk_scope *s, str query, int64_t limit, arena *a, chunk **ret,
-                      size_t *ret_n, err *e);
+typedef struct chunk_list {
+    chunk *items; /* [n] */
+    size_t n;
+} chunk_list;
+/* Best first by BM25; at most s->limit. Without vectors. */
+err_code chunks_match(db *d, const chunk_scope *s, str query, arena *a, chunk_list *ret, err *e);
 /* Every chunk with a vector of n_vec, in turn: the chunk lives during the call only. */
 err_code chunks_each(db *d, const chunk_scope *s, size_t n_vec,
                      void (*take)(const chunk *c, void *arg), void *arg, err *e);

@@ -60,24 +60,25 @@ static err_code gather(db *d, sql s, arena *a, item **ret, size_t *ret_n, err *e
     return code;
 }
 
-err_code items_find(db *d, str user_id, str kind, str id, arena *a, item *ret, err *e) {
+err_code items_find(db *d, const item_key *k, arena *a, item *ret, err *e) {
     item *list;
     size_t n;
     TRY(gather(d,
                SQL("SELECT " ITEM " FROM item WHERE user_id = ? AND kind = ? AND id = ?",
-                   sql_text(user_id), sql_text(kind), sql_text(id)),
+                   sql_text(k->user_id), sql_text(k->kind), sql_text(k->id)),
                a, &list, &n, e));
     if (n == 0)
-        FAIL(e, NOT_FOUND, "there is no " STR_FMT " \"" STR_FMT "\"", STR_ARG(kind), STR_ARG(id));
+        FAIL(e, NOT_FOUND, "there is no " STR_FMT " \"" STR_FMT "\"", STR_ARG(k->kind),
+             STR_ARG(k->id));
     *ret = list[0];
     return ERR_OK;
 }
 
-err_code items_list(db *d, str user_id, str kind, arena *a, item **ret, size_t *ret_n, err *e) {
+err_code items_list(db *d, const item_key *k, arena *a, item **ret, size_t *ret_n, err *e) {
     return gather(d,
                   SQL("SELECT " ITEM " FROM item WHERE user_id = ? AND kind = ?"
                       " ORDER BY name COLLATE NOCASE, created_ms, id",
-                      sql_text(user_id), sql_text(kind)),
+                      sql_text(k->user_id), sql_text(k->kind)),
                   a, ret, ret_n, e);
 }
 
@@ -90,17 +91,17 @@ err_code items_update(db *d, const item *it, err *e) {
                    NULL, e);
 }
 
-err_code items_delete(db *d, str user_id, str kind, str id, bool *ret_any, err *e) {
+err_code items_delete(db *d, const item_key *k, bool *ret_any, err *e) {
     int64_t n;
     TRY(sql_run(d,
-                SQL("DELETE FROM item WHERE user_id = ? AND kind = ? AND id = ?", sql_text(user_id),
-                    sql_text(kind), sql_text(id)),
+                SQL("DELETE FROM item WHERE user_id = ? AND kind = ? AND id = ?",
+                    sql_text(k->user_id), sql_text(k->kind), sql_text(k->id)),
                 &n, e));
     *ret_any = n > 0;
     return ERR_OK;
 }
 
-err_code owned_check(db *d, owned_kind what, str kind, str id, str user_id, bool *ret, err *e) {
+err_code owned_check(db *d, owned_kind what, const item_key *k, bool *ret, err *e) {
     static const char *const queries[] = {
         [OWNED_CHAT] = "SELECT count(*) FROM chat WHERE id = ?1 AND user_id = ?2",
         [OWNED_FILE] = "SELECT count(*) FROM file WHERE id = ?1 AND user_id = ?2",
@@ -108,7 +109,7 @@ err_code owned_check(db *d, owned_kind what, str kind, str id, str user_id, bool
         [OWNED_ITEM] = "SELECT count(*) FROM item WHERE id = ?1 AND user_id = ?2 AND kind = ?3",
     };
     int64_t n;
-    sql s = SQL("", sql_text(id), sql_text(user_id), sql_text(kind));
+    sql s = SQL("", sql_text(k->id), sql_text(k->user_id), sql_text(k->kind));
     s.text = queries[what];
     if (what != OWNED_ITEM) s.n_values = 2;
     TRY(sql_number(d, s, &n, e));

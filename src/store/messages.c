@@ -105,7 +105,7 @@ err_code messages_find(db *d, str chat_id, str id, arena *a, message *ret, err *
     return ERR_OK;
 }
 
-err_code messages_path(db *d, str chat_id, str id, arena *a, message **ret, size_t *ret_n, err *e) {
+err_code messages_path(db *d, str chat_id, str id, arena *a, message_list *ret, err *e) {
     TRY(gather(d,
                SQL("WITH RECURSIVE up(id, parent_id, depth) AS ("
                    " SELECT id, parent_id, 0 FROM message WHERE id = ?1 AND chat_id = ?2 UNION"
@@ -114,8 +114,8 @@ err_code messages_path(db *d, str chat_id, str id, arena *a, message **ret, size
                    " SELECT " MESSAGE " FROM up JOIN message m ON m.id = up.id"
                    " ORDER BY up.depth DESC",
                    sql_text(id), sql_text(chat_id)),
-               a, ret, ret_n, e));
-    if (*ret_n == 0) FAIL(e, NOT_FOUND, "there is no such message in this chat");
+               a, &ret->items, &ret->n, e));
+    if (ret->n == 0) FAIL(e, NOT_FOUND, "there is no such message in this chat");
     return ERR_OK;
 }
 

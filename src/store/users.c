@@ -88,18 +88,17 @@ err_code users_add(db *d, user *u, bool open, arena *a, err *e) {
     return users_find(d, str_dup(a, u->id), a, u, e);
 }
 
-err_code users_list(db *d, str query, int64_t limit, int64_t offset, arena *a, user_page *ret,
-                    err *e) {
+err_code users_list(db *d, const user_query *q, arena *a, user_page *ret, err *e) {
     users_found f = {.a = a};
     static const char WHERE[] =
         "SELECT count(*) FROM user WHERE instr(lower(name || ' ' || email), lower(?1))";
-    TRY(sql_number(d, SQL(WHERE, sql_text(query)), &ret->total, e));
-    err_code code =
-        sql_each(d,
-                 SQL("SELECT " USER " FROM user WHERE instr(lower(name || ' ' || email), lower(?1))"
-                     " ORDER BY created_ms, id LIMIT ?2 OFFSET ?3",
-                     sql_text(query), sql_int(limit), sql_int(offset)),
-                 read_user, &f, e);
+    TRY(sql_number(d, SQL(WHERE, sql_text(q->text.ptr ? q->text : STR(""))), &ret->total, e));
+    err_code code = sql_each(
+        d,
+        SQL("SELECT " USER " FROM user WHERE instr(lower(name || ' ' || email), lower(?1))"
+            " ORDER BY created_ms, id LIMIT ?2 OFFSET ?3",
+            sql_text(q->text.ptr ? q->text : STR("")), sql_int(q->limit), sql_int(q->offset)),
+        read_user, &f, e);
     ret->n = f.list.len;
     ret->users = sql_keep(a, f.list.items, f.list.len * sizeof *f.list.items);
     VEC_FINISH(f.list);
@@ -184,15 +183,15 @@ err_code grants_find(db *d, const unsigned char hash[32], int64_t now_ms, arena 
     return code;
 }
 
-err_code grants_list(db *d, str user_id, bool keys, arena *a, grant **ret, size_t *ret_n, err *e) {
+err_code grants_list(db *d, str user_id, bool keys, arena *a, grant_list *ret, err *e) {
     grants_found f = {.a = a};
     err_code code = sql_each(d,
                              SQL("SELECT " GRANT " FROM grant_row WHERE user_id = ? AND is_key = ?"
                                  " ORDER BY created_ms, id",
                                  sql_text(user_id), sql_int(keys)),
                              read_grant, &f, e);
-    *ret_n = f.list.len;
-    *ret = sql_keep(a, f.list.items, f.list.len * sizeof *f.list.items);
+    ret->n = f.list.len;
+    ret->items = sql_keep(a, f.list.items, f.list.len * sizeof *f.list.items);
     VEC_FINISH(f.list);
     return code;
 }

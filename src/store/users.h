@@ -27,8 +27,11 @@ err_code users_add(db *d, user *u, bool open, arena *a, err *e);
 /* By id, or by email without regard to case; NOT_FOUND. */
 err_code users_find(db *d, str id, arena *a, user *ret, err *e);
 err_code users_find_email(db *d, str email, arena *a, user *ret, err *e);
-err_code users_list(db *d, str query, int64_t limit, int64_t offset, arena *a, user_page *ret,
-                    err *e);
+typedef struct user_query {
+    str text; /* in name or email; may be empty */
+    int64_t limit, offset;
+} user_query;
+err_code users_list(db *d, const user_query *q, arena *a, user_page *ret, err *e);
 /* Stores email, name, role, settings and password. INVALID: the email is taken, or no admin would
  * be left. */
 err_code users_update(db *d, const user *u, err *e);
@@ -49,7 +52,11 @@ err_code grants_add(db *d, const grant *g, const unsigned char hash[32], err *e)
 /* NOT_FOUND also for one that has expired. */
 err_code grants_find(db *d, const unsigned char hash[32], int64_t now_ms, arena *a, grant *ret,
                      err *e);
-err_code grants_list(db *d, str user_id, bool keys, arena *a, grant **ret, size_t *ret_n, err *e);
+typedef struct grant_list {
+    grant *items; /* [n] */
+    size_t n;
+} grant_list;
+err_code grants_list(db *d, str user_id, bool keys, arena *a, grant_list *ret, err *e);
 err_code grants_touch(db *d, str id, int64_t used_ms, err *e);
 /* One of this user's. */
 err_code grants_delete(db *d, str user_id, str id, bool *ret_any, err *e);

@@ -38,9 +38,9 @@ class Server:
 
     @property
     def env(self):
-        return dict(os.environ, OLLAMA_HOST=f"127.0.0.1:{self.port}", HOB_HOME=str(self.home),
-                    OLLAMA_MODELS=str(self.home / "models"), HOB_WEB_HOST="off", HOB_IMAGE_HOST="off",
-                    **self.extra)
+        own = dict(OLLAMA_HOST=f"127.0.0.1:{self.port}", HOB_HOME=str(self.home),
+                   OLLAMA_MODELS=str(self.home / "models"), HOB_WEB_HOST="off", HOB_IMAGE_HOST="off")
+        return {**os.environ, **own, **self.extra}
 
     def start(self):
         self.log = open(self.home / "server.log", "ab")
