@@ -88,6 +88,11 @@ static void sort_by_expiry(engine_resident *list, size_t n) {
         }
 }
 
+/* Clients print the first letters of it, and expect them to be there. */
+static json_t *no_digest(void) {
+    return json_sprintf("%064d", 0);
+}
+
 void ollama_ps(http_request *r, void *ctx) {
     api *a = ctx;
     arena *mem = http_request_arena(r);
@@ -99,12 +104,14 @@ void ollama_ps(http_request *r, void *ctx) {
     for (size_t i = 0; i < n; i++) {
         api_model m = {0};
         err e;
-        if (api_model_find(a, list[i].model.name, mem, &m, &e)) m = (api_model){0}; /* deleted */
+        if (list[i].is_image || api_model_find(a, list[i].model.name, mem, &m, &e))
+            m = (api_model){0}; /* of a workflow, or deleted */
         json_t *o = json_object();
         json_object_set_new(o, "name", text(list[i].model.name));
         json_object_set_new(o, "model", text(list[i].model.name));
         json_object_set_new(o, "size", json_integer((json_int_t)list[i].size_bytes));
-        json_object_set_new(o, "digest", text(list[i].model.digest));
+        json_object_set_new(o, "digest",
+                            list[i].is_image ? no_digest() : text(list[i].model.digest));
         json_object_set_new(o, "details", api_model_details(&m, false));
         json_object_set_new(o, "expires_at", expiry(list[i].expires_wall_ns));
         json_object_set_new(o, "size_vram", json_integer((json_int_t)list[i].device_bytes));

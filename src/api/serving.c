@@ -225,7 +225,10 @@ void ollama_unload(http_request *r, void *ctx) {
                                                       : gone,
                               dialect_text(list[i].model.name));
         if (list[i].pinned && pinned) engine_unpin(a->eng, list[i].model.path);
-        if (!stays) engine_expire(a->eng, list[i].model.path);
+        if (list[i].is_image)
+            engine_flow_free(a->eng, true, false);
+        else if (!stays)
+            engine_expire(a->eng, list[i].model.path);
     }
     api_reply_json(
         r, json_pack("{s:o, s:o, s:o}", "unloaded", gone, "after_running", busy, "pinned", kept));

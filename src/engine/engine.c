@@ -391,6 +391,24 @@ err_code engine_submit(engine *eng, const engine_job_spec *spec, void (*notify)(
     return ERR_OK;
 }
 
+/* What workflows hold: one row for each file, whatever pieces it was asked for in. */
+static size_t add_image_model(const engine *eng, const sched_resident *x, int64_t left, arena *a,
+                              engine_resident *ret, size_t n) {
+    str name = flow_claim_model(eng->flow, x->key);
+    size_t i = 0;
+    if (!name.len) return n;
+    while (i < n && !(ret[i].is_image && str_eq(ret[i].model.name, name))) i++;
+    engine_resident *r = &ret[i];
+    if (i == n) *r = (engine_resident){.model = {.name = str_dup(a, name)}, .is_image = true};
+    r->size_bytes += x->weight_bytes + x->plan_bytes + x->kv_bytes;
+    r->n_running += x->n_running;
+    if (left == CLOCK_FOREVER)
+        r->expires_wall_ns = CLOCK_FOREVER;
+    else if (r->expires_wall_ns < clock_wall_ns() + left)
+        r->expires_wall_ns = clock_wall_ns() + left;
+    return i == n ? n + 1 : n;
+}
+
 const engine_resident *engine_residents(engine *eng, arena *a, size_t *ret_n) {
     enum { CAP = 256 };
     sched_resident list[CAP];
@@ -400,8 +418,13 @@ const engine_resident *engine_residents(engine *eng, arena *a, size_t *ret_n) {
     engine_resident *ret = ARENA_ARRAY(a, engine_resident, n + 1);
     for (size_t i = 0; i < n; i++) {
         const engine_loaded *m = list[i].owner;
-        if (!m || !list[i].ready) continue;
+        if (!list[i].ready) continue;
         bool forever = list[i].expires == CLOCK_FOREVER;
+        if (!m) {
+            at = add_image_model(eng, &list[i], forever ? CLOCK_FOREVER : list[i].expires - now, a,
+                                 ret, at);
+            continue;
+        }
         ret[at++] = (engine_resident){
             .model = {str_dup(a, m->model.path), str_dup(a, m->model.name),
                       str_dup(a, m->model.digest)},

@@ -221,6 +221,7 @@ typedef struct engine_resident {
     int32_t n_ctx;
     int32_t n_running;
     bool pinned;
+    bool is_image; /* a workflow's: model.name is the file's name, path and digest are empty */
 } engine_resident;
 const engine_resident *engine_residents(engine *eng, arena *a, size_t *ret_n);
 

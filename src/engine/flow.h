@@ -36,6 +36,7 @@ typedef struct flow_job {
 /* Bytes of the ledger. With `sj` it is in use; without it is idle and may be taken away. */
 typedef struct flow_claim {
     str key;
+    str model; /* whose bytes: a file's name */
     uint64_t n_bytes;
     sched_model *sm; /* NULL until granted */
     sched_job *sj;
@@ -93,7 +94,9 @@ err_code flow_begin(engine_flow *f, err *e); /* into the scheduler; claims that 
 void flow_end(engine_flow *f);
 err_code flow_pause(void *ctx, err *e); /* diff_gate.pause */
 void flow_give_back(engine_flow *f);    /* the device, if it has it */
-err_code flow_reserve(void *ctx, uint64_t n_bytes, err *e);
+err_code flow_reserve(void *ctx, uint64_t n_bytes, str model, err *e);
+/* The model of the claim with this key; empty when there is none. With the lock. */
+str flow_claim_model(const engine_flow *f, str key);
 void flow_release(void *ctx, uint64_t n_bytes);
 /* Drops what was asked for; the lock is let go meanwhile. */
 void flow_drop(engine_flow *f);

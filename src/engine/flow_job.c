@@ -314,6 +314,7 @@ void flow_destroy(engine_flow **fp) {
     pthread_mutex_unlock(&eng->mu);
     for (size_t i = 0; i < f->claims.len; i++) { /* sched_destroy ends their models */
         mem_free((void *)(uintptr_t)f->claims.items[i]->key.ptr);
+        mem_free((void *)(uintptr_t)f->claims.items[i]->model.ptr);
         mem_free(f->claims.items[i]);
     }
     VEC_FINISH(f->claims);

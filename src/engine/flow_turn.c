@@ -34,6 +34,7 @@ static void claim_destroy(engine_flow *f, flow_claim *c) {
         break;
     }
     mem_free((void *)(uintptr_t)c->key.ptr);
+    mem_free((void *)(uintptr_t)c->model.ptr);
     mem_free(c);
 }
 
@@ -213,6 +214,11 @@ static flow_claim *claim_create(engine_flow *f, uint64_t n_bytes) {
     return c;
 }
 
+static void claim_name(flow_claim *c, str model) {
+    mem_free((void *)(uintptr_t)c->model.ptr);
+    c->model = (str){mem_dup(model.len ? model.ptr : "", model.len), model.len};
+}
+
 /* One that models of the cache hold already. */
 static flow_claim *claim_kept(const engine_flow *f, uint64_t n_bytes) {
     for (size_t i = 0; i < f->claims.len; i++) {
@@ -222,7 +228,7 @@ static flow_claim *claim_kept(const engine_flow *f, uint64_t n_bytes) {
     return NULL;
 }
 
-err_code flow_reserve(void *ctx, uint64_t n_bytes, err *e) {
+err_code flow_reserve(void *ctx, uint64_t n_bytes, str model, err *e) {
     engine_flow *f = ctx;
     if (n_bytes == 0) return ERR_OK;
     pthread_mutex_lock(&f->eng->mu);
@@ -233,6 +239,7 @@ err_code flow_reserve(void *ctx, uint64_t n_bytes, err *e) {
         c = claim_kept(f, n_bytes);
         if (!c) c = claim_create(f, n_bytes);
         c->kept = false;
+        claim_name(c, model);
         code = claim_submit(f, c, e);
         if (code == ERR_OK) code = claim_wait(f, c, e);
         if (code || c->granted) break;
@@ -323,6 +330,12 @@ void flow_drop(engine_flow *f) {
             claim_release(f, c);
     }
     bell_ring(&f->eng->bell);
+}
+
+str flow_claim_model(const engine_flow *f, str key) {
+    for (size_t i = 0; i < f->claims.len; i++)
+        if (str_eq(f->claims.items[i]->key, key)) return f->claims.items[i]->model;
+    return (str){0};
 }
 
 /* ---- the workflow as a job ---- */

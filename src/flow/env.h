@@ -40,9 +40,10 @@ typedef struct flow_env {
     int32_t preview_px; /* longest side */
     bool no_metadata;   /* pictures are saved without their workflow */
     /* The ledger: bytes of weights and plans, reserved before they are used; waits for room.
-     * DEVICE_NOMEM names the bytes. NULL: no account is kept (tests). */
+     * `model`: whose they are, as users see it. DEVICE_NOMEM names the bytes. NULL: no account is
+     * kept (tests). */
     void *ctx;
-    err_code (*reserve)(void *ctx, uint64_t n_bytes, err *e);
+    err_code (*reserve)(void *ctx, uint64_t n_bytes, str model, err *e);
     void (*release)(void *ctx, uint64_t n_bytes);
     /* Text from a language model through the same scheduler; *ret_text lives in `a`. NULL: none. */
     err_code (*generate)(void *ctx, const flow_text_request *q, arena *a, str *ret_text, err *e);

@@ -254,6 +254,18 @@ class ModelFiles(unittest.TestCase):
         error = self.error_of(graph)
         self.assertRegex(error["exception_message"], r"VAEDecode \(node 8\): decoding a picture of 16384x16384 pixels")
 
+    def test_models_of_workflows_are_among_the_resident(self):
+        self.picture(text_to_image(steps=1, width=64, height=64))
+        url, self.server.url = self.server.url, self.server.chat_url
+        try:
+            rows = {m["name"]: m for m in self.server.call("/api/ps")[1]["models"]}
+        finally:
+            self.server.url = url
+        row = rows[CHECKPOINT]
+        self.assertGreater(row["size"], (DEMO / CHECKPOINT).stat().st_size / 2)
+        self.assertEqual((len(row["digest"]), row["size_vram"]), (64, 0))
+        self.assertRegex(row["expires_at"], r"^2\d{3}-")
+
     # ---- bands ----
 
     def test_tiled_nodes_give_what_whole_ones_give(self):

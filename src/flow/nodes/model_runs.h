@@ -51,6 +51,7 @@ err_code md_in_path(const flow_call *c, const char *name, const char *folder, ch
 typedef struct flow_work {
     const char *what; /* "sampling", "decoding", ... */
     size_t n, y, x, steps;
+    const diff_net *net; /* or NULL */
 } flow_work;
 /* LIMIT when there are more pixels than one node may take: before anything is planned. */
 err_code work_check_pixels(const flow_call *c, const flow_work *w, err *e);

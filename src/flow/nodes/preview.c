@@ -35,12 +35,13 @@ void preview_open(flow_watch *w) {
     flow_env *env = md_env(w->c);
     bool xl = w->model->preview == 2;
     const int32_t yx[2] = {w->y, w->x};
-    const flow_work work = {"previewing", 1, (size_t)w->y * 8, (size_t)w->x * 8, 0};
+    flow_work work = {"previewing", 1, (size_t)w->y * 8, (size_t)w->x * 8, 0, NULL};
     if (env->preview != FLOW_PREVIEW_TAESD) return;
     err why; /* without it there are still the colours */
     char *path = preview_find(w->c, xl ? "taesdxl_decoder" : "taesd_decoder");
     vae *v;
     if (!path || diff_tiny_open(env->d, path, NULL, w->model->latent_scale, &v, &why)) return;
+    work.net = vae_decoder(v);
     if (vae_get_info(v)->z_channels != w->model->latent_channels ||
         vae_decode_cost(v, yx, &w->held, &why) || work_begin(w->c, &work, &w->held, &why)) {
         vae_unref(&v);

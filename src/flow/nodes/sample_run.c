@@ -68,8 +68,12 @@ static err_code sample(flow_call *c, const request *q, err *e) {
     flow_env *env = md_env(c);
     flow_mask *mask = NULL;
     diff_cost cost;
-    const flow_work work = {"sampling", l->n, l->y * 8, l->x * 8,
-                            q->schedule.n_sigmas ? q->schedule.n_sigmas - 1 : 0};
+    const flow_work work = {"sampling",
+                            l->n,
+                            l->y * 8,
+                            l->x * 8,
+                            q->schedule.n_sigmas ? q->schedule.n_sigmas - 1 : 0,
+                            unet_net(q->guide->model->net)};
     flow_watch w = {.c = c, .model = q->guide->model, .y = (int32_t)l->y, .x = (int32_t)l->x};
     TRY(work_check_pixels(c, &work, e));
     if (l->mask) TRY(px_mask_upscale(l->mask, l->y, l->x, &mask, e));

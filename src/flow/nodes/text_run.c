@@ -34,7 +34,7 @@ static err_code encode(flow_call *c, str l, str g, diff_cond **ret, err *e) {
     flow_env *env = md_env(c);
     prompt_embeddings emb = {(void *)(uintptr_t)env->folders, embedding_path};
     TRY(md_in_clip(c, "clip", &k, e));
-    const flow_work work = {"encoding the text", 0, 0, 0, 0};
+    const flow_work work = {"encoding the text", 0, 0, 0, 0, clip_text_net(k->l ? k->l : k->g)};
     diff_cost cost = {.plan = plan_bytes(k->l) + plan_bytes(k->g)};
     if (k->l) cost.weights += diff_weights_bytes(diff_net_weights(clip_text_net(k->l)));
     if (k->g) cost.weights += diff_weights_bytes(diff_net_weights(clip_text_net(k->g)));

@@ -36,8 +36,12 @@ typedef struct vae_job {
 
 static flow_work work_of(const vae_job *j) {
     size_t f = j->decode ? (size_t)vae_get_info(j->v)->factor : 1;
-    return (flow_work){j->decode ? "decoding" : "encoding", (size_t)j->nyx[0],
-                       (size_t)j->nyx[1] * f, (size_t)j->nyx[2] * f, 0};
+    return (flow_work){j->decode ? "decoding" : "encoding",
+                       (size_t)j->nyx[0],
+                       (size_t)j->nyx[1] * f,
+                       (size_t)j->nyx[2] * f,
+                       0,
+                       j->decode ? vae_decoder(j->v) : vae_encoder(j->v)};
 }
 
 /* Reserves; *ret_banded tells how it will run. */

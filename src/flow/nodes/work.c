@@ -13,6 +13,13 @@ static const char *where(const flow_call *c, char dst[WHERE_BYTES]) {
     return dst;
 }
 
+/* The name of the network's file without its folders. */
+static str file_name(const diff_net *n) {
+    if (!n) return (str){0};
+    str path = diff_file_path(diff_weights_file(diff_net_weights(n)));
+    return str_sub(path, (size_t)(str_rfind_char(path, '/') + 1), path.len);
+}
+
 static double pixels_of(const flow_work *w) {
     return (double)w->n * (double)w->y * (double)w->x;
 }
@@ -53,7 +60,9 @@ err_code work_begin(const flow_call *c, const flow_work *w, const diff_cost *cos
     char at[WHERE_BYTES], what[WHERE_BYTES];
     TRY(work_check_pixels(c, w, e));
     TRY(check_flops(c, w, cost->flops, e));
-    err_code code = env->reserve ? env->reserve(env->ctx, cost->weights + cost->plan, e) : ERR_OK;
+    err_code code = env->reserve
+                        ? env->reserve(env->ctx, cost->weights + cost->plan, file_name(w->net), e)
+                        : ERR_OK;
     if (code == ERR_DEVICE_NOMEM)
         err_wrap(e,
                  "%s: %s%s needs %.1f GiB for the model and its intermediate results; choose a "
