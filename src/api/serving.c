@@ -6,6 +6,7 @@
 #include "api/generation.h"
 #include "api/slow.h"
 #include "base/clock.h"
+#include "engine/flow_job.h"
 #include "engine/report.h"
 #include "http/json.h"
 
