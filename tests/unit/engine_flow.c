@@ -405,15 +405,19 @@ static void test_memory(void **state) {
     chat_through(eng);
     assert_int_equal(atomic_load(&f.n_loaded), 1);
     rig_job_begin(&r, eng);
-    assert_int_equal(flow_reserve(r.f, 3000, &e), ERR_DEVICE_NOMEM); /* never fits */
-    assert_int_equal(flow_reserve(r.f, 500, &e), ERR_OK);            /* beside the model */
+    assert_int_equal(flow_reserve(r.f, 3000, STR("model.safetensors"), &e),
+                     ERR_DEVICE_NOMEM); /* never fits */
+    assert_int_equal(flow_reserve(r.f, 500, STR("model.safetensors"), &e),
+                     ERR_OK); /* beside the model */
     assert_int_equal(reserved(eng), 1700);
-    assert_int_equal(flow_reserve(r.f, 700, &e), ERR_OK); /* the idle model goes */
+    assert_int_equal(flow_reserve(r.f, 700, STR("model.safetensors"), &e),
+                     ERR_OK); /* the idle model goes */
     assert_int_equal(atomic_load(&f.n_loaded), 0);
     assert_int_equal(reserved(eng), 1200);
     flow_release(r.f, 700);
-    assert_int_equal(reserved(eng), 1200);                /* the cached model still holds it */
-    assert_int_equal(flow_reserve(r.f, 700, &e), ERR_OK); /* the same again */
+    assert_int_equal(reserved(eng), 1200); /* the cached model still holds it */
+    assert_int_equal(flow_reserve(r.f, 700, STR("model.safetensors"), &e),
+                     ERR_OK); /* the same again */
     assert_int_equal(reserved(eng), 1200);
     flow_release(r.f, 700);
     rig_job_end(&r);
@@ -423,7 +427,7 @@ static void test_memory(void **state) {
     chat_through(eng);       /* fits beside it */
     assert_int_equal(reserved(eng), 1700);
     rig_job_begin(&r, eng);
-    assert_int_equal(flow_reserve(r.f, 1400, &e), ERR_OK);
+    assert_int_equal(flow_reserve(r.f, 1400, STR("model.safetensors"), &e), ERR_OK);
     assert_int_equal(atomic_load(&f.n_loaded), 0);
     flow_release(r.f, 1400);
     rig_job_end(&r);
@@ -444,7 +448,7 @@ static void test_interrupted(void **state) {
     assert_int_equal(flow_pause(r.f, &e), ERR_OK);
     engine_stream_cancel(r.reader);
     assert_int_equal(flow_pause(r.f, &e), ERR_CANCELLED);
-    assert_int_equal(flow_reserve(r.f, 10, &e), ERR_CANCELLED);
+    assert_int_equal(flow_reserve(r.f, 10, STR("model.safetensors"), &e), ERR_CANCELLED);
     rig_job_end(&r);
     wait_reserved(eng, 0);
     assert_string_equal(log_of(submit(eng, SHOW_TEXT("x"))),
@@ -459,7 +463,7 @@ static void test_keep_alive(void **state) {
     rig_job r;
     err e;
     rig_job_begin(&r, eng);
-    assert_int_equal(flow_reserve(r.f, 500, &e), ERR_OK);
+    assert_int_equal(flow_reserve(r.f, 500, STR("model.safetensors"), &e), ERR_OK);
     assert_int_equal(reserved(eng), 500);
     rig_job_end(&r);
     wait_reserved(eng, 0);
