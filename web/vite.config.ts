@@ -10,8 +10,14 @@ const woff2Only: Plugin = {
 
 const chat = 'http://127.0.0.1:18080'; // a hob serve for development: HOB_WEB_HOST=127.0.0.1:18080
 
+/** Svelte wraps components that are given CSS variables; the policy forbids the wrapper's style attribute. */
+const noStyleAttributes: Plugin = {
+  name: 'no-style-attributes',
+  renderChunk: (code) => code.replaceAll('style="display: contents"', 'class="contents"'),
+};
+
 export default defineConfig({
-  plugins: [woff2Only, svelte()],
+  plugins: [woff2Only, svelte(), noStyleAttributes],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0, // the policy allows fonts and scripts from this server's files only

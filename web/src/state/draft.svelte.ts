@@ -33,28 +33,30 @@ export class Draft {
   made: Thread | null = null;
   #key = 0;
   #where: string | null = null;
+  #settingsOf: Thread | null = null;
 
-  /** The page shows another chat: its draft comes back. Returns what keeps this one. */
-  enter(id: string | null, thread: Thread | null): () => void {
+  /** The page shows another chat: its draft comes back, and what the chat has set. */
+  enter(id: string | null, thread: Thread | null): void {
     const key = `hob.draft.${id ?? ''}`;
     if (this.#where !== key) {
       this.#where = key;
       this.text = sessionStorage.getItem(key) ?? '';
       this.attachments = [];
+      this.model = '';
+      this.knowledge = [];
       if (!id) {
-        this.model = '';
+        this.#settingsOf = null;
         this.system = '';
         this.params = {};
-        this.knowledge = [];
       }
     }
-    if (thread?.chat) {
+    if (thread?.chat && this.#settingsOf !== thread) {
+      this.#settingsOf = thread;
       this.system = thread.chat.system ?? '';
       this.params = thread.chat.params ?? {};
       const known = (thread.chat.meta?.knowledge as { id: string; name: string }[] | undefined) ?? [];
       if (!this.knowledge.length) this.knowledge = known;
     }
-    return () => {};
   }
 
   keep(): void {

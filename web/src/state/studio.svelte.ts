@@ -103,7 +103,7 @@ class Studio {
     this.put(g);
     this.name = name;
     this.fileId = fileId;
-    this.touch();
+    this.commit();
     setTimeout(() => this.fit(), 60);
   }
 
