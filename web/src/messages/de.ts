@@ -413,7 +413,6 @@ const de: Record<string, string> = {
   Width: 'Breite',
   'With more detail': 'Ausführlicher',
   'Without this picture': 'Ohne dieses Bild',
-  Words: 'Text',
   'Words of a title or of what was said': 'Wörter aus Titeln oder Gesagtem',
   'Work space': 'Arbeitsraum',
   Workflow: 'Workflow',
