@@ -11,7 +11,7 @@ typedef struct image_wish {
     str model; /* as the client spelled it */
     str prompt, negative, image;
     int64_t width, height, steps, seed, n;
-    double cfg, strength;
+    double cfg, strength, cache; /* cache: threshold of EasyCache, 0 = off */
     str sampler, scheduler;
     str checkpoint; /* file name */
     str input;      /* LoadImage's name of the picture to change; or empty */

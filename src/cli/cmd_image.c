@@ -13,6 +13,7 @@ static const char USAGE[] =
     "  -m, --model NAME   checkpoint (default: the first one)\n"
     "  --size WxH --steps N --cfg X --seed N --negative TEXT\n"
     "  --sampler NAME --scheduler NAME\n"
+    "  --step-cache X     guess steps that would change less than X (0.05 to 0.3) in sum\n"
     "  -n, --batch N      several pictures: FILE, FILE-2, ...\n"
     "  --image FILE --strength X   change a picture instead (strength 0 to 1)";
 
@@ -73,6 +74,7 @@ static bool take_flag(wish *w, cli_args *a) {
         {"scheduler", "scheduler", 0, 't', false},
         {"batch", "batch", 'n', 'i', false},
         {"strength", "strength", 0, 'f', false},
+        {"step-cache", "step_cache", 0, 'f', false},
     };
     const char *v;
     if (cli_flag(a, "output", 'o', true, &w->out)) return true;

@@ -327,6 +327,20 @@ static err_code check_text(const guide_run *r, const diff_cond *c, err *e) {
     return ERR_OK;
 }
 
+/* The network, or what step caching puts in its place. */
+static err_code evaluate(guide_run *r, const unet_input *in, const void *key, float *out, err *e) {
+    int64_t cells = (int64_t)in->y * in->x_len, len = r->c * cells;
+    int64_t stride = unet_get_info(r->model->net)->in_channels * cells;
+    if (r->cache && step_cache_apply(r->cache, key, in->x, stride, len, out)) {
+        r->stats.n_saved++;
+        return ERR_OK;
+    }
+    TRY(unet_eval(r->model->net, in, r->gate, out, e));
+    r->stats.n_computed++;
+    if (r->cache) step_cache_keep(r->cache, key, in->x, stride, len, out);
+    return ERR_OK;
+}
+
 /* Adds weight * denoised of one entry to sum, and the weights to count. */
 static err_code add_entry(guide_run *r, const guide_entry *g, const guide_eval *v, float *sum,
                           float *count, err *e) {
@@ -355,7 +369,7 @@ static err_code add_entry(guide_run *r, const guide_entry *g, const guide_eval *
                      .context = context,
                      .n_context = c->n_tokens,
                      .adm = adm};
-    err_code code = unet_eval(r->model->net, &in, r->gate, out, e);
+    err_code code = evaluate(r, &in, v->key, out, e);
     for (int32_t b = 0; b < r->n && code == ERR_OK; b++) {
         fill_weights(g, r, b, weights);
         for (int64_t i = 0; i < r->c * cells; i++) {
@@ -385,7 +399,7 @@ err_code guide_side_eval(guide_run *r, const guide_side *s, const float *x, doub
                          float *ret, err *e) {
     size_t n = (size_t)r->n * (size_t)r->c * (size_t)r->y * (size_t)r->x;
     float *count = mem_calloc(n, sizeof *count);
-    guide_eval v = {x, sigma, s->negative};
+    guide_eval v = {x, sigma, s->negative, NULL};
     err_code code = ERR_OK;
     for (size_t i = 0; i < n; i++) {
         ret[i] = 0;
@@ -395,6 +409,7 @@ err_code guide_side_eval(guide_run *r, const guide_side *s, const float *x, doub
         guide_entry g = s->entries.items[i];
         if (!is_active(r, g.cond, sigma)) continue;
         if (!g.area.given) g.area = (guide_area){false, r->y, r->x, 0, 0};
+        v.key = &s->entries.items[i];
         code = add_entry(r, &g, &v, ret, count, e);
     }
     for (size_t i = 0; i < n; i++) ret[i] /= count[i];

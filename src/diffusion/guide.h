@@ -9,6 +9,7 @@
 #include "diffusion/arch/unet.h"
 #include "diffusion/cond.h"
 #include "diffusion/sampler.h"
+#include "diffusion/step_cache.h"
 
 typedef struct diff_model {
     _Atomic int refs;
@@ -20,6 +21,7 @@ typedef struct diff_model {
     bool is_refiner;
     double rescale_cfg; /* RescaleCFG's multiplier, < 0 = off */
     int32_t preview;    /* which table of colours: 1 SD1, 2 SDXL */
+    step_cache_params cache;
 } diff_model;
 
 diff_model *diff_model_ref(diff_model *m);
@@ -52,6 +54,11 @@ typedef struct diff_latent_in {
     int32_t mask_n;
 } diff_latent_in;
 
+/* Evaluations of the network, one for each conditioning and call of the sampler. */
+typedef struct diff_sample_stats {
+    int64_t n_computed, n_saved;
+} diff_sample_stats;
+
 typedef struct diff_sample_job {
     const diff_guide *guide;
     const char *sampler;
@@ -64,6 +71,7 @@ typedef struct diff_sample_job {
     void *ctx;
     /* Called once a step: x0 [n, c, y, x_len] in VAE units. */
     err_code (*progress)(void *ctx, int32_t step, int32_t n_steps, const float *x0, err *e);
+    diff_sample_stats *stats; /* filled as it goes on; or NULL */
 } diff_sample_job;
 
 /* ret [n, c, y, x_len] in VAE units; ret_x0 (or NULL) the last estimate. DEVICE when the result is

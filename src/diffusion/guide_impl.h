@@ -31,6 +31,8 @@ typedef struct guide_run {
     const float *latent; /* [n, c, y, x] scaled: what the job began with */
     const float *noised; /* [n, c, y, x] where noise goes, or NULL */
     const diff_gate *gate;
+    step_cache *cache; /* of conditionings' outputs, or NULL */
+    diff_sample_stats stats;
     arena *mem;
 } guide_run;
 
@@ -38,6 +40,7 @@ typedef struct guide_eval {
     const float *x;
     double sigma;
     bool negative;
+    const void *key; /* which conditioning, for step caching */
 } guide_eval;
 
 void guide_side_open(guide_run *r, const diff_conds *conds, bool negative, guide_side *ret);

@@ -14,6 +14,8 @@ typedef struct sample_run {
     float *mask;           /* [n] or NULL */
     float *cond, *uncond, *other, *masked; /* [n] scratch */
     float *x0;                             /* [n] the last estimate, VAE units */
+    step_cache *cache;                     /* or NULL */
+    int64_t n_last;                        /* evaluations of the last estimate */
 } sample_run;
 
 static bool is_close(double a, double b) {
@@ -112,6 +114,38 @@ static err_code guided(sample_run *s, const float *x, double sigma, bool want_un
     return ERR_OK;
 }
 
+/* The same with step caching: of conditionings' outputs (by g.cache), or of the estimate. */
+static err_code estimate(sample_run *s, const float *x, double sigma, bool want_uncond, float *ret,
+                         err *e) {
+    if (!s->cache) return guided(s, x, sigma, want_uncond, ret, e);
+    bool easy = s->g.cache != NULL;
+    int64_t per = (int64_t)s->n / s->g.n, before = s->g.stats.n_computed;
+    double scale = easy ? sigmas_wrap(s->g.model->sigmas, sigma).in : 1;
+    step_cache_begin(s->cache, x, scale, sigma);
+    if (!easy && step_cache_apply(s->cache, s, x, per, per, ret)) {
+        s->g.stats.n_saved += s->n_last;
+        return ERR_OK;
+    }
+    TRY(guided(s, x, sigma, want_uncond, ret, e));
+    s->n_last = s->g.stats.n_computed - before;
+    if (!easy) step_cache_keep(s->cache, s, x, per, per, ret);
+    step_cache_end(s->cache);
+    return ERR_OK;
+}
+
+static void open_cache(sample_run *s, arena *a) {
+    const step_cache_params *p = &s->g.model->cache;
+    if (p->kind == STEP_CACHE_OFF) return;
+    step_cache_shape shape = {.n = s->g.n,
+                              .c = s->g.c,
+                              .y = s->g.y,
+                              .x = s->g.x,
+                              .sigma_start = sigmas_at_percent(s->g.model->sigmas, p->start),
+                              .sigma_end = sigmas_at_percent(s->g.model->sigmas, p->end)};
+    s->cache = step_cache_create(a, p, &shape);
+    if (p->kind == STEP_CACHE_EASY) s->g.cache = s->cache;
+}
+
 /* ---- callbacks of the sampler ---- */
 
 static err_code denoise(void *ctx, const float *x, double sigma, float *ret, float *ret_uncond,
@@ -126,7 +160,7 @@ static err_code denoise(void *ctx, const float *x, double sigma, float *ret, flo
                 ((float)k[0] * s->latent[i] + (float)k[1] * s->noise[i]) * (1 - s->mask[i]);
         x = s->masked;
     }
-    TRY(guided(s, x, sigma, ret_uncond != NULL, ret, e));
+    TRY(estimate(s, x, sigma, ret_uncond != NULL, ret, e));
     for (size_t i = 0; s->mask && i < s->n; i++)
         ret[i] = ret[i] * s->mask[i] + s->latent[i] * (1 - s->mask[i]);
     if (ret_uncond) memcpy(ret_uncond, s->uncond, s->n * sizeof *ret);
@@ -228,12 +262,14 @@ err_code diff_sample(const diff_sample_job *j, float *ret, float *ret_x0, err *e
     s.g.latent = s.latent;
     s.g.noised = s.mask;
     open_sides(&s);
+    open_cache(&s, a);
     err_code code = ERR_OK;
     memcpy(s.x0, l->x, s.n * sizeof(float));
     if (j->schedule.n_sigmas > 1)
         code = walk(&s, a, ret, e);
     else
         memcpy(ret, l->x, s.n * sizeof(float));
+    if (j->stats) *j->stats = s.g.stats;
     if (code == ERR_OK && ret_x0) memcpy(ret_x0, s.x0, s.n * sizeof(float));
     guide_side_close(&s.positive);
     guide_side_close(&s.negative);

@@ -121,7 +121,8 @@ static int close_demo(void **state) {
     return 0;
 }
 
-static void draw(demo *k, const char *sampler, float *ret_px) {
+static void draw_steps(demo *k, const char *sampler, int n_steps, diff_sample_stats *stats,
+                       float *ret_px) {
     err e;
     float noise[LATENT], zero[LATENT] = {0}, out[LATENT];
     arena *a = arena_create(0);
@@ -131,10 +132,11 @@ static void draw(demo *k, const char *sampler, float *ret_px) {
                            .sampler = sampler,
                            .seed = 7,
                            .noise = noise,
-                           .latent = {zero, 1, 4, CELLS, CELLS, NULL, 0}};
+                           .latent = {zero, 1, 4, CELLS, CELLS, NULL, 0},
+                           .stats = stats};
     must(noise_start(7, &(noise_batch){1, LATENT, NULL}, noise, &e), &e);
     sigmas_job sj = {.scheduler = "normal",
-                     .n_steps = 6,
+                     .n_steps = n_steps,
                      .denoise = 1,
                      .last_step = -1,
                      .discard_penultimate = sampler_discards_penultimate(sampler)};
@@ -142,6 +144,10 @@ static void draw(demo *k, const char *sampler, float *ret_px) {
     must(diff_sample(&job, out, NULL, &e), &e);
     must(vae_decode(k->vae, out, (int32_t[3]){1, CELLS, CELLS}, NULL, ret_px, &e), &e);
     arena_destroy(&a);
+}
+
+static void draw(demo *k, const char *sampler, float *ret_px) {
+    draw_steps(k, sampler, 6, NULL, ret_px);
 }
 
 static double difference(const float *px, const image *im) {
@@ -196,8 +202,49 @@ static void test_pictures(void **state) {
     assert_int_equal(n_bad, 0);
 }
 
+/* What step caching saves of twenty steps, and how far the picture moves. */
+static void test_step_cache(void **state) {
+    demo *k = *state;
+    static const struct {
+        step_cache_kind kind;
+        double threshold;
+    } TRIES[] = {{STEP_CACHE_OFF, 0},
+                 {STEP_CACHE_EASY, 0},
+                 {STEP_CACHE_EASY, 0.1},
+                 {STEP_CACHE_EASY, 0.2},
+                 {STEP_CACHE_LAZY, 0.2}};
+    enum { N = SIDE * SIDE * 3 };
+    if (!k) skip();
+    float *plain = mem_calloc(N, sizeof *plain), *px = mem_calloc(N, sizeof *px);
+    int64_t saved_before = 0;
+    for (size_t i = 0; i < COUNT_OF(TRIES); i++) {
+        diff_sample_stats n = {0};
+        double moved = 0;
+        k->model->cache = (step_cache_params){TRIES[i].kind, TRIES[i].threshold, 0.15, 0.95};
+        draw_steps(k, "euler", 20, &n, i ? px : plain);
+        for (int p = 0; p < N && i; p++)
+            moved += fabs(fmin(1, fmax(-1, (double)px[p])) - fmin(1, fmax(-1, (double)plain[p]))) *
+                     255 / 2 / N;
+        print_message("cache %d at %.1f: %d evaluations saved, %d computed, moved by %.2f of 255\n",
+                      (int)TRIES[i].kind, TRIES[i].threshold, (int)n.n_saved, (int)n.n_computed,
+                      moved);
+        assert_int_equal(n.n_saved + n.n_computed, 40);
+        if (TRIES[i].threshold > 0)
+            assert_true(n.n_saved >= 8 && n.n_saved <= 28 && moved > 0 && moved < 12);
+        else
+            assert_true(n.n_saved == 0 && !(moved > 0));
+        if (TRIES[i].kind == STEP_CACHE_EASY) assert_true(n.n_saved >= saved_before);
+        saved_before = n.n_saved;
+    }
+    k->model->cache = (step_cache_params){0};
+    mem_free(plain);
+    mem_free(px);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pictures)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_pictures),
+                                       cmocka_unit_test(test_step_cache)};
+    const struct CMUnitTest bf16_tests[] = {cmocka_unit_test(test_pictures)};
     return cmocka_run_group_tests_name("f32", tests, open_f32, close_demo) +
-           cmocka_run_group_tests_name("bf16", tests, open_bf16, close_demo);
+           cmocka_run_group_tests_name("bf16", bf16_tests, open_bf16, close_demo);
 }

@@ -136,6 +136,8 @@ FLOW_RUN(patch_discrete_run);
 FLOW_RUN(patch_continuous_edm_run);
 FLOW_RUN(patch_continuous_v_run);
 FLOW_RUN(patch_rescale_cfg_run);
+FLOW_RUN(patch_easy_cache_run);
+FLOW_RUN(patch_lazy_cache_run);
 /* merge_run.c */
 FLOW_RUN(merge_simple_run);
 FLOW_RUN(merge_blocks_run);

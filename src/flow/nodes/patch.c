@@ -94,10 +94,10 @@ const flow_def flow_nodes_patch[] = {
      INPUTS(LINK("model", "MODEL", FLOW_OPTS), FLOAT("reuse_threshold", 0.2, 0.0, 3.0, 0.01, 0, 0),
             FLOAT("start_percent", 0.15, 0.0, 1.0, 0.01, 0, 0),
             FLOAT("end_percent", 0.95, 0.0, 1.0, 0.01, 0, 0), BOOL("verbose", false, 0)),
-     OUTPUTS({"MODEL", NULL, false})},
+     OUTPUTS({"MODEL", NULL, false}), .run = patch_easy_cache_run},
     {NODE("LazyCache", "LazyCache", "advanced/debug/model", FLOW_EXPERIMENTAL | FLOW_SHOW_STATUS),
      INPUTS(LINK("model", "MODEL", FLOW_OPTS), FLOAT("reuse_threshold", 0.2, 0.0, 3.0, 0.01, 0, 0),
             FLOAT("start_percent", 0.15, 0.0, 1.0, 0.01, 0, 0),
             FLOAT("end_percent", 0.95, 0.0, 1.0, 0.01, 0, 0), BOOL("verbose", false, 0)),
-     OUTPUTS({"MODEL", NULL, false})},
+     OUTPUTS({"MODEL", NULL, false}), .run = patch_lazy_cache_run},
     {.name = NULL}};

@@ -66,3 +66,24 @@ err_code patch_rescale_cfg_run(flow_call *c, err *e) {
     md_out_model(c, 0, m);
     return ERR_OK;
 }
+
+static err_code with_cache(flow_call *c, step_cache_kind kind, err *e) {
+    diff_model *m;
+    step_cache_params p = {.kind = kind};
+    TRY(md_in_model(c, "model", &m, e));
+    TRY(flow_in_float(c, "reuse_threshold", &p.threshold, e));
+    TRY(flow_in_float(c, "start_percent", &p.start, e));
+    TRY(flow_in_float(c, "end_percent", &p.end, e));
+    m = diff_model_copy(m);
+    m->cache = p;
+    md_out_model(c, 0, m);
+    return ERR_OK;
+}
+
+err_code patch_easy_cache_run(flow_call *c, err *e) {
+    return with_cache(c, STEP_CACHE_EASY, e);
+}
+
+err_code patch_lazy_cache_run(flow_call *c, err *e) {
+    return with_cache(c, STEP_CACHE_LAZY, e);
+}
