@@ -18,10 +18,10 @@ struct step_cache {
     step_cache_shape shape;
     int64_t n_samples;
     float *in, *in_before, *out, *out_before; /* [n_samples] */
-    bool has_before, has_rate, has_started;
-    double rate;        /* change of the output / change of the input */
-    double norm_before; /* mean of |output| */
-    double change;      /* predicted and summed up since the last evaluation that was made */
+    bool has_before, has_rate, has_started;   /* LazyCache remembers from the first evaluation on */
+    double rate;                              /* change of the output / change of the input */
+    double norm_before;                       /* mean of |output| */
+    double change; /* predicted and summed up since the last evaluation that was made */
     /* this evaluation */
     bool is_past, skips, has_input_change, has_out;
     double input_change, out_sum, n_out;
@@ -59,10 +59,11 @@ bool step_cache_begin(step_cache *c, const float *x, double scale, double sigma)
     c->skips = c->has_input_change = c->has_out = false;
     c->out_sum = c->n_out = 0;
     c->is_past = !(sigma > c->shape.sigma_end);
-    if (c->is_past || sigma > c->shape.sigma_start) return false;
-    c->has_started = true;
+    bool is_due = sigma <= c->shape.sigma_start;
+    if (is_due || c->p.kind == STEP_CACHE_LAZY) c->has_started = true;
+    if (c->is_past || !c->has_started) return false;
     sample_cells(c, x, scale, c->in);
-    if (!c->has_before) return false;
+    if (!is_due || !c->has_before) return false;
     c->has_input_change = true;
     c->input_change = mean_change(c, c->in, c->in_before);
     if (!c->has_rate) return false;

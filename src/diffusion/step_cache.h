@@ -4,7 +4,9 @@
  * its input. The factor is measured on the evaluations that are made; while the change that it
  * predicts, summed up since the last of them, stays below a threshold, output - input is taken over
  * from there. LazyCache does the same with the guided estimate in place of each conditioning's
- * output. Behaviour as ComfyUI's nodes: changes are means over every eighth cell of the latent.
+ * output. Rules as of ComfyUI's nodes: changes are means over every eighth cell of the latent, of
+ * conditionings for the whole of it. (Theirs adds the differences of all conditionings that it
+ * computes together to each of them, which no rule of the method asks for; here each has its own.)
  * Method: Zhou et al., "Less is Enough: Training-Free Video Diffusion Acceleration via
  * Runtime-Adaptive Caching", 2025. Owner: an arena. Threads: one. */
 #pragma once
