@@ -269,7 +269,7 @@ static void add_decomposed(const adapter *a, double strength, const float *delta
     float *m = diff_tensor_floats(a->magnitude);
     double *len = mem_calloc((size_t)(by_output ? to->out : to->in), sizeof *len);
     for (int64_t i = 0; i < to->out * n; i++) sum[i] = to->w[i] + delta[i];
-    lengths(sum, to, by_output, len);
+    lengths(by_output ? to->w : sum, to, by_output, len);
     for (int64_t o = 0; o < to->out; o++)
         for (int64_t i = 0; i < n; i++) {
             int64_t k = by_output ? o : i / to->pixels, at = o * n + i;

@@ -8,7 +8,8 @@
  *   LoKr   W += k kron(w1, w2), each of which may be a product (Yeh et al.)
  *   diff   W += strength * diff, also of biases and norms
  *   DoRA   with magnitudes m: W + D scaled to the lengths m, by outputs or by inputs (Liu et al.,
- *          "DoRA", 2024); strength mixes that with W
+ *          "DoRA", 2024); strength mixes that with W. By outputs the length is that of W, as the
+ *          programs that draw with such files have it, not of W + D
  * Tensors that do not fit change nothing. Pure. Threads: any. */
 #pragma once
 #include "diffusion/file.h"

@@ -7,6 +7,7 @@ import unittest
 import zlib
 from pathlib import Path
 
+from tests.api import model_variants
 from tests.api.harness import DEMO
 from tests.api.pictures import CHECKPOINT, PictureServer, needs_checkpoint, png_chunks, png_size, text_to_image
 from tests.api.test_comfy_nodes import lora, parts, safetensors
@@ -346,6 +347,36 @@ class ModelFiles(unittest.TestCase):
             "vae": ["4", 2], "filename_prefix": "../../v"}}}))
         self.assertIn("leaves the output folder", error["exception_message"])
         self.assertEqual([p for p in (self.server.base / "output").rglob("*.tmp*")], [])
+
+
+@needs_checkpoint
+class Variants(unittest.TestCase):
+    """Inpainting and editing networks, and every kind of adapter, beside what ComfyUI draws with them."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = PictureServer()
+        model_variants.write_all(cls.server.base)
+        cls.server.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.__exit__(None, None, None)
+
+    def test_pictures(self):
+        golden = Path(__file__).resolve().parents[1] / "golden" / "variants"
+        out = self.server.base / "drawn"
+        model_variants.draw_all(self.server.url, out)
+        drawn = {path.name: pixels(path.read_bytes()) for path in out.glob("*.png")}
+        self.assertEqual(set(drawn), {f"{name}.png" for name in model_variants.workflows()})
+        faults = {}
+        for path in golden.glob("*.png"):
+            mean, most = difference(drawn[path.name], pixels(path.read_bytes()))
+            if mean > 0.5 or most > 4:
+                faults[path.name] = (mean, most)
+        self.assertEqual(faults, {})
+        self.assertGreaterEqual(len(list(golden.glob("*.png"))), 14)
+        self.assertGreater(difference(drawn["edit.png"], drawn["edit-plain.png"])[0], 1, "the picture counts")
 
 
 if __name__ == "__main__":

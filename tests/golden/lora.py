@@ -118,7 +118,8 @@ def main():
         v = w + 1.5 / 2 * (up.astype(float) @ down).reshape(w.shape)
         axes = tuple(i for i in range(w.ndim) if i != (0 if by_output else 1))
         shape = [-1 if i not in axes else 1 for i in range(w.ndim)]
-        v = v * m.reshape(shape) / (np.sqrt((v ** 2).sum(axes, keepdims=True)) + np.finfo(np.float32).eps)
+        length = np.sqrt(((w if by_output else v) ** 2).sum(axes, keepdims=True))  # as ComfyUI has it
+        v = v * m.reshape(shape) / (length + np.finfo(np.float32).eps)
         if len(base[tensor].shape) == 4:
             up, down = up[:, :, None, None], down.reshape((2,) + base[tensor].shape[1:])
         files.setdefault(name, {}).update({key + ends[0]: up, key + ends[1]: down, key + ends[2]: m.reshape(shape),
