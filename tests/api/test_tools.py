@@ -195,13 +195,34 @@ class Tools(unittest.TestCase):
         self.assertEqual(status, 400)
         self.assertIn('invalid think value: "enormous"', answer["error"])
 
+    def leaves_thinking(self, model="thinks", **fields):
+        """Asks with biases that make the model write </think> at once (three tokens of this vocabulary)."""
+        status, found = self.server.call("/api/tokenize", {"model": model, "content": "</think>"})
+        self.assertEqual((status, len(found["tokens"])), (200, 3))
+        status, answer = self.server.call("/v1/chat/completions", {
+            "model": model, "messages": [{"role": "user", "content": "Weather in Rome?"}], "max_tokens": 120,
+            "temperature": 0, "logit_bias": {str(t): 30 for t in found["tokens"]}, **fields})
+        self.assertEqual(status, 200, answer)
+        return answer["choices"][0]
+
     def test_format_after_thinking(self):
-        """The model is led out of its thinking by a grammar of one word, put there by a bias on everything else."""
+        """One pass: free while the model thinks, held to the schema from there on."""
         schema = {"type": "object", "required": ["city"], "properties": {"city": {"enum": ["Rome", "Paris"]}}}
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        for model in ("thinks", "hermes"):  # the template opens the thinking, or the server does
+            choice = self.leaves_thinking(model, response_format=form)
+            self.assertEqual(choice["finish_reason"], "stop")
+            jsonschema.validate(json.loads(choice["message"]["content"]), schema)
         for seed in range(4):
             status, answer = self.chat("hermes", seed=seed, format=schema, think=False)
             self.assertEqual(status, 200, answer)
             jsonschema.validate(json.loads(answer["message"]["content"]), schema)
+
+    def test_required_call_after_thinking(self):
+        choice = self.leaves_thinking(tools=[TOOL], tool_choice="required")
+        self.assertEqual(choice["finish_reason"], "tool_calls", choice)
+        jsonschema.validate(json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]),
+                            TOOL["function"]["parameters"])
 
     # ---- the clients ----
 

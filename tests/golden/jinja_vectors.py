@@ -1207,7 +1207,245 @@ HERMES = """{%- macro json_to_python_type(json_spec) %}
 {%- endfor %}
 """
 
-FAMILIES = {"chatml": CHATML, "qwen": QWEN, "llama": LLAMA, "gemma": GEMMA, "mistral": MISTRAL,
+
+# Idioms of further families, in their manner.
+GLM = """[gMASK]<sop>
+{%- macro visible_text(content) -%}
+    {%- if content is string -%}
+        {{- content }}
+    {%- elif content is iterable and content is not mapping -%}
+        {%- for item in content -%}
+            {%- if item is mapping and item.type == 'text' -%}
+                {{- item.text }}
+            {%- elif item is string -%}
+                {{- item }}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- elif content is none -%}
+        {{- '' }}
+    {%- else -%}
+        {{- content }}
+    {%- endif -%}
+{%- endmacro -%}
+{%- if tools -%}
+<|system|>
+# Tools
+{% for tool in tools %}
+{{ tool | tojson(ensure_ascii=False) }}
+{% endfor %}
+{%- endif -%}
+{%- set ns = namespace(last_user_index=-1) %}
+{%- for m in messages %}
+    {%- if m.role == 'user' %}
+        {% set ns.last_user_index = loop.index0 -%}
+    {%- endif %}
+{%- endfor %}
+{% for m in messages %}
+{%- if m.role == 'user' -%}<|user|>
+{{ visible_text(m.content) }}
+{{- '/nothink' if (enable_thinking is defined and not enable_thinking and not visible_text(m.content).endswith("/nothink")) else '' -}}
+{%- elif m.role == 'assistant' -%}
+<|assistant|>
+{%- set reasoning_content = '' %}
+{%- set content = visible_text(m.content) %}
+{%- if m.reasoning_content is string %}
+    {%- set reasoning_content = m.reasoning_content %}
+{%- else %}
+    {%- if '</think>' in content %}
+        {%- set reasoning_content = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}
+        {%- set content = content.split('</think>')[-1].lstrip('\n') %}
+    {%- endif %}
+{%- endif %}
+{%- if loop.index0 > ns.last_user_index and reasoning_content -%}
+{{ '\n<think>' + reasoning_content.strip() +  '</think>'}}
+{%- else -%}
+{{ '\n<think></think>' }}
+{%- endif -%}
+{%- if content.strip() -%}
+{{ '\n' + content.strip() }}
+{%- endif -%}
+{% if m.tool_calls %}
+{% for tc in m.tool_calls %}
+{%- if tc.function %}
+    {%- set tc = tc.function %}
+{%- endif %}
+{{ '\n<tool_call>' + tc.name }}
+{% set _args = tc.arguments %}
+{% for k, v in _args.items() %}
+<arg_key>{{ k }}</arg_key>
+<arg_value>{{ v | tojson(ensure_ascii=False) if v is not string else v }}</arg_value>
+{% endfor %}
+</tool_call>{% endfor %}
+{% endif %}
+{%- elif m.role == 'tool' -%}
+{%- if m.content is string -%}
+{%- if loop.first or (messages[loop.index0 - 1].role != "tool") %}
+    {{- '<|observation|>' }}
+{%- endif %}
+{{- '\n<tool_response>\n' }}
+{{- m.content }}
+{{- '\n</tool_response>' }}
+{%- endif -%}
+{%- elif m.role == 'system' -%}
+<|system|>
+{{ visible_text(m.content) }}
+{%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    <|assistant|>{{- '\n<think></think>' if (enable_thinking is defined and not enable_thinking) else '' -}}
+{%- endif -%}"""
+GRANITE = """{%- if messages[0]['role'] == 'system' -%}
+{%- set system_message = messages[0]['content'] -%}{%- set loop_messages = messages[1:] -%}
+{%- else -%}
+{%- set system_message = "Knowledge Cutoff Date: April 2024.\nToday's Date: " + strftime_now('%B %d, %Y') + "." -%}
+{%- if tools and documents -%}{%- set system_message = system_message + " Both." -%}
+{%- elif tools -%}{%- set system_message = system_message + " Tools." -%}{%- endif -%}
+{%- if 'citations' in controls and documents -%}{%- set system_message = system_message + ' Cite.' -%}{%- endif -%}
+{%- set loop_messages = messages -%}
+{%- endif -%}
+{{- '<|start_of_role|>system<|end_of_role|>' + system_message + '<|end_of_text|>\n' -}}
+{%- if tools -%}{{- '<|start_of_role|>available_tools<|end_of_role|>' -}}{{- tools | tojson(indent=4) -}}{{- '<|end_of_text|>\n' -}}{%- endif -%}
+{%- if documents -%}{%- for document in documents -%}{{- document['text'] -}}{%- endfor -%}{%- endif -%}
+{%- for message in loop_messages -%}
+{{- '<|start_of_role|>' + message['role'] + '<|end_of_role|>' + message['content'] + '<|end_of_text|>\n' -}}
+{%- if loop.last and add_generation_prompt -%}
+{{- '<|start_of_role|>assistant' -}}
+{%- if controls -%}{{- ' ' + controls | tojson() -}}{%- endif -%}
+{{- '<|end_of_role|>' -}}
+{%- endif -%}
+{%- endfor -%}"""
+SEED = """{%- macro py_type(t) -%}
+  {%- if t == "string" -%}str
+  {%- elif t in ("number", "integer") -%}int
+  {%- elif t == "boolean" -%}bool
+  {%- elif t == "array" -%}list
+  {%- else -%}Any{%- endif -%}
+{%- endmacro -%}
+{%- set budgets = {0: 0, 512: 128, 1024: 256, 2048: 512} -%}
+{%- set ns = namespace(interval = None) -%}
+{%- set thinking_budget = thinking_budget if thinking_budget is defined else 1000 -%}
+{%- for k, v in budgets | dictsort -%}
+  {%- if ns.interval is none and thinking_budget <= k -%}{%- set ns.interval = v -%}{%- endif -%}
+{%- endfor -%}
+{%- if ns.interval is none -%}{%- set ns.interval = budgets[2048] -%}{%- endif -%}
+{%- if messages[0]["role"] == "system" %}{%- set system_message = messages[0]["content"] %}{%- endif -%}
+{%- if system_message is defined -%}{{ bos_token + "system\n" + system_message }}{%- endif -%}
+{%- for item in tools or [] if item.type == 'function' %}
+
+Function:
+def {{ item.function.name }}(
+{%- for name, spec in item.function.parameters.properties.items() %}
+    {{- name }}: {{ py_type(spec.type) }}{% if not loop.last %}, {% endif %}
+{%- endfor %}):
+    \"\"\"{{ item.function.description | trim }}
+{%- for name, spec in item.function.parameters.properties.items() %}
+    - {{ name }} ({{ py_type(spec.type) }}){% if name in (item.function.parameters.required or []) %} [must]{% endif %}: {{ spec.description or '' }}
+{%- endfor %}
+    \"\"\"
+{%- endfor %}
+{%- for message in messages if message["role"] != "system" %}
+{{ bos_token + message.role }}
+{% if message.reasoning_content is defined and message.reasoning_content is string and message.reasoning_content | trim | length > 0 %}<seed:think>{{ message.reasoning_content | trim }}</seed:think>{% endif %}
+{%- if message.content is string and message.content | trim | length > 0 %}{{ message.content | trim }}{% endif %}
+{%- for tool_call in message.tool_calls or [] %}
+<function={{ tool_call.function.name }}>
+{%- for arg_name, arg_value in tool_call.function.arguments | items %}
+<parameter={{ arg_name }}>{%- set v = arg_value if arg_value is string else arg_value | string %}{{ v }}</parameter>
+{%- endfor %}
+</function>
+{%- endfor %}{{ eos_token }}
+{%- endfor %}
+{{ ns.interval }} {{ thinking_budget }}{% if add_generation_prompt %}{{ bos_token ~ 'assistant' }}{% endif %}"""
+NEMOTRON = """{%- macro render_extra_keys(json_dict, handled_keys) -%}
+    {%- if json_dict is mapping %}
+        {%- for json_key in json_dict if json_key not in handled_keys %}
+            {%- if json_dict[json_key] is mapping or (json_dict[json_key] is sequence and json_dict[json_key] is not string) %}
+                {{- '\n<' ~ json_key ~ '>' ~ (json_dict[json_key] | tojson | safe) ~ '</' ~ json_key ~ '>' }}
+            {%- else %}
+                {{-'\n<' ~ json_key ~ '>' ~ (json_dict[json_key] | string) ~ '</' ~ json_key ~ '>' }}
+            {%- endif %}
+        {%- endfor %}
+    {%- endif %}
+{%- endmacro %}
+{%- set enable_thinking = enable_thinking if enable_thinking is defined else True %}
+{%- set ns = namespace(last_user_idx = -1, parts = []) %}
+{%- set loop_messages = messages %}
+{%- for m in loop_messages | selectattr("role", "equalto", "user") %}{%- set ns.parts = ns.parts + [m.content | upper] %}{%- endfor %}
+{{- ns.parts | join(" / ") ~ "\n" }}
+{%- for m in loop_messages %}{%- if m["role"] == "user" %}{%- set ns.last_user_idx = loop.index0 %}{%- endif %}{%- endfor %}
+{%- if tools is iterable and tools | length > 0 %}
+{%- for tool in tools %}
+    {%- if tool.function is defined %}{%- set tool = tool.function %}{%- endif %}
+    {{- "\n<function>\n<name>" ~ tool.name ~ "</name>" }}
+    {%- if tool.parameters is defined and tool.parameters is mapping and tool.parameters.properties is defined %}
+        {%- for param_name, param_fields in tool.parameters.properties|items %}
+            {{- '\n<name>' ~ param_name ~ '</name>' }}
+            {%- if param_fields.enum is defined %}{{- '\n<enum>' ~ (param_fields.enum | tojson | safe) ~ '</enum>' }}{%- endif %}
+            {%- set handled_keys = ['name', 'type', 'description', 'enum'] %}
+            {{- render_extra_keys(param_fields, handled_keys) }}
+        {%- endfor %}
+    {%- endif %}
+{%- endfor %}
+{%- endif %}
+{%- for message in loop_messages %}
+{%- if message.role == "assistant" and message.tool_calls is defined and message.tool_calls is iterable and message.tool_calls | length > 0 %}
+    {{- '<|im_start|>assistant\n' ~ (message.content | default('', true) | trim) }}
+    {%- for tool_call in message.tool_calls %}
+        {%- if tool_call.function is defined %}{%- set tool_call = tool_call.function %}{%- endif %}
+        {%- for args_name, args_value in tool_call.arguments|items %}
+            {%- set args_value = args_value | tojson | safe if args_value is mapping or (args_value is sequence and args_value is not string) else args_value | string %}
+            {{- '<' ~ args_name ~ '=' ~ args_value ~ '>' }}
+        {%- endfor %}
+    {%- endfor %}
+    {{- '<|im_end|>\n' }}
+{%- elif message.role == "tool" %}
+    {%- if loop.previtem and loop.previtem.role != "tool" %}{{- '<|im_start|>user\n' }}{%- endif %}
+    {{- message.content }}
+    {%- if not loop.last and loop.nextitem.role != "tool" %}{{- '<|im_end|>\n' }}{%- elif loop.last %}{{- '<|end|>' }}{%- endif %}
+{%- else %}
+    {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}
+{%- endif %}
+{%- endfor %}
+{{- ns.last_user_idx }}{{ loop_messages[::-1][0].role }}{{ loop_messages[-2:] | map(attribute='role') | list | join(',') }}"""
+SMOL = """{%- if enable_thinking is not defined -%}{%- set enable_thinking = true -%}{%- endif -%}
+{%- set reasoning_mode = "/think" if enable_thinking else "/no_think" -%}
+{{- "<|im_start|>system\n" -}}
+{%- if messages[0].role == "system" -%}
+  {%- set system_message = messages[0].content -%}
+  {%- if "/no_think" in system_message -%}{%- set reasoning_mode = "/no_think" -%}{%- elif "/think" in system_message -%}{%- set reasoning_mode = "/think" -%}{%- endif -%}
+  {%- set custom_instructions = system_message.replace("/no_think", "").replace("/think", "").rstrip() -%}
+{%- endif -%}
+{%- set today = strftime_now("%d %B %Y") -%}
+{{- "Today Date: " ~ today ~ "\n" -}}{{- "Reasoning Mode: " + reasoning_mode + "\n\n" -}}
+{%- if custom_instructions -%}{{- custom_instructions + "\n\n" -}}{%- endif -%}
+{%- set ns = namespace(xml_tool_string="You may call:\n\n<tools>\n") -%}
+{%- for tool in tools[:] if tools else [] -%}
+  {%- set ns.xml_tool_string = ns.xml_tool_string ~ (tool | string)[:12] ~ "\n" -%}
+{%- endfor -%}
+{{- ns.xml_tool_string }}
+{%- for message in messages -%}
+  {%- set content = message.content if message.content is string else "" -%}
+  {%- if message.role == "user" -%}{{ "<|im_start|>" + message.role + "\n" + content + "<|im_end|>\n" }}
+  {%- elif message.role == "assistant" -%}{% generation %}{{ "<|im_start|>assistant\n" + content.lstrip("\n") + "<|im_end|>\n" }}{% endgeneration %}
+  {%- elif message.role == "tool" -%}{{ "<|im_start|>user\n" + content + "<|im_end|>\n" }}{%- endif -%}
+{%- endfor -%}"""
+SMALL = {
+    "zephyr": "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
+    "vicuna": "{% if messages[0]['role'] == 'system' %}{{ messages[0]['content'] ~ ' ' }}{% set loop_messages = messages[1:] %}{% else %}{% set loop_messages = messages %}{% endif %}{% for m in loop_messages %}{% if m.role == 'user' %}USER: {{ m.content | trim }} {% elif m.role == 'assistant' %}ASSISTANT: {{ m.content | trim }}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}",
+    "alpaca": "{{ (messages|selectattr('role', 'equalto', 'system')|list|last).content|trim if (messages|selectattr('role', 'equalto', 'system')|list) else '' }}\n\n{% for message in messages %}{% if message['role'] == 'user' %}### Instruction:\n{{ message['content']|trim -}}{% if not loop.last %}{{ '\n\n' }}{% endif %}{% elif message['role'] == 'assistant' %}### Response:\n{{ message['content']|trim -}}{{ '\n\n' }}{% endif %}{% endfor %}{% if add_generation_prompt and messages[-1]['role'] != 'assistant' %}### Response:\n{% endif %}",
+    "openchat": "{{ bos_token }}{% for message in messages %}{{ 'GPT4 Correct ' + message['role'].title() + ': ' + message['content'] + '<|end_of_turn|>'}}{% endfor %}{% if add_generation_prompt %}{{ 'GPT4 Correct Assistant:' }}{% endif %}",
+    "phi4": "{% for message in messages %}{% if (message['role'] == 'system') %}{{'<|im_start|>system<|im_sep|>' + message['content'] + '<|im_end|>'}}{% elif (message['role'] == 'user') %}{{'<|im_start|>user<|im_sep|>' + message['content'] + '<|im_end|>'}}{% elif (message['role'] == 'assistant') %}{{'<|im_start|>assistant<|im_sep|>' + message['content'] + '<|im_end|>'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|im_sep|>' }}{% endif %}",
+    "falcon": "{% for message in messages %}{% if not loop.first %}{{ '\n' }}{% endif %}{% if message['role'] == 'system' %}{{ 'System: ' }}{% elif message['role'] == 'user' %}{{ 'User: ' }}{% elif message['role'] == 'assistant' %}{{ 'Falcon: ' }}{% endif %}{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}{{ '\n' + 'Falcon:' }}{% endif %}",
+    "internlm": "{{ bos_token }}{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + (message['content'] or '') + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+    "minicpm": "{% for message in messages %}{% if message['role'] == 'user' %}{{'<用户>' + message['content'].strip() + '<AI>'}}{% else %}{{message['content'].strip()}}{% endif %}{% endfor %}",
+    "exaone": "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}{{ '[|system|][|endofturn|]\n' }}{% endif %}{{ '[|' + message['role'] + '|]' + message['content'] }}{% if message['role'] == 'user' %}{{ '\n' }}{% else %}{{ '[|endofturn|]\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '[|assistant|]' }}{% endif %}",
+    "olmo": "{{ eos_token }}{%- set has_system = messages|selectattr('role', 'equalto', 'system')|list|length > 0 -%}{%- if not has_system -%}{{ '<|im_start|>system\nYou are a helpful assistant. ' }}{%- if tools is none or (tools | default([]) | length) == 0 -%}{{ 'You do not currently have access to any functions. <functions></functions>' }}{%- else -%}{{ '<functions>' + (tools | tojson) + '</functions>' }}{%- endif -%}{{ '<|im_end|>\n' }}{%- endif -%}{%- for message in messages -%}{{ '<|im_start|>' ~ message.role ~ '\n' ~ message.content }}{%- if message.tool_calls is defined and message.tool_calls -%}{{ '<function_calls>' }}{%- for c in message.tool_calls -%}{{ c.function.name ~ '(' }}{%- for k, v in c.function.arguments.items() -%}{{ k ~ '=' ~ (v | tojson) ~ (', ' if not loop.last else '') }}{%- endfor -%}{{ ')' }}{%- if not loop.last -%}{{ '\n' }}{%- endif -%}{%- endfor -%}{{ '</function_calls>' }}{%- endif -%}{{ '<|im_end|>\n' }}{%- endfor -%}",
+    "kimi": "{%- if tools -%}<|im_system|>tool_declare<|im_middle|>{{ tools | tojson(separators=(',', ':')) }}<|im_end|>{%- endif -%}{%- for message in messages -%}{%- if loop.first and messages[0]['role'] != 'system' -%}<|im_system|>system<|im_middle|>You are Kimi<|im_end|>{%- endif -%}{%- set role_name = message.get('name') or message['role'] -%}{%- if message['role'] == 'user' -%}<|im_user|>{{role_name}}<|im_middle|>{%- elif message['role'] == 'assistant' -%}<|im_assistant|>{{role_name}}<|im_middle|>{%- else -%}<|im_system|>{{role_name}}<|im_middle|>{%- endif -%}{%- if message['role'] == 'assistant' and message.get('tool_calls') -%}{%- if message['content'] -%}{{ message['content'] }}{%- endif -%}<|tool_calls_section_begin|>{%- for tool_call in message['tool_calls'] -%}{%- set formatted_id = tool_call['id'] -%}<|tool_call_begin|>{{ formatted_id }}<|tool_call_argument_begin|>{% if tool_call['function']['arguments'] is string %}{{ tool_call['function']['arguments'] }}{% else %}{{ tool_call['function']['arguments'] | tojson }}{% endif %}<|tool_call_end|>{%- endfor -%}<|tool_calls_section_end|>{%- elif message['role'] == 'tool' -%}## Return of {{ message.tool_call_id }}\n{{ message['content'] }}{%- elif message['content'] is string -%}{{ message['content'] }}{%- elif message['content'] is not none -%}{% for content in message['content'] -%}{{ content.get('text', '?') }}{%- endfor -%}{%- endif -%}<|im_end|>{%- endfor -%}{%- if add_generation_prompt -%}<|im_assistant|>assistant<|im_middle|>{%- endif -%}",
+    "minimax": "{%- set ns = namespace(tools='', n=0) -%}{%- for tool in tools|default([], true) -%}{%- set ns.tools = ns.tools ~ tool.function.name ~ ';' -%}{%- set ns.n = ns.n + 1 -%}{%- endfor -%}{{ 'ai tools=' ~ ns.tools[:-1] ~ ' n=' ~ '%02d' % ns.n }}{%- for message in messages|rejectattr('role', 'equalto', 'tool') -%}{{ '\n<beginning_of_sentence>' ~ {'user': 'user name=User', 'assistant': 'ai name=AI'}.get(message.role, 'system') ~ '\n' ~ message.content|default('', true)|trim ~ '<end_of_sentence>' }}{%- endfor -%}",
+    "hunyuan": "{% set ns = namespace(has_head=true) %}{% for message in messages %}{% if loop.index0 == 0 %}{% if message['role'] == 'system' %}{% set ns.has_head = true %}{% else %}{% set ns.has_head = false %}{% endif %}{% set content = message['content'] %}{{ '<B>' }}{{ content }}{{ '<E>' if ns.has_head else '' }}{% endif %}{% if message['role'] == 'user' %}{% if loop.index0 == 1 and ns.has_head %}{{ message['content'] + '<extra_0>' }}{% else %}{{ '<B>' + message['content'] + '<extra_0>' }}{% endif %}{% elif message['role'] == 'assistant' %}{{ message['content'] + '<eos>' }}{% endif %}{% endfor %}",
+}
+FAMILIES = {"glm": GLM, "granite": GRANITE, "seed": SEED, "nemotron": NEMOTRON, "smol": SMOL, **SMALL,
+            "chatml": CHATML, "qwen": QWEN, "llama": LLAMA, "gemma": GEMMA, "mistral": MISTRAL,
             "harmony": HARMONY, "deepseek": DEEPSEEK, "phi": PHI, "xmltools": XMLTOOLS,
             "smol3": SMOL3, "command": COMMAND, "hermes": HERMES}
 CHATS = ["chat", "sys", "turns", "noprompt", "calls", "tools", "think", "nothink", "bad"]
