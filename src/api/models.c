@@ -28,6 +28,25 @@ static void take_template(api_model *m) {
     m->file.has_insert = own.has_insert;
 }
 
+/* RENDERER and PARSER. A model file's own template is better than the renderer's; a TEMPLATE beside
+ * a renderer is for programs that do not know it. */
+static void take_renderer(api_model *m) {
+    const store_config *c = &m->stored.config;
+    const char *known = engine_renderer_template(c->renderer);
+    if (c->renderer.len && m->file.chat_template.len)
+        m->template_text = (str){0};
+    else if (known)
+        m->template_text = str_from(known);
+}
+
+static void take_parser(api_model *m) {
+    engine_template_info known;
+    str name = m->stored.config.parser;
+    if (name.len == 0 || !engine_parser_inspect(name, &known)) return;
+    m->file.has_tools |= known.has_tools;
+    m->file.has_thinking |= known.has_thinking;
+}
+
 err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     api_model m = {.options = options_default()};
     TRY(store_find(a->store, name, mem, &m.stored, e));
@@ -43,7 +62,9 @@ err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     TRY(layer_text(a, mem, &m.stored, STORE_LAYER_TEMPLATE, &m.template_text, e));
     TRY(layer_text(a, mem, &m.stored, STORE_LAYER_MESSAGES, &m.messages_text, e));
     TRY(apply_params(&m, mem, e));
+    take_renderer(&m);
     take_template(&m);
+    take_parser(&m);
     *ret = m;
     return ERR_OK;
 }

@@ -274,6 +274,11 @@ typedef struct engine_template_info {
 } engine_template_info;
 err_code engine_template_inspect(str text, engine_template_info *ret, err *e);
 
+/* What a Modelfile's RENDERER and PARSER name. The template is Jinja; NULL: no such renderer. The
+ * parser's facts: what its format can tell apart; false: no such parser. */
+const char *engine_renderer_template(str name);
+bool engine_parser_inspect(str name, engine_template_info *ret);
+
 /* Called from the calling thread after each tensor; false cancels. Bytes of the input's tensors. */
 typedef struct engine_progress {
     bool (*fn)(void *arg, uint64_t n_done, uint64_t n_total);
