@@ -1,6 +1,7 @@
 /* Resolving a model name to everything a handler needs to know. */
 #include "api/models.h"
 #include "engine/flow_job.h"
+#include "engine/template.h"
 #include "http/json.h"
 
 /* The text of the first layer of a kind; empty when there is none. */

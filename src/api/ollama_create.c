@@ -4,6 +4,7 @@
 #include "api/models.h"
 #include "api/report.h"
 #include "base/limits.h"
+#include "engine/template.h"
 #include "http/json.h"
 
 typedef struct creating {

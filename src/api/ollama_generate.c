@@ -5,6 +5,7 @@
 #include "api/request.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "engine/template.h"
 #include "http/json.h"
 
 static json_t *text(str s) {

@@ -1,5 +1,5 @@
 /* What a chat template is and can do, for checks before anything is loaded. */
-#include "engine/engine.h"
+#include "engine/template.h"
 #include "model/chat.h"
 #include "model/chat_go.h"
 #include "model/renderers.h"

@@ -107,95 +107,60 @@ static const char QWEN3_CODER[] =
     "{%- endfor -%}\n"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif -%}\n";
 
-#define DS_BAR "\xef\xbd\x9c"
-#define DS_LOW "\xe2\x96\x81"
-#define DS(words) "<" DS_BAR words DS_BAR ">"
-#define DS_TOOL(words) DS("tool" DS_LOW words)
-#define DS_EOS DS("end" DS_LOW "of" DS_LOW "sentence")
+#define BAR "\xef\xbd\x9c" /* full-width bar */
+#define LOW "\xe2\x96\x81" /* lower one eighth block */
+#define USER "<" BAR "User" BAR ">"
+#define ASSISTANT "<" BAR "Assistant" BAR ">"
+#define EOS "<" BAR "end" LOW "of" LOW "sentence" BAR ">"
+#define CALLS_BEGIN "<" BAR "tool" LOW "calls" LOW "begin" BAR ">"
+#define CALLS_END "<" BAR "tool" LOW "calls" LOW "end" BAR ">"
+#define CALL_BEGIN "<" BAR "tool" LOW "call" LOW "begin" BAR ">"
+#define CALL_END "<" BAR "tool" LOW "call" LOW "end" BAR ">"
+#define CALL_SEP "<" BAR "tool" LOW "sep" BAR ">"
+#define OUT_BEGIN "<" BAR "tool" LOW "output" LOW "begin" BAR ">"
+#define OUT_END "<" BAR "tool" LOW "output" LOW "end" BAR ">"
 
+/* clang-format off */
 static const char DEEPSEEK[] =
     "{{- bos_token }}\n"
-    "{%- for m in messages if m.role == 'system' %}{{ ('' if loop.first else '\\n\\n') + m.content "
-    "}}"
-    "{% endfor %}\n"
+    "{%- for m in messages if m.role == 'system' -%}\n"
+    "{{- ('' if loop.first else '\\n\\n') + m.content }}\n"
+    "{%- endfor -%}\n"
     "{%- if tools -%}\n"
     "{{- '\\n\\n## Tools\\nYou have access to the following tools:\\n' }}\n"
     "{%- for tool in tools -%}\n"
-    "{{- '\\n### ' + tool.function.name + '\\nDescription: ' + (tool.function.description or '') + "
-    "'\\n\\nParameters: ' + ((tool.function.parameters or {}) | tojson) + '\\n' }}\n"
+    "{{- '\\n### ' + tool.function.name + '\\nDescription: ' }}\n"
+    "{{- (tool.function.description or '') + '\\n\\nParameters: ' }}\n"
+    "{{- ((tool.function.parameters or {}) | tojson) + '\\n' }}\n"
     "{%- endfor -%}\n"
-    "{{- '\\nIMPORTANT: ALWAYS adhere to this exact format for tool use:\\n" DS_TOOL(
-        "calls" DS_LOW
-        "begin") DS_TOOL("call" DS_LOW
-                         "begin") "tool_call_name" DS_TOOL("sep") "tool_call_arguments" DS_TOOL("ca"
-                                                                                                "l"
-                                                                                                "l" DS_LOW
-                                                                                                "en"
-                                                                                                "d")
-        DS_TOOL(
-            "calls" DS_LOW
-            "end") "' }}\n"
-                   "{%- endif -%}\n"
-                   "{%- for m in messages -%}\n"
-                   "{%- if m.role == 'user' -%}\n"
-                   "{{- '" DS(
-                       "User") "' + m.content }}\n"
-                               "{%- elif m.role == 'assistant' -%}\n"
-                               "{%- if loop.first or messages[loop.index0 - 1].role != 'tool' %}{{ "
-                               "'" DS(
-                                   "Assistant") "</think>' }}"
-                                                "{% endif %}\n"
-                                                "{{- m.content.split('</think>')[-1] }}\n"
-                                                "{%- for c in m.tool_calls or [] -%}\n"
-                                                "{%- if loop.first %}{{ '" DS_TOOL(
-                                                    "calls" DS_LOW
-                                                    "begin") "' }}{% endif %}\n"
-                                                             "{{- '" DS_TOOL("call" DS_LOW "begin") "' + c.function.name + '" DS_TOOL(
-                                                                 "sep") "' + (c.function.arguments "
-                                                                        "if c.function.arguments "
-                                                                        "is string else "
-                                                                        "c.function.arguments | "
-                                                                        "tojson) + '" DS_TOOL(
-                                                                            "call" DS_LOW
-                                                                            "end") "' }}\n"
-                                                                                   "{%- if "
-                                                                                   "loop.last %}{{ "
-                                                                                   "'" DS_TOOL(
-                                                                                       "call"
-                                                                                       "s" DS_LOW
-                                                                                       "end") "' "
-                                                                                              "}}{%"
-                                                                                              " end"
-                                                                                              "if "
-                                                                                              "%}\n"
-                                                                                              "{%- "
-                                                                                              "endf"
-                                                                                              "or "
-                                                                                              "-%}"
-                                                                                              "\n"
-                                                                                              "{{- "
-                                                                                              "'" DS_EOS
-                                                                                              "' "
-                                                                                              "}}\n"
-                                                                                              "{%- "
-                                                                                              "elif"
-                                                                                              " m."
-                                                                                              "role"
-                                                                                              " == "
-                                                                                              "'too"
-                                                                                              "l' "
-                                                                                              "-%}"
-                                                                                              "\n"
-                                                                                              "{{- "
-                                                                                              "'" DS_TOOL("output" DS_LOW "begin") "' + m.content + '" DS_TOOL(
-                                                                                                  "output" DS_LOW
-                                                                                                  "end") "' }}\n"
-                                                                                                         "{%- endif -%}\n"
-                                                                                                         "{%- endfor -%}\n"
-                                                                                                         "{%- if add_generation_prompt and messages[-1].role != 'tool' -%}\n"
-                                                                                                         "{{- '" DS(
-                                                                                                             "Assistant") "' + ('<think>' if thinking else '</think>') }}\n"
-                                                                                                                          "{%- endif -%}\n";
+    "{{- '\\nIMPORTANT: ALWAYS adhere to this exact format for tool use:\\n' }}\n"
+    "{{- '" CALLS_BEGIN CALL_BEGIN "tool_call_name" CALL_SEP "tool_call_arguments' }}\n"
+    "{{- '" CALL_END CALLS_END "' }}\n"
+    "{%- endif -%}\n"
+    "{%- for m in messages -%}\n"
+    "{%- if m.role == 'user' -%}\n"
+    "{{- '" USER "' + m.content }}\n"
+    "{%- elif m.role == 'assistant' -%}\n"
+    "{%- if loop.first or messages[loop.index0 - 1].role != 'tool' -%}\n"
+    "{{- '" ASSISTANT "</think>' }}\n"
+    "{%- endif -%}\n"
+    "{{- m.content.split('</think>')[-1] }}\n"
+    "{%- for c in m.tool_calls or [] -%}\n"
+    "{%- set args = c.function.arguments -%}\n"
+    "{%- if loop.first %}{{ '" CALLS_BEGIN "' }}{% endif -%}\n"
+    "{{- '" CALL_BEGIN "' + c.function.name + '" CALL_SEP "' }}\n"
+    "{{- (args if args is string else args | tojson) + '" CALL_END "' }}\n"
+    "{%- if loop.last %}{{ '" CALLS_END "' }}{% endif -%}\n"
+    "{%- endfor -%}\n"
+    "{{- '" EOS "' }}\n"
+    "{%- elif m.role == 'tool' -%}\n"
+    "{{- '" OUT_BEGIN "' + m.content + '" OUT_END "' }}\n"
+    "{%- endif -%}\n"
+    "{%- endfor -%}\n"
+    "{%- if add_generation_prompt and messages[-1].role != 'tool' -%}\n"
+    "{{- '" ASSISTANT "' + ('<think>' if thinking else '</think>') }}\n"
+    "{%- endif -%}\n";
+/* clang-format on */
 
 static const char GEMMA3[] =
     "{{- bos_token }}\n"
