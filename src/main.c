@@ -173,8 +173,9 @@ static void start_registry(services *s, arena *mem) {
     str hf = env("HF_ENDPOINT");
     str hosts = env("HOB_REGISTRIES");
     if (str_find(hf, STR("://")) >= 0) { /* a mirror that the administrator named */
-        str host = str_sub(hf, (size_t)str_find(hf, STR("://")) + 3, hf.len);
-        hosts = str_fmt(mem, STR_FMT "," STR_FMT, STR_ARG(hosts), STR_ARG(str_cut(&host, '/')));
+        str rest = str_sub(hf, (size_t)str_find(hf, STR("://")) + 3, hf.len);
+        str host = str_cut(&rest, '/');
+        hosts = str_fmt(mem, STR_FMT "," STR_FMT, STR_ARG(hosts), STR_ARG(host));
     }
     net_config out = {.user_agent = "ollama/0.33.0 (amd64 linux) hob",
                       .hosts = str_cstr(mem, hosts),
@@ -299,6 +300,10 @@ static err_code start(services *s, const engine_config *config, arena *mem, err 
     if (chat.off && image.off && site.off)
         FAIL(e, INVALID, "all hosts are off: there is nothing to serve");
     s->a.version = VERSION;
+    /* whoever can reach a loopback address can mostly read this machine's files anyway */
+    s->a.in_place = env("HOB_IN_PLACE").len        ? getenv("HOB_IN_PLACE")
+                    : http_addr_is_loopback(&chat) ? "*"
+                                                   : "";
     TRY(store_open(models_dir(mem), &s->a.store, e));
     start_registry(s, mem);
     TRY(engine_create(config, &s->a.eng, e));

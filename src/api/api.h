@@ -21,6 +21,7 @@ typedef struct api {
     struct tasks *tasks;
     struct registry *registry;
     struct comfy *pictures; /* NULL: switched off */
+    const char *in_place;   /* directories whose files models may use in place, colon list; "*" */
     const char *version;
 } api;
 

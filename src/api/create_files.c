@@ -139,6 +139,11 @@ static err_code add_model(building *b, str digest, err *e) {
 }
 
 static err_code check_uploaded(building *b, err *e) {
+    for (size_t i = 0; i < b->c->n_links; i++) {
+        const create_file *l = &b->c->links[i];
+        if (!store_blob_exists(b->a->store, l->digest))
+            TRY(store_link(b->a->store, l->name.ptr, l->digest, e));
+    }
     for (size_t i = 0; i < b->c->n_files; i++)
         if (!store_blob_exists(b->a->store, b->c->files[i].digest))
             FAIL(e, NOT_FOUND,

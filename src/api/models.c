@@ -55,6 +55,7 @@ err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     m.engine.name = m.stored.display;
     m.engine.digest = m.stored.digest;
     if (weights) {
+        TRY(store_check_link(a->store, weights->digest, e));
         m.engine.path = store_blob_path(a->store, mem, weights->digest);
         TRY(engine_file_read(a->eng, m.engine.path, ENGINE_FILE_SHORT, mem, &m.file, e));
     }

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "engine/template.h"
 #include "http/json.h"
+#include <stdlib.h>
 
 typedef struct creating {
     api *a;
@@ -60,6 +61,43 @@ static err_code read_files(creating *k, err *e) {
     if (!k->c.from.len && k->c.n_files == 0)
         FAIL(e, INVALID,
              files ? "no files provided to convert" : "neither 'from' or 'files' was specified");
+    return ERR_OK;
+}
+
+static bool in_directories(str list, str path) {
+    while (list.len) {
+        str dir = str_cut(&list, ':');
+        while (dir.len > 1 && dir.ptr[dir.len - 1] == '/') dir.len--;
+        if (str_eq(dir, STR("*"))) return true;
+        if (dir.len && str_starts(path, dir) && path.len > dir.len && path.ptr[dir.len] == '/')
+            return true;
+    }
+    return false;
+}
+
+/* in_place: {digest: absolute path of a file of this machine}. Who asks must know its content. */
+static err_code read_links(creating *k, err *e) {
+    const json_t *links = NULL;
+    const char *digest;
+    json_t *path;
+    TRY(field_object(k->body, "in_place", &links, e));
+    if (json_object_size(links) > LIMIT_CREATE_FILES)
+        FAIL(e, LIMIT, "%zu files, at most %d", json_object_size(links), LIMIT_CREATE_FILES);
+    create_file *list = ARENA_ARRAY(k->c.mem, create_file, json_object_size(links) + 1);
+    json_object_foreach((json_t *)(uintptr_t)links, digest, path) {
+        const char *given = json_string_value(path);
+        if (!store_digest_valid(str_from(digest))) FAIL(e, INVALID, "invalid digest format");
+        if (!given || given[0] != '/') FAIL(e, INVALID, "in_place needs absolute paths");
+        char *real = realpath(given, NULL);
+        str p = str_dup(k->c.mem, str_from(real ? real : given));
+        free(real);
+        if (!in_directories(str_from(k->a->in_place), p))
+            FAIL(e, UNSUPPORTED,
+                 "%.300s may not be used in place: start the server with HOB_IN_PLACE=DIRECTORY",
+                 given);
+        list[k->c.n_links++] = (create_file){p, str_from(digest)};
+    }
+    k->c.links = list;
     return ERR_OK;
 }
 
@@ -128,6 +166,7 @@ static err_code read_request(creating *k, err *e) {
     TRY(field_array(k->body, "messages", &c->messages, e));
     TRY(read_licenses(k, e));
     TRY(read_files(k, e));
+    TRY(read_links(k, e));
     store_name from;
     if (c->from.len && !store_name_parse(c->mem, c->from, &from))
         FAIL(e, INVALID, "invalid model name \"" STR_FMT "\"", STR_ARG(str_sub(c->from, 0, 200)));

@@ -1,4 +1,8 @@
-/* POST /api/pull and /api/push. */
+/* POST /api/pull and /api/push.
+ *
+ * Beside models, pull fetches single files for pictures into ComfyUI's folders: {"model":
+ * "hf.co/user/repo/file.safetensors", "as": "checkpoint"}. */
+#include "api/comfy.h"
 #include "api/fields.h"
 #include "api/report.h"
 #include "registry/registry.h"
@@ -8,7 +12,29 @@ typedef struct exchange {
     api *a;
     char *name;
     bool insecure, push;
+    const folder *into; /* a single file's; NULL: a model */
 } exchange;
+
+/* What a file is, as people say it, and the folder that is meant. */
+static const struct {
+    const char *as, *folder;
+} FILES[] = {
+    {"checkpoint", "checkpoints"},
+    {"lora", "loras"},
+    {"vae", "vae"},
+    {"unet", "diffusion_models"},
+    {"diffusion", "diffusion_models"},
+    {"diffusion_model", "diffusion_models"},
+    {"clip", "text_encoders"},
+    {"text_encoder", "text_encoders"},
+    {"clip_vision", "clip_vision"},
+    {"controlnet", "controlnet"},
+    {"embedding", "embeddings"},
+    {"upscale", "upscale_models"},
+    {"upscale_model", "upscale_models"},
+    {"taesd", "vae_approx"},
+    {"style_model", "style_models"},
+};
 
 static void drop(void *arg) {
     exchange *x = arg;
@@ -16,10 +42,33 @@ static void drop(void *arg) {
     mem_free(x);
 }
 
+/* The folder's own directory of that name, where it has several. */
+static str directory_of(const folder *f) {
+    for (size_t i = 0; i < f->n_paths; i++)
+        if (str_ends(f->paths[i], f->key)) return f->paths[i];
+    return f->paths[0];
+}
+
+static err_code find_folder(const api *a, str as, const folder **ret, err *e) {
+    str key = as;
+    if (!a->pictures) FAIL(e, UNSUPPORTED, "this server makes no pictures (HOB_IMAGE_HOST is off)");
+    for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++)
+        if (str_eq_nocase(as, str_from(FILES[i].as))) key = str_from(FILES[i].folder);
+    *ret = folders_find(a->pictures->dirs, key);
+    bool files = *ret && (*ret)->extensions && (*ret)->extensions[0] == '.' && (*ret)->n_paths;
+    if (!files || str_eq(key, STR("configs")))
+        FAIL(e, INVALID,
+             "as \"" STR_FMT "\" is not known: checkpoint, lora, vae, diffusion_model, "
+             "text_encoder, clip_vision, controlnet, embedding, upscale_model, taesd",
+             STR_ARG(str_sub(as, 0, 60)));
+    return ERR_OK;
+}
+
 static err_code work(report *r, void *arg, err *e) {
     exchange *x = arg;
     registry_report lines = {report_line, r};
     str name = str_from(x->name);
+    if (x->into) return registry_fetch_file(x->a->registry, name, directory_of(x->into), &lines, e);
     if (x->push) return registry_push(x->a->registry, name, x->insecure, &lines, e);
     return registry_pull(x->a->registry, name, x->insecure, &lines, e);
 }
@@ -27,21 +76,23 @@ static err_code work(report *r, void *arg, err *e) {
 static void begin(http_request *r, api *a, bool push) {
     const json_t *body = api_body(r);
     if (!body) return;
-    str name = {0};
+    str name = {0}, as = {0};
+    const folder *into = NULL;
     bool insecure = false, stream = true;
     store_name parsed;
     err e;
     if (field_model(body, &name, &e) || field_bool(body, "insecure", &insecure, &e) ||
-        field_bool(body, "stream", &stream, &e)) {
+        field_bool(body, "stream", &stream, &e) || (!push && field_str(body, "as", &as, &e)) ||
+        (as.len && find_folder(a, as, &into, &e))) {
         api_reply_err(r, &e);
         return;
     }
-    if (!store_name_parse(http_request_arena(r), name, &parsed)) {
+    if (!into && !store_name_parse(http_request_arena(r), name, &parsed)) {
         api_reply_error(r, 400, "invalid model name");
         return;
     }
     exchange *x = NEW(exchange);
-    *x = (exchange){a, NULL, insecure, push};
+    *x = (exchange){.a = a, .insecure = insecure, .push = push, .into = into};
     x->name = mem_alloc(name.len + 1);
     memcpy(x->name, name.ptr, name.len);
     x->name[name.len] = '\0';

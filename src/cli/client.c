@@ -215,6 +215,15 @@ static err_code hash_file(FILE *f, char ret_digest[72], int64_t *ret_bytes, err 
     return ERR_OK;
 }
 
+err_code cli_client_digest(const char *file_path, char ret_digest[72], err *e) {
+    int64_t n_bytes;
+    FILE *f = fopen(file_path, "rb");
+    if (!f) FAIL(e, IO, "cannot open %s: %s", file_path, strerror(errno));
+    err_code code = hash_file(f, ret_digest, &n_bytes, e);
+    fclose(f);
+    return code;
+}
+
 typedef struct upload {
     FILE *file;
     int64_t done, total;

@@ -32,6 +32,9 @@ err_code cli_client_upload(cli_client *c, const char *file_path, char ret_digest
                            void (*progress)(int64_t done, int64_t total, void *arg), void *arg,
                            err *e);
 
+/* Only its digest: "sha256:<hex>". */
+err_code cli_client_digest(const char *file_path, char ret_digest[72], err *e);
+
 /* Ctrl-C: cli_interrupt_watch installs the handler, cli_interrupted says (and with `clear` forgets)
  * whether it was pressed. Transfers stop when it is. */
 void cli_interrupt_watch(void);

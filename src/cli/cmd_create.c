@@ -6,6 +6,7 @@
 #include "cli/progress.h"
 #include "os/file.h"
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@ typedef struct creation {
     json_t *body;
     progress progress;
     const char *uploading; /* status while a file is sent */
+    bool in_place;
 } creation;
 
 /* A file path as the Modelfile means it: ~ is home, else relative to the Modelfile. */
@@ -38,11 +40,32 @@ static void show_progress(int64_t done, int64_t total, void *arg) {
     progress_show(&cr->progress, cr->uploading, done, total);
 }
 
+static json_t *child(json_t *body, const char *key, json_t *(*make)(void)) {
+    json_t *v = json_object_get(body, key);
+    if (!v) {
+        v = make();
+        json_object_set_new(body, key, v);
+    }
+    return v;
+}
+
+/* The server shall use the file where it is. */
+static err_code link_file(creation *cr, const char *path, char digest[72], err *e) {
+    char real[PATH_MAX];
+    TRY(cli_client_digest(path, digest, e));
+    if (!realpath(path, real)) FAIL(e, IO, "cannot find %s", path);
+    json_object_set_new(child(cr->body, "in_place", json_object), digest, cli_text(str_from(real)));
+    return ERR_OK;
+}
+
 /* Sends a file under the name that the server shall know it by. */
 static err_code upload(creation *cr, const char *path, str name, const char *list, err *e) {
     char digest[72];
     cr->uploading = str_fmt(cr->a, "copying file " STR_FMT, STR_ARG(name)).ptr;
-    TRY(cli_client_upload(cr->c->client, path, digest, show_progress, cr, e));
+    if (cr->in_place)
+        TRY(link_file(cr, path, digest, e));
+    else
+        TRY(cli_client_upload(cr->c->client, path, digest, show_progress, cr, e));
     json_t *files = json_object_get(cr->body, list);
     if (!files) {
         files = json_object();
@@ -153,15 +176,6 @@ static json_t *parameter_value(str text) {
     return json_stringn(text.ptr, text.len);
 }
 
-static json_t *child(json_t *body, const char *key, json_t *(*make)(void)) {
-    json_t *v = json_object_get(body, key);
-    if (!v) {
-        v = make();
-        json_object_set_new(body, key, v);
-    }
-    return v;
-}
-
 static err_code add_line(creation *cr, const modelfile_line *l, err *e) {
     if (str_eq(l->command, STR("draft")))
         FAIL(e, UNSUPPORTED, "(line %d): draft models are not supported", l->line_no);
@@ -218,19 +232,21 @@ static err_code create(creation *cr, const char *modelfile_path, err *e) {
 }
 
 int cmd_create(cli_context *c, int argc, char **argv) {
-    const char *model = NULL, *modelfile = "Modelfile", *quantize = NULL;
+    const char *model = NULL, *modelfile = "Modelfile", *quantize = NULL, *in_place = NULL;
     for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
         if (cli_flag(&args, "file", 'f', true, &modelfile)) continue;
         if (cli_flag(&args, "quantize", 'q', true, &quantize)) continue;
+        if (cli_flag(&args, "in-place", 0, false, &in_place)) continue;
         if (model || (argv[args.at][0] == '-' && argv[args.at][1])) {
             model = NULL;
             break;
         }
         model = argv[args.at];
     }
-    if (!model) return cli_usage("hob create MODEL [-f MODELFILE] [--quantize TYPE]");
+    if (!model) return cli_usage("hob create MODEL [-f MODELFILE] [--quantize TYPE] [--in-place]");
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     creation cr = {.c = c, .a = a, .body = json_pack("{s:s}", "model", model)};
+    cr.in_place = in_place != NULL;
     if (quantize) json_object_set_new(cr.body, "quantize", json_string(quantize));
     err e;
     cli_interrupt_watch();

@@ -190,14 +190,14 @@ static bool parse_args(int argc, char **argv, run_session *s, buf *prompt) {
             s->wordwrap = false;
         else if (cli_flag(&args, "hidethinking", 0, false, &v))
             s->hide_thinking = true;
-        else if (cli_flag(&args, "insecure", 0, false, &v))
-            continue;
         else if (cli_flag(&args, "keepalive", 0, true, &v))
             s->keep_alive = mem_dup(v, strlen(v) + 1);
         else if (cli_flag(&args, "format", 0, true, &v))
             s->format = parse_format(v);
         else if (cli_flag(&args, "think", 0, false, &v))
             s->think = parse_switch(v);
+        else if (cli_flag(&args, "insecure", 0, false, &v))
+            s->insecure = strcmp(v, "false") != 0;
         else if (cli_flag(&args, "truncate", 0, false, &v))
             s->truncate = parse_switch(v);
         else if (cli_flag(&args, "dimensions", 0, true, &v))
@@ -224,6 +224,17 @@ static void read_stdin(buf *prompt) {
     *prompt = all;
 }
 
+/* A model that is not there is pulled first. */
+static err_code find_or_pull(cli_context *c, run_session *s, bool *embeds, err *e) {
+    err_code code = find_model(c, s, embeds, e);
+    if (code != ERR_NOT_FOUND) return code;
+    json_t *body = json_object();
+    json_object_set_new(body, "model", cli_text(str_from(s->model)));
+    if (s->insecure) json_object_set_new(body, "insecure", json_true());
+    TRY(cli_exchange(c, "/api/pull", body, e));
+    return find_model(c, s, embeds, e);
+}
+
 int cmd_run(cli_context *c, int argc, char **argv) {
     run_session s = {.messages = json_array(), .options = json_object(), .wordwrap = true};
     buf prompt = {0};
@@ -234,13 +245,13 @@ int cmd_run(cli_context *c, int argc, char **argv) {
         status =
             cli_usage("hob run MODEL [PROMPT] [--verbose] [--nowordwrap] [--format json] "
                       "[--keepalive 5m] [--think[=LEVEL]] [--hidethinking] [--truncate[=false]] "
-                      "[--dimensions N]");
+                      "[--dimensions N] [--insecure]");
         goto end;
     }
     cli_interrupt_watch();
     bool piped = !isatty(STDIN_FILENO);
     if (piped) read_stdin(&prompt);
-    if (find_model(c, &s, &embeds, &e)) {
+    if (find_or_pull(c, &s, &embeds, &e)) {
         status = cli_fail(&e);
     } else if (embeds) {
         status = embed(c, &s, buf_str(&prompt));

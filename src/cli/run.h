@@ -17,6 +17,7 @@ typedef struct run_session {
     bool verbose;       /* print the figures after each answer */
     bool wordwrap;
     bool hide_thinking;
+    bool insecure; /* a model that has to be pulled may come over plain http */
 } run_session;
 
 /* Sends messages plus `content` as the user's, prints the answer as it comes, appends both.

@@ -41,7 +41,6 @@ err_code registry_pull(registry *r, str name, bool insecure, const registry_repo
 err_code registry_push(registry *r, str name, bool insecure, const registry_report *report, err *e);
 
 /* A file of a Hugging Face repository ("hf.co/user/repo/path/file.safetensors" or the address of
- * its page) to `dir`/<file name>; *ret_path in `a`. Its SHA-256 is checked where the site tells it.
- * A file that is there with the right size is kept. */
-err_code registry_fetch_file(registry *r, str name, str dir, const registry_report *report,
-                             arena *a, str *ret_path, err *e);
+ * its page) to `dir`/<file name>. Its SHA-256 is checked where the site tells it. A file that is
+ * there with the right size is kept. */
+err_code registry_fetch_file(registry *r, str name, str dir, const registry_report *report, err *e);

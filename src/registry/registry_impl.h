@@ -44,7 +44,7 @@ typedef struct session {
 
 session *session_create(registry *r, const store_name *name, bool insecure);
 /* For an address of a Hugging Face repository. */
-session *session_create_hf(registry *r, str repo);
+session *session_create_hf(registry *r, str repo); /* "user/repo" */
 session *session_ref(session *s);
 void session_unref(session **s);
 /* base + "/v2/" + repo + path */

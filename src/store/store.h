@@ -91,6 +91,14 @@ str store_temp_path(const store *s, arena *a);
 /* Hashes such a file and gives it its blob's name: it is gone from `path` afterwards. */
 err_code store_adopt(store *s, const char *path, arena *a, str *ret_digest, err *e);
 
+/* A blob that is a link to a file elsewhere, used in place: its SHA-256 must be `digest`. INVALID
+ * otherwise. */
+err_code store_link(store *s, const char *path, str digest, err *e);
+/* For a blob that is such a link: IO when the file is gone, FORMAT when it has changed
+ * since.
+ */
+err_code store_check_link(const store *s, str digest, err *e);
+
 /* A layer of these bytes; ret->existed says whether the blob was there already. */
 err_code store_add_layer(store *s, arena *a, store_layer_kind kind, str bytes, store_layer *ret,
                          err *e);

@@ -2,9 +2,12 @@
 #include "base/rng.h"
 #include "os/file.h"
 #include "store/store.h"
+#include <errno.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct store_writer {
@@ -79,17 +82,55 @@ str store_temp_path(const store *s, arena *a) {
                    (unsigned long long)id);
 }
 
-err_code store_adopt(store *s, const char *path, arena *a, str *ret_digest, err *e) {
+static err_code hash_file(const char *path, char ret[72], err *e) {
     file_map map;
     unsigned char hash[EVP_MAX_MD_SIZE];
-    char text[72] = "sha256:";
     TRY(file_map_open(path, &map, e));
     EVP_Digest(map.ptr ? (const void *)map.ptr : "", (size_t)map.len, hash, NULL, EVP_sha256(),
                NULL);
     file_map_close(&map);
-    for (int i = 0; i < 32; i++) snprintf(text + 7 + 2 * i, 3, "%02x", hash[i]);
+    memcpy(ret, "sha256:", 7);
+    for (int i = 0; i < 32; i++) snprintf(ret + 7 + 2 * i, 3, "%02x", hash[i]);
+    return ERR_OK;
+}
+
+err_code store_adopt(store *s, const char *path, arena *a, str *ret_digest, err *e) {
+    char text[72];
+    TRY(hash_file(path, text, e));
     str blob = store_blob_path(s, a, str_from(text));
     if (rename(path, blob.ptr)) FAIL(e, IO, "cannot name the blob %s", blob.ptr);
     *ret_digest = str_dup(a, str_from(text));
+    return ERR_OK;
+}
+
+err_code store_link(store *s, const char *path, str digest, err *e) {
+    CLEANUP(arena_destroy) arena *a = arena_create(0);
+    char text[72];
+    TRY(hash_file(path, text, e));
+    if (!str_eq(str_sub(digest, 7, 71), str_sub(str_from(text), 7, 71)))
+        FAIL(e, INVALID, "digest mismatch, expected \"sha256:" STR_FMT "\", got \"%s\"",
+             STR_ARG(str_sub(digest, 7, 71)), text);
+    str blob = store_blob_path(s, a, digest);
+    if (store_check_link(s, digest, e)) unlink(blob.ptr); /* an old link that is stale */
+    if (symlink(path, blob.ptr) && errno != EEXIST)
+        FAIL(e, IO, "cannot link %s into the store: %s", path, strerror(errno));
+    return ERR_OK;
+}
+
+err_code store_check_link(const store *s, str digest, err *e) {
+    CLEANUP(arena_destroy) arena *a = arena_create(0);
+    struct stat link, file;
+    char target[PATH_MAX];
+    const char *blob = store_blob_path(s, a, digest).ptr;
+    if (lstat(blob, &link) || !S_ISLNK(link.st_mode)) return ERR_OK;
+    ssize_t n = readlink(blob, target, sizeof target - 1);
+    target[n < 0 ? 0 : n] = '\0';
+    if (stat(blob, &file))
+        FAIL(e, IO, "the file %s, which this model uses in place, is gone", target);
+    if (file.st_mtim.tv_sec > link.st_mtim.tv_sec)
+        FAIL(e, FORMAT,
+             "the file %s, which this model uses in place, has changed: create the model "
+             "again",
+             target);
     return ERR_OK;
 }

@@ -1,5 +1,6 @@
 """`hob create` from what people have on disk: safetensors directories, split GGUFs, Modelfiles of every kind."""
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -203,6 +204,42 @@ class Creating(unittest.TestCase):
         second = self.show("second")
         for key in ("system", "template", "license", "messages", "parameters", "renderer", "parser", "requires"):
             self.assertEqual(second[key], answer[key], key)
+
+    def test_a_file_used_in_place(self):
+        source = self.dir / "m.gguf"
+        shutil.copy(GOLDEN / "qwen2.gguf", source)
+        self.create("place", f"FROM {source}\n", "--in-place")
+        blobs = self.server.home / "models/blobs"
+        link = [p for p in blobs.iterdir() if p.is_symlink()]
+        self.assertEqual([p.resolve() for p in link], [source.resolve()])
+        ask = {"model": "place", "prompt": "t5", "stream": False, "options": {"num_predict": 2}}
+        self.assertEqual(self.server.call("/api/generate", ask)[0], 200)
+        self.server.call("/api/generate", {"model": "place", "keep_alive": 0})
+        later = link[0].lstat().st_mtime + 10
+        os.utime(source, (later, later))
+        self.assertIn("has changed", self.server.call("/api/generate", ask)[1]["error"])
+        self.create("place", f"FROM {source}\n", "--in-place")
+        os.utime(source, (1, 1))
+        self.assertEqual(self.server.call("/api/generate", ask)[0], 200)
+        source.unlink()
+        status, answer = self.server.call("/api/generate", ask)
+        self.assertIn("is gone", answer["error"])
+        self.hob("rm", "place")
+        self.assertEqual([p for p in blobs.iterdir() if p.is_symlink()], [])
+
+    def test_in_place_is_refused_where_it_is_not_allowed(self):
+        digest = "sha256:" + "0" * 64
+        def error(path, digest=digest):
+            body = {"model": "x", "files": {"m.gguf": digest}, "in_place": {digest: path}}
+            return self.server.lines("/api/create", body)[-1]["error"]
+        self.assertIn("digest mismatch", error(str(GOLDEN / "qwen2.gguf")))
+        self.assertIn("absolute", error("m.gguf"))
+        with Server(models=(), env={"HOB_IN_PLACE": f"/nowhere:{self.dir}"}) as server:
+            body = {"model": "x", "files": {"m.gguf": digest}, "in_place": {digest: "/etc/passwd"}}
+            self.assertIn("may not be used in place", server.call("/api/create", body)[1]["error"])
+            (self.dir / "link").symlink_to("/etc/passwd")
+            body["in_place"] = {digest: str(self.dir / "link")}
+            self.assertIn("may not be used in place", server.call("/api/create", body)[1]["error"])
 
     def test_refusals_name_the_line_or_the_thing(self):
         here = f"FROM {GOLDEN}/llama.gguf\n"
