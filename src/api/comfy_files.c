@@ -1,5 +1,6 @@
 /* /view, /upload/image, /upload/mask: files of the output, input and temp directories. */
 #include "api/comfy_files.h"
+#include "api/comfy_owner.h"
 #include "base/limits.h"
 #include "engine/picture.h"
 #include "http/form.h"
@@ -141,6 +142,10 @@ static bool find_viewed(http_request *r, comfy *c, str *ret_name, str *ret_path)
                         : inner;
         name = str_sub(name, (size_t)slash + 1, name.len);
     }
+    if (!bad && !str_eq(type, STR("temp")) && !comfy_own_folder(r, subfolder)) {
+        comfy_reply_empty(r, 404);
+        return false;
+    }
     if (bad || !comfy_file_path(a, dir, subfolder, name, ret_path)) {
         comfy_reply_empty(r, bad ? 400 : 403);
         return false;
@@ -198,12 +203,15 @@ typedef struct upload {
 } upload;
 
 /* Where the form's file goes; false: it is no good (400). */
-static bool plan_upload(comfy *c, http_form *f, arena *a, upload *u) {
+static bool plan_upload(comfy *c, http_request *r, http_form *f, upload *u) {
+    arena *a = http_request_arena(r);
     u->file = http_form_file_of(f, "image");
     u->type = http_form_text(f, "type");
     if (u->type.len == 0) u->type = STR("input");
     u->subfolder = http_form_text(f, "subfolder");
     while (u->subfolder.len && u->subfolder.ptr[u->subfolder.len - 1] == '/') u->subfolder.len--;
+    if (!str_eq(u->type, STR("temp")))
+        u->subfolder = comfy_folder_of(a, comfy_owner(r), u->subfolder);
     if (!u->file || u->file->filename.len == 0 || !comfy_dir(c, u->type, &u->dir)) return false;
     u->name = u->file->filename;
     ptrdiff_t slash = str_rfind_char(u->name, '/');
@@ -243,7 +251,7 @@ void comfy_upload_image(http_request *r, void *ctx) {
     err e;
     http_form *f = take_form(r);
     if (!f) return;
-    if (!plan_upload(ctx, f, http_request_arena(r), &u))
+    if (!plan_upload(ctx, r, f, &u))
         comfy_reply_empty(r, 400);
     else if (keep_file(http_request_arena(r), f, &u, &e))
         comfy_reply_err(r, &e);
@@ -253,7 +261,8 @@ void comfy_upload_image(http_request *r, void *ctx) {
 }
 
 /* The picture that a mask belongs to: 200, or the status to refuse with. */
-static int find_original(comfy *c, str ref_text, arena *a, str *ret_path) {
+static int find_original(comfy *c, http_request *r, str ref_text, str *ret_path) {
+    arena *a = http_request_arena(r);
     json_t *ref;
     str dir;
     if (json_parse(ref_text, &ref, NULL)) return 400;
@@ -262,8 +271,9 @@ static int find_original(comfy *c, str ref_text, arena *a, str *ret_path) {
     str type = comfy_annotation(&name, comfy_text(json_object_get(ref, "type")));
     if (name.len == 0 || name.ptr[0] == '/' || str_find(name, STR("..")) >= 0) return 400;
     if (!comfy_dir(c, type, &dir)) return 400;
-    if (!comfy_file_path(a, dir, comfy_text(json_object_get(ref, "subfolder")), name, ret_path))
-        return 403;
+    str subfolder = comfy_text(json_object_get(ref, "subfolder"));
+    if (!str_eq(type, STR("temp")) && !comfy_own_folder(r, subfolder)) return 404;
+    if (!comfy_file_path(a, dir, subfolder, name, ret_path)) return 403;
     return file_exists(ret_path->ptr) ? 200 : 404;
 }
 
@@ -272,7 +282,7 @@ static void store_mask(http_request *r, comfy *c, http_form *f, upload *u) {
     str original;
     err e;
     buf png = {0};
-    int status = find_original(c, http_form_text(f, "original_ref"), a, &original);
+    int status = find_original(c, r, http_form_text(f, "original_ref"), &original);
     if (status != 200) {
         comfy_reply_empty(r, status);
         return;
@@ -291,7 +301,7 @@ void comfy_upload_mask(http_request *r, void *ctx) {
     upload u = {0};
     http_form *f = take_form(r);
     if (!f) return;
-    if (plan_upload(ctx, f, http_request_arena(r), &u))
+    if (plan_upload(ctx, r, f, &u))
         store_mask(r, ctx, f, &u);
     else
         comfy_reply_empty(r, 400);

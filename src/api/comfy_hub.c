@@ -1,5 +1,6 @@
 /* A list of sockets under one lock; sending only queues bytes, so it may be held meanwhile. */
 #include "api/comfy_hub.h"
+#include "api/comfy_owner.h"
 #include "api/comfy_queue.h"
 #include "base/limits.h"
 #include "http/json.h"
@@ -13,7 +14,8 @@ typedef struct client {
     http_ws *ws;
     struct client *next, **at;
     arena *arena;
-    str id;
+    str id;        /* told apart by owner */
+    str name;      /* as the client calls itself */
     bool spoke;    /* sent its first text */
     bool metadata; /* announced supports_preview_metadata */
 } client;
@@ -109,7 +111,7 @@ static void on_open(http_ws *ws, void *arg) {
     comfy_hub *h = c->c->hub;
     c->ws = ws;
     json_t *status = comfy_queue_status(c->c->queue);
-    json_object_set_new(status, "sid", comfy_str(c->id));
+    json_object_set_new(status, "sid", comfy_str(c->name));
     json_t *state = NULL, *executing = comfy_queue_current(c->c->queue, c->id, &state);
     pthread_mutex_lock(&h->lock);
     send_to(ws, "status", status);
@@ -166,6 +168,7 @@ void comfy_ws(http_request *r, void *ctx) {
         id = str_dup(c->arena, buf_str(&hex));
         buf_finish(&hex);
     }
-    c->id = str_dup(c->arena, id);
+    c->name = str_dup(c->arena, id);
+    c->id = str_dup(c->arena, comfy_own_client(c->arena, comfy_owner(r), c->name));
     http_ws_accept(r, &events, c);
 }

@@ -1,5 +1,6 @@
 /* /api/jobs: queue and history as one list, as newer front ends want it. */
 #include "api/comfy.h"
+#include "api/comfy_owner.h"
 #include "api/comfy_prompt.h"
 #include "api/comfy_queue.h"
 #include <string.h>
@@ -126,6 +127,7 @@ static const char *parse_list(http_request *r, image_jobs_query *q) {
     str limit = http_request_query(r, "limit"), offset = http_request_query(r, "offset");
     str by = http_request_query(r, "sort_by"), order = http_request_query(r, "sort_order");
     q->limit = -1;
+    q->owner = comfy_owner(r);
     q->order = IMAGE_JOBS_BY_CREATED;
     q->workflow_id = http_request_query(r, "workflow_id");
     q->desc = !str_eq(order, STR("asc"));
@@ -173,7 +175,7 @@ void comfy_jobs_one(http_request *r, void *ctx) {
     comfy *c = ctx;
     image_job j;
     err e;
-    if (image_jobs_find(c->db, http_request_param(r, "id"), http_request_arena(r), &j, &e)) {
+    if (comfy_find_own(c, r, http_request_param(r, "id"), &j, &e)) {
         comfy_reply(r, 404, json_pack("{s:s}", "error", "Job not found"));
         return;
     }
@@ -196,6 +198,8 @@ void comfy_jobs_cancel_one(http_request *r, void *ctx) {
     str id = http_request_param(r, "id");
     if (!comfy_is_uuid(id))
         reply_bad(r, "job id must be a UUID");
+    else if (comfy_owner(r).len && comfy_find_own(c, r, id, &(image_job){0}, &e))
+        comfy_reply(r, 200, json_pack("{s:b}", "cancelled", 0));
     else if (comfy_queue_cancel(c->queue, id, &any, &e))
         comfy_reply_err(r, &e);
     else
@@ -219,6 +223,8 @@ void comfy_jobs_cancel(http_request *r, void *ctx) {
         return;
     }
     json_array_foreach((json_t *)(uintptr_t)ids, i, id) {
+        if (comfy_owner(r).len && comfy_find_own(c, r, comfy_text(id), &(image_job){0}, NULL))
+            continue;
         if (comfy_queue_cancel(c->queue, comfy_text(id), &one, &e)) {
             comfy_reply_err(r, &e);
             return;

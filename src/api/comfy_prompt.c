@@ -2,6 +2,7 @@
 #include "api/comfy_prompt.h"
 #include "api/comfy.h"
 #include "api/comfy_engine.h"
+#include "api/comfy_owner.h"
 #include "api/comfy_queue.h"
 #include "base/limits.h"
 #include <math.h>
@@ -68,11 +69,15 @@ json_t *comfy_number(double v) {
 }
 
 err_code comfy_prompt_enqueue(comfy *c, const comfy_prompt *p, image_job *job, arena *a, err *e) {
+    if (!comfy_own_graph(p->check->graph, p->owner))
+        FAIL(e, UNSUPPORTED, "the workflow names a file of another user");
+    job->owner = p->owner;
     job->graph = comfy_json_text(a, p->check->graph);
     job->extra = comfy_json_text(a, p->extra);
     job->targets = comfy_json_text(a, p->check->targets);
     job->workflow_id = workflow_id(p->extra);
-    job->client_id = comfy_text(json_object_get(p->extra, "client_id"));
+    job->client_id =
+        comfy_own_client(a, p->owner, comfy_text(json_object_get(p->extra, "client_id")));
     return comfy_queue_submit(c->queue, job, e);
 }
 
@@ -86,7 +91,10 @@ static void submit(http_request *r, comfy *c, image_job *job, const comfy_prompt
         json_t *error = json_pack("{s:s, s:s, s:o, s:{}}", "type", "queue_error", "message",
                                   "The prompt could not be queued", "details",
                                   comfy_str(str_from(e.msg)), "extra_info");
-        comfy_reply(r, code == ERR_BUSY ? 429 : 500,
+        comfy_reply(r,
+                    code == ERR_BUSY          ? 429
+                    : code == ERR_UNSUPPORTED ? 400
+                                              : 500,
                     json_pack("{s:o, s:{}}", "error", error, "node_errors"));
     } else {
         comfy_reply(r, 200,
@@ -144,7 +152,7 @@ void comfy_prompt_post(http_request *r, void *ctx) {
             r, 400,
             json_pack("{s:O, s:O}", "error", check.error, "node_errors", check.node_errors));
     else
-        submit(r, c, &job, &(comfy_prompt){&check, extra});
+        submit(r, c, &job, &(comfy_prompt){&check, extra, comfy_owner(r)});
     comfy_check_finish(&check);
 }
 
@@ -170,7 +178,10 @@ json_t *comfy_queue_item(const image_job *j) {
 void comfy_queue_get(http_request *r, void *ctx) {
     comfy *c = ctx;
     err e;
-    image_jobs_query q = {.states = IMAGE_JOBS_LIVE, .order = IMAGE_JOBS_BY_TURN, .limit = -1};
+    image_jobs_query q = {.states = IMAGE_JOBS_LIVE,
+                          .order = IMAGE_JOBS_BY_TURN,
+                          .owner = comfy_owner(r),
+                          .limit = -1};
     image_jobs_page page;
     if (image_jobs_list(c->db, &q, http_request_arena(r), &page, &e)) {
         comfy_reply_err(r, &e);
@@ -184,6 +195,24 @@ void comfy_queue_get(http_request *r, void *ctx) {
                 json_pack("{s:o, s:o}", "queue_running", running, "queue_pending", pending));
 }
 
+/* The ids of the asker's jobs in these states, or one that was named, if it is theirs. */
+static json_t *own_ids(comfy *c, http_request *r, unsigned states, const json_t *body) {
+    arena *a = http_request_arena(r);
+    image_jobs_query q = {.states = states, .owner = comfy_owner(r), .limit = -1};
+    image_jobs_page page = {0};
+    image_job j;
+    size_t i;
+    json_t *ids = json_array(), *id;
+    comfy_defer_json(a, ids);
+    if (json_is_true(json_object_get(body, "clear"))) image_jobs_list(c->db, &q, a, &page, NULL);
+    for (i = 0; i < page.n; i++) json_array_append_new(ids, comfy_str(page.jobs[i].id));
+    json_array_foreach(json_object_get(body, "delete"), i, id) {
+        if (json_string_length(id) && !comfy_find_own(c, r, comfy_text(id), &j, NULL))
+            json_array_append(ids, id);
+    }
+    return ids;
+}
+
 void comfy_queue_post(http_request *r, void *ctx) {
     comfy *c = ctx;
     err e;
@@ -195,11 +224,10 @@ void comfy_queue_post(http_request *r, void *ctx) {
         comfy_reply_err(r, &e);
         return;
     }
-    if (json_is_true(json_object_get(body, "clear")))
-        code = comfy_queue_remove(c->queue, (str){0}, NULL, &e);
-    json_array_foreach(json_object_get(body, "delete"), i, id) {
-        if (!code && json_string_length(id))
-            code = comfy_queue_remove(c->queue, comfy_text(id), NULL, &e);
+    bool all = comfy_owner(r).len == 0 && json_is_true(json_object_get(body, "clear"));
+    if (all) code = comfy_queue_remove(c->queue, (str){0}, NULL, &e);
+    json_array_foreach(all ? NULL : own_ids(c, r, IMAGE_JOBS_WAITING, body), i, id) {
+        if (!code) code = comfy_queue_remove(c->queue, comfy_text(id), NULL, &e);
     }
     if (code)
         comfy_reply_err(r, &e);
@@ -235,9 +263,11 @@ void comfy_history_all(http_request *r, void *ctx) {
     comfy *c = ctx;
     err e;
     int64_t max_items = query_i64(r, "max_items", -1), offset = query_i64(r, "offset", -1), n;
-    image_jobs_query q = {.states = IMAGE_JOBS_ENDED, .order = IMAGE_JOBS_BY_END};
+    image_jobs_query q = {
+        .states = IMAGE_JOBS_ENDED, .order = IMAGE_JOBS_BY_END, .owner = comfy_owner(r)};
     image_jobs_page page;
-    err_code code = image_jobs_count(c->db, IMAGE_JOBS_ENDED, &n, &e);
+    err_code code = image_jobs_list(c->db, &q, http_request_arena(r), &page, &e); /* none yet */
+    n = code ? 0 : page.total;
     q.limit = max_items < 0 ? -1 : max_items;
     q.offset = offset >= 0 ? offset : max_items >= 0 && max_items < n ? n - max_items : 0;
     if (!code) code = image_jobs_list(c->db, &q, http_request_arena(r), &page, &e);
@@ -258,8 +288,7 @@ void comfy_history_one(http_request *r, void *ctx) {
     err e;
     image_job j;
     bool wants_state = comfy_flag(http_request_query(r, "state"), false);
-    err_code code =
-        image_jobs_find(c->db, http_request_param(r, "id"), http_request_arena(r), &j, &e);
+    err_code code = comfy_find_own(c, r, http_request_param(r, "id"), &j, &e);
     json_t *out = json_object();
     if (!code && (wants_state || j.state > IMAGE_JOB_RUNNING))
         json_object_set_new(out, j.id.ptr, comfy_history_entry(&j));
@@ -277,11 +306,10 @@ void comfy_history_post(http_request *r, void *ctx) {
         comfy_reply_err(r, &e);
         return;
     }
-    if (json_is_true(json_object_get(body, "clear")))
-        code = image_jobs_delete(c->db, (str){0}, IMAGE_JOBS_ENDED, NULL, &e);
-    json_array_foreach(json_object_get(body, "delete"), i, id) {
-        if (!code && json_string_length(id))
-            code = image_jobs_delete(c->db, comfy_text(id), IMAGE_JOBS_ENDED, NULL, &e);
+    bool all = comfy_owner(r).len == 0 && json_is_true(json_object_get(body, "clear"));
+    if (all) code = image_jobs_delete(c->db, (str){0}, IMAGE_JOBS_ENDED, NULL, &e);
+    json_array_foreach(all ? NULL : own_ids(c, r, IMAGE_JOBS_ENDED, body), i, id) {
+        if (!code) code = image_jobs_delete(c->db, comfy_text(id), IMAGE_JOBS_ENDED, NULL, &e);
     }
     if (code)
         comfy_reply_err(r, &e);
@@ -294,7 +322,16 @@ void comfy_history_post(http_request *r, void *ctx) {
 void comfy_interrupt(http_request *r, void *ctx) {
     comfy *c = ctx;
     const json_t *body = comfy_body(r, NULL); /* optional */
-    comfy_queue_interrupt(c->queue, comfy_text(json_object_get(body, "prompt_id")));
+    str id = comfy_text(json_object_get(body, "prompt_id"));
+    image_jobs_query q = {.states = 1u << IMAGE_JOB_RUNNING, .owner = comfy_owner(r), .limit = 1};
+    image_jobs_page page = {0};
+    image_job j;
+    if (q.owner.len && id.len == 0) {
+        image_jobs_list(c->db, &q, http_request_arena(r), &page, NULL);
+        if (page.n) id = page.jobs[0].id;
+    }
+    if (q.owner.len == 0 || (id.len && !comfy_find_own(c, r, id, &j, NULL)))
+        comfy_queue_interrupt(c->queue, id);
     comfy_reply_empty(r, 200);
 }
 

@@ -6,6 +6,7 @@
 typedef struct comfy_prompt {
     const comfy_check *check;
     json_t *extra; /* extra_data as stored */
+    str owner;     /* comfy_owner.h; empty: nobody */
 } comfy_prompt;
 
 /* Queues it: job->id and job->number are set by the caller, the rest here (texts in `a`). Errors

@@ -14,7 +14,7 @@ static void reply_plain(http_request *r, int status, const char *text) {
 /* A file of the user's by a parameter of the path; false: answered 403. */
 static bool user_path(http_request *r, comfy *c, str name, str *ret_path) {
     arena *a = http_request_arena(r);
-    if (path_inside(a, comfy_user_dir(c, a), name, ret_path)) return true;
+    if (path_inside(a, comfy_user_dir(c, r), name, ret_path)) return true;
     comfy_reply_empty(r, 403);
     return false;
 }
@@ -68,7 +68,7 @@ void comfy_userdata_list(http_request *r, void *ctx) {
 void comfy_userdata_v2(http_request *r, void *ctx) {
     arena *a = http_request_arena(r);
     comfy *c = ctx;
-    str sub = http_request_query(r, "path"), path = comfy_user_dir(c, a);
+    str sub = http_request_query(r, "path"), path = comfy_user_dir(c, r);
     size_t n;
     while (sub.len && sub.ptr[sub.len - 1] == '/') sub.len--;
     if (sub.len && !user_path(r, c, sub, &path)) return;

@@ -1,6 +1,7 @@
 /* The objects of API v2 and the streams of a job's events. */
 #include "api/comfy_v2.h"
 #include "api/comfy_files.h"
+#include "api/comfy_owner.h"
 #include "api/comfy_queue.h"
 #include "base/clock.h"
 #include "http/json.h"
@@ -320,7 +321,7 @@ void comfy_v2_job_events(http_request *r, void *ctx) {
     comfy_v2 *v = c->v2;
     arena *a = http_request_arena(r);
     image_job j;
-    if (image_jobs_find(c->db, http_request_param(r, "id"), a, &j, NULL)) {
+    if (comfy_find_own(c, r, http_request_param(r, "id"), &j, NULL)) {
         comfy_v2_error(r, 404, "not_found", "there is no such job", NULL);
         return;
     }

@@ -1,4 +1,5 @@
 /* Submitting, reading and cancelling jobs through API v2. */
+#include "api/comfy_owner.h"
 #include "api/comfy_prompt.h"
 #include "api/comfy_queue.h"
 #include "api/comfy_v2.h"
@@ -51,7 +52,7 @@ static void submit(http_request *r, comfy *c, const comfy_check *k, str id) {
     err e;
     json_t *extra = json_pack("{s:I}", "create_time", (json_int_t)comfy_now_ms());
     image_job job = {.id = id, .number = (double)comfy_queue_next_number(c->queue)};
-    err_code code = comfy_prompt_enqueue(c, &(comfy_prompt){k, extra}, &job, a, &e);
+    err_code code = comfy_prompt_enqueue(c, &(comfy_prompt){k, extra, comfy_owner(r)}, &job, a, &e);
     json_decref(extra);
     if (code) {
         str key = http_request_header(r, "Idempotency-Key");
@@ -110,8 +111,7 @@ void comfy_v2_job_post(http_request *r, void *ctx) {
 /* The job of the path; false: answered 404. */
 static bool find_job(http_request *r, comfy *c, image_job *ret) {
     err e;
-    if (!image_jobs_find(c->db, http_request_param(r, "id"), http_request_arena(r), ret, &e))
-        return true;
+    if (!comfy_find_own(c, r, http_request_param(r, "id"), ret, &e)) return true;
     comfy_v2_error(r, 404, "not_found", "there is no such job", NULL);
     return false;
 }

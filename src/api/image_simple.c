@@ -2,6 +2,7 @@
 #include "api/image_simple.h"
 #include "api/comfy_engine.h"
 #include "api/comfy_files.h"
+#include "api/comfy_owner.h"
 #include "api/comfy_prompt.h"
 #include "api/comfy_queue.h"
 #include "api/comfy_watch.h"
@@ -330,7 +331,7 @@ static void paint(comfy *c, http_request *r, image_wish *w, const painting *prot
         image_job job = {.id = str_dup(a, p->job_id),
                          .number = (double)comfy_queue_next_number(c->queue)};
         comfy_watch_add(c, job.id, &events, p);
-        if (comfy_prompt_enqueue(c, &(comfy_prompt){&check, extra}, &job, a, &e)) {
+        if (comfy_prompt_enqueue(c, &(comfy_prompt){&check, extra, comfy_owner(r)}, &job, a, &e)) {
             p->why = str_dup(p->arena, str_from(e.msg));
             comfy_watch_end(c, job.id, NULL);
         }

@@ -323,12 +323,11 @@ static err_code enqueue(web *w, const chat *c, const message_list *all, const co
     image_job job = {.id = answer->id, .number = (double)comfy_queue_next_number(p->queue)};
     web_run_spec s = {.user_id = c->user_id, .chat_id = c->id, .answer = answer};
     comfy_defer_json(a, extra);
-    json_object_set_new(extra, "owner", comfy_str(c->user_id));
     TRY(messages_add(w->db, c->id, all->items, all->n, e));
     err_code code = web_run_picture(w, &s, e);
     if (code) return code;
     watch(w, answer, c->user_id);
-    code = comfy_prompt_enqueue(p, &(comfy_prompt){k, extra}, &job, a, e);
+    code = comfy_prompt_enqueue(p, &(comfy_prompt){k, extra, c->user_id}, &job, a, e);
     if (code) {
         web_run_picture_end(w, answer->id, "failed", str_from(e->msg), (str){0});
         comfy_watch_end(p, answer->id, NULL);

@@ -15,11 +15,12 @@ static const char *const STEPS[] = {
     "CREATE INDEX image_job_end ON image_job(end_seq);"
     "CREATE TABLE image_key(key TEXT PRIMARY KEY, job_id TEXT NOT NULL,"
     " created_ms INTEGER NOT NULL);",
+    "ALTER TABLE image_job ADD COLUMN owner TEXT NOT NULL DEFAULT '';",
 };
 
 #define COLUMNS                                                                                    \
     "seq, id, number, state, client_id, workflow_id, graph, extra, targets, created_ms,"           \
-    " started_ms, ended_ms, outputs, messages, meta"
+    " started_ms, ended_ms, outputs, messages, meta, owner"
 
 static err_code requeue(sqlite3 *conn, void *arg, err *e) {
     (void)arg;
@@ -50,6 +51,7 @@ static void read_row(sqlite3_stmt *st, arena *a, image_job *j) {
         .outputs = db_column_str(st, 12, a),
         .messages = db_column_str(st, 13, a),
         .meta = db_column_str(st, 14, a),
+        .owner = db_column_str(st, 15, a),
     };
 }
 
@@ -61,7 +63,7 @@ static err_code insert(sqlite3 *conn, void *arg, err *e) {
     TRY(db_finish(conn, st, e));
     TRY(db_prepare(conn,
                    "INSERT INTO image_job(id, number, state, client_id, workflow_id, graph, extra,"
-                   " targets, created_ms) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?)"
+                   " targets, created_ms, owner) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)"
                    " ON CONFLICT(id) DO NOTHING",
                    &st, e));
     db_bind_str(st, 1, j->id);
@@ -72,6 +74,7 @@ static err_code insert(sqlite3 *conn, void *arg, err *e) {
     db_bind_str(st, 6, j->extra);
     db_bind_str(st, 7, j->targets);
     sqlite3_bind_int64(st, 8, j->created_ms);
+    db_bind_str(st, 9, j->owner.ptr ? j->owner : STR(""));
     TRY(db_finish(conn, st, e));
     if (sqlite3_changes(conn) == 0)
         FAIL(e, INVALID, "a job with the id " STR_FMT " is waiting or running", STR_ARG(j->id));
@@ -156,11 +159,14 @@ typedef struct list_args {
     int64_t total;
 } list_args;
 
-#define WHERE " FROM image_job WHERE (?1 >> state) & 1 AND (?2 IS NULL OR workflow_id = ?2)"
+#define WHERE                                                                                      \
+    " FROM image_job WHERE (?1 >> state) & 1 AND (?2 IS NULL OR workflow_id = ?2)"                 \
+    " AND (?5 IS NULL OR owner = ?5)"
 
 static void bind_where(sqlite3_stmt *st, const image_jobs_query *q) {
     sqlite3_bind_int(st, 1, (int)q->states);
     db_bind_str(st, 2, q->workflow_id.len ? q->workflow_id : (str){0});
+    db_bind_str(st, 5, q->owner.len ? q->owner : (str){0});
 }
 
 static const char *list_sql(const image_jobs_query *q) {

@@ -22,6 +22,7 @@ typedef struct image_job {
     image_job_state state;
     str client_id;                            /* may be empty */
     str workflow_id;                          /* extra_pnginfo.workflow.id, may be empty */
+    str owner;                                /* user id; empty: asked for without an account */
     str graph;                                /* JSON object */
     str extra;                                /* JSON object: extra_data without secrets */
     str targets;                              /* JSON list: outputs to execute */
@@ -56,6 +57,7 @@ typedef struct image_jobs_query {
     image_jobs_order order;
     bool desc;
     str workflow_id; /* empty = any */
+    str owner;       /* empty = any */
     int64_t limit;   /* < 0 = all */
     int64_t offset;
 } image_jobs_query;
