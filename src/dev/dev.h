@@ -44,7 +44,8 @@ void dev_free(dev *d, dev_buffer *b); /* empties *b; an empty buffer is allowed 
 
 /* The order of weights that this device multiplies fastest (CPU: kern/interleave.h). Whether it has
  * one for matrices [k, n_rows] of this type, and putting one of dense rows into it: dst takes as
- * many bytes as src has, 64-byte aligned. Uses all of the device's threads. */
+ * many bytes as src has, 64-byte aligned. Thread-safe: works on the calling thread, also during a
+ * run. */
 bool dev_can_interleave(const dev *d, dtype type, int64_t k, int64_t n_rows);
 void dev_interleave(dev *d, dtype type, const void *src, int64_t k, int64_t n_rows, void *dst);
 

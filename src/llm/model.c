@@ -7,6 +7,7 @@
 #include "llm/model.h"
 #include "base/limits.h"
 #include "llm/arch/arch.h"
+#include "llm/settle.h"
 #include "model/chat.h"
 #include <string.h>
 
@@ -24,8 +25,7 @@ typedef struct model_program {
 struct llm_model {
     dev *d;
     arena *mem;
-    dev_buffer matrices; /* interleaved */
-    bool inspected;      /* only looked at: the matrices stay as they are in the file */
+    llm_settler *settler; /* moves the matrices; NULL when they stay in the file */
     gguf *file;
     const llm_arch *arch;
     llm_hparams hp;
@@ -78,10 +78,6 @@ static err_code bind_model(llm_model *m, err *e) {
         FAIL(e, LIMIT, "token_embd.weight has %lld rows", (long long)embd->ne[1]);
     m->hp.n_vocab = (int32_t)embd->ne[1];
     TRY(llm_weights_bind(g, &m->hp, &m->arch->tensors, m->mem, &m->w, e));
-    if (!m->inspected) {
-        gguf_prefetch(g);
-        TRY(llm_weights_interleave(m->d, g, &m->hp, &m->w, &m->matrices, e));
-    }
     TRY(tok_create_from_gguf(g, &m->tokenizer, e));
     if (tok_vocab_count(m->tokenizer) > (size_t)m->hp.n_vocab)
         FAIL(e, FORMAT, "the tokenizer has %zu tokens, the embedding %d rows",
@@ -91,14 +87,13 @@ static err_code bind_model(llm_model *m, err *e) {
     TRY(chat_create(gguf_opt_str(g, "tokenizer.chat_template", STR("")),
                     tok_text(t, tok_role_id(t, TOK_BOS)), tok_text(t, tok_role_id(t, TOK_EOS)),
                     &m->chat, e));
-    gguf_release_all(g);
+    gguf_release(g);
     return ERR_OK;
 }
 
 /* Takes over the opened file, also on failure. */
-static err_code model_create(dev *d, gguf *file, bool inspected, llm_model **ret, err *e) {
+static err_code model_create(dev *d, gguf *file, llm_model **ret, err *e) {
     llm_model *m = NEW(llm_model);
-    m->inspected = inspected;
     m->d = d;
     m->mem = arena_create(0);
     m->file = file;
@@ -111,22 +106,36 @@ static err_code model_create(dev *d, gguf *file, bool inspected, llm_model **ret
     return ERR_OK;
 }
 
-err_code llm_model_load(dev *d, const char *path, llm_model **ret, err *e) {
-    gguf *file;
-    TRY(gguf_open(path, &file, e));
-    return model_create(d, file, false, ret, e);
-}
-
 err_code llm_model_inspect(dev *d, const char *path, llm_model **ret, err *e) {
     gguf *file;
     TRY(gguf_open(path, &file, e));
-    return model_create(d, file, true, ret, e);
+    return model_create(d, file, ret, e);
+}
+
+/* The model will be used: its matrices are read now, and moved while the first steps run. */
+static void settle(llm_model *m) {
+    gguf_prefetch(m->file);
+    m->settler = llm_settler_start(m->d, &m->hp, &m->w);
+}
+
+static void settled(llm_model *m) {
+    if (!llm_settler_take(m->settler, &m->w)) return;
+    llm_model_drop_programs(m); /* they hold the old places */
+    gguf_release(m->file);
+}
+
+err_code llm_model_load(dev *d, const char *path, llm_model **ret, err *e) {
+    TRY(llm_model_inspect(d, path, ret, e));
+    settle(*ret);
+    return ERR_OK;
 }
 
 err_code llm_model_load_mem(dev *d, const void *bytes, uint64_t n_bytes, llm_model **ret, err *e) {
     gguf *file;
     TRY(gguf_open_mem(bytes, n_bytes, &file, e));
-    return model_create(d, file, false, ret, e);
+    TRY(model_create(d, file, ret, e));
+    settle(*ret);
+    return ERR_OK;
 }
 
 void llm_model_destroy(llm_model **m) {
@@ -134,8 +143,8 @@ void llm_model_destroy(llm_model **m) {
     llm_model_drop_programs(*m);
     chat_destroy(&(*m)->chat);
     tok_destroy(&(*m)->tokenizer);
+    llm_settler_destroy(&(*m)->settler);
     arena_destroy(&(*m)->mem);
-    dev_free((*m)->d, &(*m)->matrices);
     gguf_destroy(&(*m)->file);
     mem_free(*m);
     *m = NULL;
@@ -224,6 +233,7 @@ void llm_model_drop_programs(llm_model *m) {
 err_code llm_model_step(llm_model *m, const dev_step *step, dev_cancel *cancel, err *e) {
     int bucket;
     const model_program *p;
+    settled(m);
     TRY(bucket_for(m, step->n_tokens, &bucket, e));
     if (!m->arch->embeds &&
         (!step->kv_shape || memcmp(step->kv_shape, &m->info.kv_shape, sizeof *step->kv_shape)))

@@ -2,8 +2,8 @@
  *
  * Holds the mapping, the hyper-parameters, the tokenizer, the chat template and, per token bucket,
  * the compiled step programs. Made by llm_model_load, destroyed when the scheduler unloads it.
- * Loading reads the file's header, the norms and the vocabulary; matrices stay untouched in the
- * mapping until a step uses them.
+ * Loading reads the file's header, the norms and the vocabulary; steps begin on the mapping, and
+ * go on with matrices in the device's own order as soon as they have been moved (settle.h).
  * Threads: read-only after loading, except the program cache (step, step_bytes, set_ctx,
  * drop_programs), which only the thread that runs steps touches. */
 #pragma once

@@ -197,36 +197,61 @@ static uint64_t matrix_bytes(const llm_weight *w) {
     return row * (uint64_t)matrix_rows(w);
 }
 
-static void interleave_one(dev *d, const gguf *g, llm_weight *w, char *to) {
-    dev_interleave(d, w->type, w->data, w->ne[0], matrix_rows(w), to);
-    gguf_release(g, w->data, matrix_bytes(w));
+/* Rows at a time, between looks at `stop`. */
+enum { SLICE_ROWS = 4096 };
+
+static bool interleave_one(dev *d, llm_weight *w, char *to, const _Atomic bool *stop) {
+    const int64_t rows = matrix_rows(w), row_bytes = (int64_t)matrix_bytes(w) / rows;
+    for (int64_t at = 0; at < rows; at += SLICE_ROWS) {
+        int64_t n = rows - at < SLICE_ROWS ? rows - at : SLICE_ROWS;
+        if (*stop) return false;
+        dev_interleave(d, w->type, (const char *)w->data + at * row_bytes, w->ne[0], n,
+                       to + at * row_bytes);
+    }
     w->data = to;
     w->interleaved = true;
+    return true;
 }
 
-err_code llm_weights_interleave(dev *d, const gguf *g, const llm_hparams *hp, llm_weights *w,
-                                dev_buffer *mem, err *e) {
-    /* Both structs hold nothing but weights, and a pointer at the end of the first. */
-    enum { N_GLOBAL = offsetof(llm_weights, layers) / sizeof(llm_weight) };
-    const int64_t n_layer = (int64_t)(sizeof(llm_layer) / sizeof(llm_weight)) * hp->n_layers;
-    const bool tied = w->out.data == w->embd.data;
-    llm_weight *lists[2] = {(llm_weight *)w, (llm_weight *)w->layers};
-    const int64_t counts[2] = {N_GLOBAL, n_layer};
-    uint64_t bytes = 0, at = 0;
+/* Both structs hold nothing but weights, and a pointer at the end of the first. */
+typedef struct weight_lists {
+    llm_weight *first[2];
+    int64_t n[2];
+} weight_lists;
+
+static weight_lists lists_of(const llm_hparams *hp, llm_weights *w) {
+    const int64_t per_layer = (int64_t)(sizeof(llm_layer) / sizeof(llm_weight));
+    return (weight_lists){
+        {(llm_weight *)w, (llm_weight *)w->layers},
+        {offsetof(llm_weights, layers) / sizeof(llm_weight), per_layer * hp->n_layers}};
+}
+
+static bool is_tied(const llm_weights *w, const llm_weight *t) {
+    return t == &w->out && t->data == w->embd.data;
+}
+
+uint64_t llm_weights_interleaved_bytes(const dev *d, const llm_hparams *hp, const llm_weights *w) {
+    weight_lists l = lists_of(hp, (llm_weights *)(uintptr_t)w);
+    uint64_t sum = 0;
+    for (int i = 0; i < 2; i++)
+        for (const llm_weight *t = l.first[i]; t < l.first[i] + l.n[i]; t++)
+            if (wants_interleaving(d, t) && !is_tied(w, t))
+                sum += (matrix_bytes(t) + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
+    return sum;
+}
+
+bool llm_weights_interleave(dev *d, const llm_hparams *hp, llm_weights *w, void *to,
+                            const _Atomic bool *stop) {
+    weight_lists l = lists_of(hp, w);
+    const bool tied = is_tied(w, &w->out);
+    char *at = to;
     if (tied) w->out = (llm_weight){0};
-    for (int pass = 0; pass < 2; pass++) {
-        for (int i = 0; i < 2; i++)
-            for (llm_weight *t = lists[i]; t < lists[i] + counts[i]; t++) {
-                if (!wants_interleaving(d, t)) continue;
-                if (pass == 1) interleave_one(d, g, t, (char *)mem->ptr + at);
-                at += (matrix_bytes(t) + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
-            }
-        if (pass == 0 && at) {
-            bytes = at;
-            at = 0;
-            TRY(dev_alloc(d, bytes, mem, e));
+    for (int i = 0; i < 2; i++)
+        for (llm_weight *t = l.first[i]; t < l.first[i] + l.n[i]; t++) {
+            if (!wants_interleaving(d, t)) continue;
+            if (!interleave_one(d, t, at, stop)) return false;
+            at += (matrix_bytes(t) + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
         }
-    }
     if (tied) w->out = w->embd;
-    return ERR_OK;
+    return true;
 }

@@ -2,9 +2,9 @@
  *
  * One struct holds every tensor that any family has; a family lists those it needs as a table of
  * name, place and shape, and llm_weights_bind checks all of it against the file before anything is
- * used. Matrices are borrowed from the mapping until llm_weights_interleave has put them into the
- * order that the device multiplies fastest; vectors (norms, biases) are f32 and are converted when
- * the file holds another type. Owner: the model; read-only after both. */
+ * used. Matrices are borrowed from the mapping (settle.h moves them later); vectors (norms, biases)
+ * are f32 and are converted when the file holds another type. Owner: the model; read-only after
+ * binding. */
 #pragma once
 #include "dev/dev.h"
 #include "llm/hparams.h"
@@ -96,7 +96,10 @@ typedef struct llm_bind_table {
 err_code llm_weights_bind(const gguf *g, const llm_hparams *hp, const llm_bind_table *t, arena *mem,
                           llm_weights *ret, err *e);
 
-/* Moves the matrices that `d` can interleave into one buffer, and lets go of the file's pages. *mem
- * stays empty when there is none. DEVICE_NOMEM. */
-err_code llm_weights_interleave(dev *d, const gguf *g, const llm_hparams *hp, llm_weights *w,
-                                dev_buffer *mem, err *e);
+/* What llm_weights_interleave writes; 0: the device has no order of its own for any of them. */
+uint64_t llm_weights_interleaved_bytes(const dev *d, const llm_hparams *hp, const llm_weights *w);
+
+/* Copies the matrices that `d` can interleave to `to` (64-byte aligned) and points *w there. False,
+ * and *w is of no use, when *stop was set meanwhile. */
+bool llm_weights_interleave(dev *d, const llm_hparams *hp, llm_weights *w, void *to,
+                            const _Atomic bool *stop);

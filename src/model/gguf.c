@@ -353,16 +353,7 @@ void gguf_prefetch(const gguf *g) {
     }
 }
 
-void gguf_release(const gguf *g, const void *data, uint64_t n_bytes) {
-    const uint8_t *at = data;
-    for (size_t i = 0; i < g->parts.len; i++) {
-        const file_map *m = &g->parts.items[i].map;
-        if (!m->ptr || at < m->ptr || at >= m->ptr + m->len) continue;
-        file_map_advise(m, (uint64_t)(at - m->ptr), n_bytes, FILE_ADVICE_DONTNEED);
-    }
-}
-
-void gguf_release_all(const gguf *g) {
+void gguf_release(const gguf *g) {
     for (size_t i = 0; i < g->parts.len; i++) {
         const gguf_part *p = &g->parts.items[i];
         if (p->map.ptr) file_map_advise(&p->map, 0, p->n_bytes, FILE_ADVICE_DONTNEED);

@@ -123,6 +123,5 @@ int64_t gguf_n_params(const gguf *g);      /* elements of all tensors */
 
 /* Starts reading the tensor data ahead, for a model that will be used now. */
 void gguf_prefetch(const gguf *g);
-/* Pages of the files may go: those of data that were copied, or all. They come back when read. */
-void gguf_release(const gguf *g, const void *data, uint64_t n_bytes);
-void gguf_release_all(const gguf *g);
+/* The files' pages may go; they come back when read. */
+void gguf_release(const gguf *g);

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { SPIN_NS = 15000, SCRATCH_ALIGN = 4096 };
+enum { SPIN_NS = 15000, SCRATCH_ALIGN = 4096, HUGE_FROM_BYTES = 32 << 20 };
 
 /* ---- the device ---- */
 
@@ -52,6 +52,7 @@ static err_code cpu_alloc(dev *base, uint64_t n_bytes, bool lazy, dev_buffer *re
              (unsigned long long)n_bytes, (unsigned long long)left,
              (unsigned long long)d->capacity_bytes);
     }
+    if (!lazy && n_bytes >= HUGE_FROM_BYTES) (void)madvise(ptr, n_bytes, MADV_HUGEPAGE);
     *ret = (dev_buffer){ptr, n_bytes, lazy};
     return ERR_OK;
 }
