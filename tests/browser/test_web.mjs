@@ -151,13 +151,17 @@ describe('the web app', { timeout: 400000 }, () => {
   it('chats of ChatGPT are imported with their branches', async () => {
     const node = (id, parent, children, role, text) => ({ id, parent, children, message: role && { id, author: { role }, create_time: 1700000000, content: { content_type: 'text', parts: [text] } } });
     const mapping = { r: node('r', null, ['q'], null), q: node('q', 'r', ['a', 'b'], 'user', 'What is a kestrel?'),
-      a: node('a', 'q', [], 'assistant', 'A small falcon.'), b: node('b', 'q', [], 'assistant', 'A bird that hovers.') };
+      a: node('a', 'q', [], 'assistant', 'A small falcon.'), b: node('b', 'q', [], 'assistant', 'A bird that hovers.\n\n```python\nreturn 1\n```\n\n$$x^2$$\n\n[more](https://example.org)\n\n| a | b |\n|--|--:|\n| 1 | 2 |') };
     const f = file('conversations.json', JSON.stringify([{ title: 'Kestrels', create_time: 1700000000, update_time: 1700000100, mapping, current_node: 'b' }]));
     await page.goto('/settings/data');
     await page.getByLabel('Chats to import').setInputFiles(f);
     await page.getByText('1 chats imported').waitFor();
     await page.locator('aside').getByText('Kestrels').click();
     await page.getByText('A bird that hovers.').waitFor();
+    await page.locator('.prose .hljs-keyword', { hasText: 'return' }).waitFor();
+    await page.locator('.prose .katex').first().waitFor();
+    assert.match(await page.locator('.prose a').getAttribute('rel'), /noopener/);
+    await page.locator('.prose td.right').waitFor();
     await page.locator('article.last').getByText('2/2').waitFor();
   });
 

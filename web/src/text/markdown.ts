@@ -53,6 +53,8 @@ const ALLOWED = {
   ).split(' '),
   ALLOWED_ATTR: ['href', 'target', 'rel', 'src', 'alt', 'class', 'type', 'tabindex', 'start', 'data-copy', 'data-lang', 'data-tex', 'data-display', 'data-cite'],
   ALLOW_DATA_ATTR: false,
+  // Values that are no addresses: only `href` and `src` are held to the pattern below.
+  ADD_URI_SAFE_ATTR: ['target', 'rel', 'type', 'tabindex', 'start', 'data-lang', 'data-tex', 'data-display', 'data-cite'],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#|\/api\/v1\/files\/|data:image\/(?:png|jpeg|webp|gif);base64,)/i,
 };
 
