@@ -107,11 +107,15 @@ export async function send(page, text) {
   await page.getByRole('button', { name: 'Send' }).click();
 }
 
-/** The last answer on the page, once it has ended. */
-export async function answer(page, state = 'done', timeout = 60000) {
-  const last = page.locator('article:not(.mine)').last();
-  await page.locator(`article.last:not(.mine)[data-state="${state}"]`).waitFor({ timeout });
-  return last;
+/** The last answer on the page, once it has ended. A small model may go on for ever: then it is stopped. */
+export async function answer(page, patience = 12000) {
+  const done = page.locator('article.last:not(.mine)[data-state="done"]');
+  const ended = await done.waitFor({ timeout: patience }).then(() => true, () => false);
+  if (!ended) {
+    await page.getByRole('button', { name: 'Stop' }).click();
+    await page.locator('article.last:is([data-state="stopped"], [data-state="done"]):not(.mine)').waitFor();
+  }
+  return page.locator('article.last');
 }
 
 export const api = (page, method, url, body) => page.evaluate(async ([m, u, b]) => {

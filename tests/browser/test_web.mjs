@@ -192,7 +192,7 @@ describe('the web app', { timeout: 400000 }, () => {
     await page.getByLabel('Steps').fill('4');
     await page.getByLabel('Seed', { exact: true }).fill('7');
     await send(page, 'a red apple');
-    await answer(page, 'done', 60000);
+    await answer(page, 60000);
     const img = page.locator('article.last figure img');
     await img.waitFor();
     await page.waitForFunction(() => (document.querySelector('article.last figure img'))?.naturalWidth > 0);
