@@ -391,6 +391,7 @@ static int client(int argc, char **argv, arena *mem) {
                      keep_history ? str_fmt(mem, "%s/history", home_dir(mem)).ptr : NULL,
                  .editor = getenv("OLLAMA_EDITOR") ? getenv("OLLAMA_EDITOR") : getenv("EDITOR"),
                  .version = VERSION,
+                 .key = getenv("OLLAMA_API_KEY"),
                  .home = getenv("HOME")};
     if (keep_history) file_mkdirs(home_dir(mem), NULL);
     return cli_main(argc, argv, &e);

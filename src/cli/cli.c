@@ -87,7 +87,7 @@ int cli_main(int argc, char **argv, const cli_env *env) {
         return help(stdout);
     for (size_t i = 0; i < COUNT_OF(COMMANDS); i++) {
         if (strcmp(argv[0], COMMANDS[i].name) != 0) continue;
-        cli_context c = {env, cli_client_create(env->url)};
+        cli_context c = {env, cli_client_create(env->url, env->key)};
         int status = COMMANDS[i].run(&c, argc, argv);
         cli_client_destroy(&c.client);
         return status;

@@ -12,6 +12,7 @@ typedef struct cli_env {
     const char *history_path; /* of the terminal chat; NULL = keep none */
     const char *editor;       /* for Ctrl-G; NULL = vi */
     const char *version;      /* our own */
+    const char *key;          /* for servers that ask for one; NULL = none */
     const char *home;         /* for ~ in paths; may be NULL */
 } cli_env;
 

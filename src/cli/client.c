@@ -15,6 +15,7 @@
 struct cli_client {
     CURL *curl;
     char *base_url;
+    const char *key; /* or NULL */
 };
 
 typedef struct transfer {
@@ -46,10 +47,11 @@ bool cli_interrupted(bool clear) {
     return was;
 }
 
-cli_client *cli_client_create(const char *base_url) {
+cli_client *cli_client_create(const char *base_url, const char *key) {
     curl_global_init(CURL_GLOBAL_DEFAULT);
     cli_client *c = NEW(cli_client);
     c->curl = curl_easy_init();
+    c->key = key;
     c->base_url = mem_dup(base_url, strlen(base_url) + 1);
     return c;
 }
@@ -131,6 +133,10 @@ static void set_common(cli_client *c, const char *method, const char *path, tran
     curl_easy_setopt(h, CURLOPT_XFERINFODATA, t);
     curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, 10L);
     curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
+    if (c->key && *c->key) {
+        curl_easy_setopt(h, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
+        curl_easy_setopt(h, CURLOPT_XOAUTH2_BEARER, c->key);
+    }
     if (strcmp(method, "HEAD") == 0) curl_easy_setopt(h, CURLOPT_NOBODY, 1L);
     buf_finish(&url);
 }

@@ -10,7 +10,8 @@
 
 typedef struct cli_client cli_client;
 
-cli_client *cli_client_create(const char *base_url);
+/* `key` (NULL or empty = none) goes with every request, for servers that ask for one. Borrowed. */
+cli_client *cli_client_create(const char *base_url, const char *key);
 void cli_client_destroy(cli_client **c);
 
 /* Sends `body` (borrowed; NULL = none) and parses the reply into *ret_reply (NULL when it has no

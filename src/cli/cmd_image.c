@@ -154,7 +154,7 @@ int cmd_image(cli_context *c, int argc, char **argv) {
     err_code code = ERR_OK;
     bool ok = parse(&w, argc, argv);
     if (ok) {
-        cli_client *client = cli_client_create(c->env->image_url);
+        cli_client *client = cli_client_create(c->env->image_url, c->env->key);
         cli_interrupt_watch();
         json_object_set_new(w.body, "prompt", json_stringn(w.prompt.ptr, w.prompt.len));
         json_object_set(w.body, "options", w.options);
