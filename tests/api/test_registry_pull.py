@@ -4,10 +4,13 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
 import urllib.request
+from pathlib import Path
+from unittest import mock
 
 from tests.api.harness import HOB, Server
 from tests.api.registry import MEDIA, Registry, digest
@@ -339,6 +342,13 @@ class Pulling(unittest.TestCase):
         self.error(self.name("library/bad"))
         self.assertTrue((self.blobs / digest(weights).replace(":", "-")).exists(), "a liar does not cost a good blob")
 
+    def test_no_room(self):
+        good = json.loads(self.registry.store("library/m", [("model", noise(3000))]))
+        good["layers"][0]["size"] = 4 * 10**12
+        self.registry.put("library/m", json.dumps(good).encode())
+        self.assertRegex(self.error(), r"not enough room for blob sha256:.*: 4.0 TB more are needed, .* are free")
+        self.assertEqual(self.left(), [])
+
     def test_a_config_that_is_none(self):
         m = json.loads(self.registry.store("library/m", [("model", noise(1000))]))
         m["config"] = {"mediaType": "x", "digest": self.registry.blob(b"no json"), "size": 7}
@@ -375,6 +385,29 @@ class Pulling(unittest.TestCase):
         self.assertEqual((failed.returncode, failed.stderr.splitlines()[-1]),
                          (1, "Error: pull model manifest: file does not exist"))
         self.assertEqual(hob("pull").returncode, 1)
+
+
+class FullDisk(unittest.TestCase):
+    """A limit on the size of files stands for a disk that is full: writing fails in the middle."""
+
+    def test_what_came_is_kept_and_used_later(self):
+        with Registry() as registry, tempfile.TemporaryDirectory() as d:
+            wrapper = Path(d) / "hob"
+            wrapper.write_text(f'#!/bin/bash\nulimit -f 6144\nexec "{HOB}" "$@"\n')
+            wrapper.chmod(0o755)
+            weights = noise(9 * MB)
+            registry.store("library/m", [("model", weights)])
+            body = {"model": f"{registry.host}/library/m", "insecure": True}
+            with mock.patch("tests.api.harness.HOB", str(wrapper)):
+                server = Server(models=(), env={"HOB_REGISTRIES": "127.0.0.1"})
+                server.start()
+            self.addCleanup(server.__exit__)
+            error = server.lines("/api/pull", body)[-1]["error"]
+            self.assertRegex(error, "make room|writing")
+            self.assertEqual(server.call("/api/tags")[1], {"models": []})
+            server.stop()
+            server.start()
+            self.assertEqual(server.lines("/api/pull", body)[-1], {"status": "success"})
 
 
 class Rules(unittest.TestCase):
