@@ -3,6 +3,7 @@
  * Beside models, pull fetches single files for pictures into ComfyUI's folders: {"model":
  * "hf.co/user/repo/file.safetensors", "as": "checkpoint"}. */
 #include "api/comfy.h"
+#include "api/create.h"
 #include "api/fields.h"
 #include "api/report.h"
 #include "registry/registry.h"
@@ -64,13 +65,34 @@ static err_code find_folder(const api *a, str as, const folder **ret, err *e) {
     return ERR_OK;
 }
 
+/* A model in several files: its parts are fetched and merged, as `create` does. */
+static err_code pull_split(const exchange *x, const registry_report *lines, err *e) {
+    arena *a = arena_create(0);
+    create_request c = {.mem = a};
+    registry_shards parts = {0};
+    store_name_parse(a, str_from(x->name), &c.name);
+    err_code code = registry_pull_shards(x->a->registry, &c.name, lines, a, &parts, e);
+    create_file *files = ARENA_ARRAY(a, create_file, parts.n + 1);
+    for (size_t i = 0; i < parts.n; i++)
+        files[i] = (create_file){parts.items[i].name, parts.items[i].digest};
+    c.files = files;
+    c.n_files = parts.n;
+    create_report steps = {lines->fn, lines->arg};
+    if (code == ERR_OK) code = create_run(x->a, &c, &steps, e);
+    arena_destroy(&a);
+    return code;
+}
+
 static err_code work(report *r, void *arg, err *e) {
     exchange *x = arg;
     registry_report lines = {report_line, r};
     str name = str_from(x->name);
     if (x->into) return registry_fetch_file(x->a->registry, name, directory_of(x->into), &lines, e);
     if (x->push) return registry_push(x->a->registry, name, x->insecure, &lines, e);
-    return registry_pull(x->a->registry, name, x->insecure, &lines, e);
+    err_code code = registry_pull(x->a->registry, name, x->insecure, &lines, e);
+    bool split = code && str_find(str_from(e->msg), STR("sharded GGUF")) >= 0 &&
+                 (str_starts(name, STR("hf.co/")) || str_starts(name, STR("huggingface.co/")));
+    return split ? pull_split(x, &lines, e) : code;
 }
 
 static void begin(http_request *r, api *a, bool push) {

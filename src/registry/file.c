@@ -59,14 +59,14 @@ static void put_escaped(buf *out, str s) {
     }
 }
 
-static str file_url(const session *s, arena *a, const place *p) {
+str session_file_url(const session *s, arena *a, str revision, str path) {
     buf url = {0};
     buf_putf(&url, STR_FMT "/", STR_ARG(s->base));
-    put_escaped(&url, p->repo);
+    put_escaped(&url, s->repo);
     buf_put_str(&url, STR("/resolve/"));
-    put_escaped(&url, p->revision);
+    put_escaped(&url, revision);
     buf_put_char(&url, '/');
-    put_escaped(&url, p->path);
+    put_escaped(&url, path);
     str out = str_dup(a, buf_str(&url));
     buf_finish(&url);
     return out;
@@ -141,7 +141,7 @@ static err_code check_name(const place *p, err *e) {
 static err_code fetch(session *s, const place *p, fetching *f, transfer_goal *g, arena *a, err *e) {
     uint64_t have;
     str what = str_fmt(a, STR_FMT, STR_ARG(p->name));
-    g->url = file_url(s, a, p);
+    g->url = session_file_url(s, a, p->revision, p->path);
     g->what = what.ptr;
     if (!f->report->fn(f->report->arg, "looking up the file", (str){0}, 0, 0))
         FAIL(e, CANCELLED, "the client went away");

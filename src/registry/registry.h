@@ -44,3 +44,16 @@ err_code registry_push(registry *r, str name, bool insecure, const registry_repo
  * its page) to `dir`/<file name>. Its SHA-256 is checked where the site tells it. A file that is
  * there with the right size is kept. */
 err_code registry_fetch_file(registry *r, str name, str dir, const registry_report *report, err *e);
+
+/* The parts of a split GGUF of a Hugging Face repository, as blobs of the store: the site serves
+ * such models to nobody as one ("sharded GGUF"). The tag says which quantisation. */
+typedef struct registry_shard {
+    str name;   /* of the file */
+    str digest; /* of the blob */
+} registry_shard;
+typedef struct registry_shards {
+    registry_shard *items; /* [n] */
+    size_t n;
+} registry_shards;
+err_code registry_pull_shards(registry *r, const store_name *name, const registry_report *report,
+                              arena *a, registry_shards *ret, err *e);

@@ -50,6 +50,8 @@ void session_unref(session **s);
 /* base + "/v2/" + repo + path */
 str session_url(const session *s, arena *a, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* Of a file in a Hugging Face repository. */
+str session_file_url(const session *s, arena *a, str revision, str path);
 /* Like net_send, with credentials; fetches a token when the registry asks for one. q's url, method,
  * headers, body and sink are the caller's, the rest is filled here. */
 err_code session_send(session *s, net_request *q, arena *a, net_reply *ret, err *e);

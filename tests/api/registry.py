@@ -34,6 +34,7 @@ class Registry:
         self.auth = None          # None, or the realm to name ("self" = our own)
         self.status = {}          # path prefix -> status to answer with
         self.reply = {}           # path -> raw bytes to answer with
+        self.refuse = {}          # path -> (status, raw bytes)
         self.upload_redirect = None
         self.active = self.most_active = 0
 
@@ -118,6 +119,8 @@ class _Handler(BaseHTTPRequestHandler):
         for prefix, status in r.status.items():
             if path.startswith(prefix):
                 return self.answer(status, b'{"errors":[{"message":"as the test wants it"}]}')
+        if path in r.refuse:
+            return self.answer(*r.refuse[path])
         if path in r.reply:
             return self.answer(200, r.reply[path])
         if path == "/token":

@@ -1,10 +1,11 @@
 """Hugging Face as a registry, single files into the picture folders, and `hob run` of a model that is not here yet."""
 import hashlib
 import json
-import os
 import struct
 import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
 from tests.api.harness import DEMO, HOB, MODELS, Server, free_port, needs
 from tests.api.registry import Registry, digest
@@ -107,6 +108,30 @@ class Files(unittest.TestCase):
         self.assertEqual(self.server.call("/api/tags")[1]["models"][0]["name"], "hf.co/bartowski/Llama-3.2-1B-GGUF:Q4_K_M")
         self.assertEqual(self.server.lines("/api/pull", {"model": "hf.co/bartowski/none"})[-1],
                          {"error": "pull model manifest: file does not exist"})
+
+
+    def test_a_split_model_of_hugging_face(self):
+        from tests.api.test_create_files import GOLDEN, split
+        refusal = json.dumps({"error": "The specified tag is a sharded GGUF. Ollama does not support this yet."}).encode()
+        self.hf.refuse["/v2/u/big/manifests/Q4_K_M"] = (400, refusal)
+        with tempfile.TemporaryDirectory() as d:
+            split(GOLDEN / "qwen3.gguf", Path(d), 3)
+            tree = [{"type": "file", "path": "README.md", "size": 3}]
+            for part in sorted(Path(d).iterdir(), reverse=True):
+                data = part.read_bytes()
+                name = "Q4_K_M/" + part.name.replace("m-", "big-Q4_K_M-")
+                self.publish(f"u/big/resolve/main/{name}", data)
+                tree.append({"type": "file", "path": name, "size": len(data),
+                             "lfs": {"oid": hashlib.sha256(data).hexdigest(), "size": len(data)}})
+        self.hf.reply["/api/models/u/big/tree/main"] = json.dumps(tree).encode()
+        lines = self.server.lines("/api/pull", {"model": "hf.co/u/big:Q4_K_M"})
+        self.assertEqual(lines[-1], {"status": "success"}, lines)
+        self.assertEqual(self.server.call("/api/tags")[1]["models"][0]["name"], "hf.co/u/big:Q4_K_M")
+        self.assertEqual(self.server.call("/api/show", {"model": "hf.co/u/big:Q4_K_M"})[1]["details"]["family"], "qwen3")
+        for tree, text in (([], "0 of 0 parts"), ({}, "0 of 0 parts"), (tree[:3], "2 of 3 parts"),
+                           ([{"path": "../x-Q4_K_M-00001-of-00001.gguf", "lfs": {"oid": "0" * 64, "size": 1}}], "0 of 0")):
+            self.hf.reply["/api/models/u/big/tree/main"] = json.dumps(tree).encode()
+            self.assertIn(text, self.server.lines("/api/pull", {"model": "hf.co/u/big:Q4_K_M"})[-1]["error"])
 
 
 class TokenFile(unittest.TestCase):
