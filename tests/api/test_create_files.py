@@ -187,7 +187,7 @@ class Creating(unittest.TestCase):
         text = (f"# made by hand\nFROM {GOLDEN}/llama.gguf\nPARAMETER temperature 0.25\nPARAMETER stop \"<a>\"\n"
                 'PARAMETER stop """<b>"""\nTEMPLATE """{{ .System }}\n{{ .Prompt }}"""\nSYSTEM "two\nlines"\n'
                 "LICENSE MIT\nLICENSE \"\"\"and\nmore\"\"\"\nMESSAGE user hi\nMESSAGE assistant \"\"\"ho\n\"\"\"\n"
-                "RENDERER qwen3-coder\nPARSER qwen3-coder\nREQUIRES 0.14.0\n")
+                "REQUIRES 0.14.0\n")
         self.create("full", text)
         answer = self.show("full")
         self.assertEqual(answer["system"], "two\nlines")
@@ -195,15 +195,21 @@ class Creating(unittest.TestCase):
         self.assertEqual(answer["license"], "MIT\nand\nmore")
         self.assertEqual([m["content"] for m in answer["messages"]], ["hi", "ho\n"])
         self.assertEqual(answer["parameters"].count("stop"), 2)
-        self.assertEqual((answer["renderer"], answer["parser"], answer["requires"]),
-                         ("qwen3-coder", "qwen3-coder", "0.14.0"))
+        self.assertEqual(answer["requires"], "0.14.0")
         again = self.hob("show", "full", "--modelfile")
-        for line in ("RENDERER qwen3-coder", "PARSER qwen3-coder", "REQUIRES 0.14.0", "MESSAGE user hi"):
+        for line in ("REQUIRES 0.14.0", "MESSAGE user hi"):
             self.assertIn(line, again)
         self.create("second", again)
         second = self.show("second")
-        for key in ("system", "template", "license", "messages", "parameters", "renderer", "parser", "requires"):
+        for key in ("system", "template", "license", "messages", "parameters", "requires"):
             self.assertEqual(second[key], answer[key], key)
+
+    def test_a_renderer_and_a_parser_by_name(self):
+        self.create("named", f"FROM {GOLDEN}/llama.gguf\nRENDERER qwen3-coder\nPARSER qwen3-coder\n")
+        answer = self.show("named")
+        self.assertEqual((answer["renderer"], answer["parser"]), ("qwen3-coder", "qwen3-coder"))
+        again = self.hob("show", "named", "--modelfile")
+        self.assertIn("\nRENDERER qwen3-coder\nPARSER qwen3-coder\n", again)
 
     def test_a_file_used_in_place(self):
         source = self.dir / "m.gguf"
