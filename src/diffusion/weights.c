@@ -3,6 +3,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
+#include "kern/kern_gemm.h"
 #include "kern/kern_vec.h"
 #include <assert.h>
 #include <stdatomic.h>
@@ -14,7 +15,7 @@ enum { NAME_BYTES = 512 };
 /* ---- weights ---- */
 
 /* How a copy differs from the file. */
-typedef enum form { FORM_FLOATS, FORM_MATRIX, FORM_KERNEL } form;
+typedef enum form { FORM_FLOATS, FORM_MATRIX, FORM_KERNEL, FORM_PANELS } form;
 
 typedef struct copy {
     void *ptr;
@@ -150,6 +151,10 @@ const safetensors_tensor *diff_weights_at(const diff_weights *w, size_t i, str *
     return t;
 }
 
+static bool is_aligned(const safetensors_tensor *t) {
+    return (uintptr_t)t->data % (t->type == DTYPE_F32 ? 4 : 2) == 0;
+}
+
 /* [X,Y,C,O] as stored to [C,X,Y,O]; elements of `bytes` each. */
 static void turn_kernel(const safetensors_tensor *t, const void *from, void *to, size_t bytes) {
     int64_t XY = t->ne[0] * t->ne[1], C = t->ne[2], O = t->ne[3];
@@ -170,8 +175,54 @@ static bool is_narrow(dtype t) {
     return t == DTYPE_F8_E4M3 || t == DTYPE_F8_E5M2 || dtype_get_info(t)->quantised;
 }
 
+/* Kernels [C,taps,O] to panels of bfloat16 (dev_tensor.panels); *ret_bytes of them. */
+static uint16_t *pack_panels(const void *from, dtype type, const int64_t ne[3],
+                             uint64_t *ret_bytes) {
+    const kern_gemm *k = kern_gemm_get(kern_level_best());
+    int64_t elem = type == DTYPE_F32 ? 4 : 2, taps = ne[1], tile = kern_gemm_b_bf16s(ne[0]);
+    int64_t n = (ne[2] + KERN_GEMM_COLS - 1) / KERN_GEMM_COLS * taps;
+    uint16_t *all = mem_calloc((size_t)(n * tile), sizeof *all);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t o = i / taps * KERN_GEMM_COLS, left = ne[2] - o;
+        kern_gemm_cols c = {.w = (const char *)from + (o * taps + i % taps) * ne[0] * elem,
+                            .stride = taps * ne[0] * elem,
+                            .type = type,
+                            .cols = (int32_t)(left < KERN_GEMM_COLS ? left : KERN_GEMM_COLS),
+                            .k = ne[0]};
+        k->pack_cols_bf16(all + i * tile, &c);
+    }
+    *ret_bytes = (uint64_t)(n * tile) * sizeof *all;
+    return all;
+}
+
+/* The copy as panels: from the file's bytes where they can be read as they lie there. */
+static copy *make_panels(diff_weights *w, const char *name, const safetensors_tensor *t) {
+    bool is_kernel = t->n_dims == 4, turn = is_kernel && t->ne[0] * t->ne[1] > 1;
+    int64_t ne[3] = {t->ne[0], 1, t->ne[1]}, n = diff_tensor_elems(t);
+    if (is_kernel) memcpy(ne, (int64_t[3]){t->ne[2], t->ne[0] * t->ne[1], t->ne[3]}, sizeof ne);
+    bool plain = is_plain(t->type) && is_aligned(t) && !diff_weights_is_patched(w, name);
+    float *v = plain ? NULL : read_floats(w, name, t);
+    const void *from = plain ? t->data : v;
+    dtype type = plain ? t->type : DTYPE_F32;
+    void *turned = NULL;
+    if (turn) {
+        size_t bytes = type == DTYPE_F32 ? 4 : 2;
+        turned = mem_calloc((size_t)n, bytes);
+        turn_kernel(t, from, turned, bytes);
+        from = turned;
+    }
+    uint64_t bytes;
+    copy *c = NEW(copy);
+    *c = (copy){pack_panels(from, type, ne, &bytes), DTYPE_BF16};
+    w->copy_bytes += bytes;
+    mem_free(turned);
+    mem_free(v);
+    return c;
+}
+
 /* Makes the copy; FORM_FLOATS is f32, others keep a plain type unless patched. */
 static copy *make_copy(diff_weights *w, const char *name, form f, const safetensors_tensor *t) {
+    if (f == FORM_PANELS) return make_panels(w, name, t);
     int64_t n = diff_tensor_elems(t);
     copy *c = NEW(copy);
     bool patched = diff_weights_is_patched(w, name),
@@ -248,13 +299,18 @@ graph_t diff_vector_or_none(diff_weights *w, graph *g, const char *name) {
     return diff_weights_has(w, name) ? diff_vector(w, g, name) : NULL;
 }
 
+/* In a graph in bfloat16 kernels and matrices [C,..,O] are packed once, when first asked for. */
+static bool wants_panels(const graph *g, const safetensors_tensor *t, int64_t C, int64_t O) {
+    return graph_is_bf16(g) && !graph_keeps_f32((int64_t[4]){C, 1, 1, O}) &&
+           dtype_get_info(t->type)->supported;
+}
+
 /* The tensor as a leaf of shape ne: from the mapping when it can be used as it lies there. */
 static graph_t leaf(diff_weights *w, graph *g, const char *name, form f, const int64_t ne[4],
                     int n_dims) {
     const safetensors_tensor *t = diff_weights_find(w, name);
     bool turn = f == FORM_KERNEL && t->ne[0] * t->ne[1] > 1;
-    bool aligned = (uintptr_t)t->data % (t->type == DTYPE_F32 ? 4 : 2) == 0;
-    if (is_plain(t->type) && aligned && !turn && !diff_weights_is_patched(w, name))
+    if (is_plain(t->type) && is_aligned(t) && !turn && !diff_weights_is_patched(w, name))
         return graph_weight(g, t->type, n_dims, ne, t->data);
     if (!dtype_get_info(t->type)->supported) return no_leaf(w, g, name, "has an unsupported type");
     const copy *c = copy_of(w, name, f, t);
@@ -269,6 +325,11 @@ graph_t diff_matrix_rows(diff_weights *w, graph *g, const char *name, int64_t fr
     int64_t in = is_conv ? t->ne[2] : t->ne[0], out = is_conv ? t->ne[3] : t->ne[1];
     if (from < 0 || n < 1 || from > out - n) return no_leaf(w, g, name, "has too few rows");
     int64_t ne[4] = {in, out, 1, 1};
+    if (wants_panels(g, t, in, n) && wants_panels(g, t, in, out) && from % KERN_GEMM_COLS == 0) {
+        const uint16_t *all = copy_of(w, name, FORM_PANELS, t)->ptr;
+        int64_t part[4] = {in, n, 1, 1};
+        return graph_weight_panels(g, 2, part, all + from / KERN_GEMM_COLS * kern_gemm_b_bf16s(in));
+    }
     graph_t all = leaf(w, g, name, FORM_MATRIX, ne, 2);
     if (n == out) return all;
     ne[1] = n;
@@ -286,5 +347,7 @@ graph_t diff_kernel(diff_weights *w, graph *g, const char *name) {
     if (t->n_dims != 4 && t->n_dims != 2) return no_leaf(w, g, name, "is not a convolution");
     int64_t ne[4] = {t->ne[2], t->ne[0], t->ne[1], t->ne[3]};
     if (t->n_dims == 2) memcpy(ne, (int64_t[4]){t->ne[0], 1, 1, t->ne[1]}, sizeof ne);
+    if (wants_panels(g, t, ne[0], ne[3]))
+        return graph_weight_panels(g, 4, ne, copy_of(w, name, FORM_PANELS, t)->ptr);
     return leaf(w, g, name, FORM_KERNEL, ne, 4);
 }

@@ -57,6 +57,10 @@ bool graph_is_bf16(const graph *g) {
     return g->params.bf16;
 }
 
+void graph_keep_f32(graph *g) {
+    g->params.bf16 = false;
+}
+
 bool graph_keeps_f32(const int64_t ne[4]) {
     return ne[0] < BF16_CHANNELS_MIN || ne[3] < BF16_CHANNELS_MIN;
 }

@@ -30,6 +30,7 @@ graph_t graph_weight_interleaved(graph *g, dtype type, int n_dims, const int64_t
  * bfloat16 (dev_tensor.panels); for graphs in bf16. */
 graph_t graph_weight_panels(graph *g, int n_dims, const int64_t ne[4], const void *data);
 bool graph_is_bf16(const graph *g);
+void graph_keep_f32(graph *g); /* what follows computes in f32 */
 /* Whether kernels [C,KX,KY,O] of this shape compute in f32 also in graphs in bfloat16. */
 bool graph_keeps_f32(const int64_t ne[4]);
 graph_t graph_input(graph *g, int slot); /* DEV_INPUT_*: i32 [tokens or out rows] */

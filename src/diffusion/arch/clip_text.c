@@ -125,6 +125,7 @@ static void build(diff_weights *w, graph *g, const diff_shape *s) {
     clip_text_info info;
     read_info(w, n, base, &info);
     layers l = {w, g};
+    graph_keep_f32(g); /* once for a prompt, and what it rounds moves every step */
     graph_t x = graph_data(g, DEV_DATA_X, 2, (int64_t[4]){info.width, info.n_tokens, 1, 1});
     graph_t hidden = x;
     for (int i = 0; i < info.n_layers; i++) {
