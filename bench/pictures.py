@@ -134,7 +134,7 @@ def prepare():
 
 def measure(program, network, precision):
     if program == "hob":
-        command = [ROOT / "build/bench/pictures", network, str(THREADS), "1", str(REPEATS)]
+        command = [ROOT / "build/bench/pictures", network, str(THREADS), "1", str(REPEATS), precision]
     else:
         command = [PYTHON, __file__, "--peer", program, network, precision, "--threads", str(THREADS)]
     out = subprocess.run([str(c) for c in command], check=True, text=True, stdout=subprocess.PIPE,
@@ -147,6 +147,14 @@ def has_bf16():
         return "avx512_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
+
+
+def cpu_name():
+    try:
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        return f"{names[0].split(':', 1)[1].strip()}, {len(names)} cores"
+    except (OSError, IndexError):
+        return "an unnamed CPU"
 
 
 def table(networks):
@@ -163,14 +171,15 @@ def table(networks):
                     if r and (program not in best or r["seconds"] < best[program]["seconds"]):
                         best[program] = r
             for program, r in best.items():
-                shown = "f32, no bf16 mode yet" if (program, precision) == ("hob", "bf16") else precision
-                lines.append(f"| {network} | {shown} | {program} | {r['seconds']:.2f} | {r['cpu_seconds']:.2f}"
+                lines.append(f"| {network} | {precision} | {program} | {r['seconds']:.2f} | {r['cpu_seconds']:.2f}"
                              f" | {best['torch']['seconds'] / r['seconds']:.2f} | {r['max_rss_mb']:.0f} |")
             hob = best["hob"]
             shares.append(f"\n{network} in {precision}: {hob['gflop']:.0f} GFLOP; one core's f32 peak is "
                           f"{hob['peak_gflops_per_core']:.0f} GFLOP/s.\n")
-            shares.append("| operation | ms, all threads | GFLOP | share of f32 peak |\n|---|---|---|---|")
-            shares += [f"| {k} | {v['ms']:.0f} | {v['gflop']:.1f} | {v['of_peak']:.2f} |"
+            shares.append("| operation | ms, all threads | share of the time | GFLOP | share of f32 peak |\n"
+                          "|---|---|---|---|---|")
+            spent = sum(v["ms"] for v in hob["operations"].values())
+            shares += [f"| {k} | {v['ms']:.0f} | {v['ms'] / spent:.2f} | {v['gflop']:.1f} | {v['of_peak']:.2f} |"
                        for k, v in hob["operations"].items() if v["ms"] >= 1]
     return "\n".join(lines + shares)
 
@@ -191,9 +200,11 @@ def main():
     if "--write" in sys.argv:
         day = datetime.date.today().isoformat()
         (ROOT / "bench" / "PICTURES.md").write_text(
-            f"# Picture networks beside PyTorch and OpenVINO\n\nMade by `bench/pictures.py` on {day}, {THREADS} "
-            f"threads, the least of {ROUNDS} rounds of {REPEATS} runs. A convolution counts as if done directly, "
-            f"so Winograd's can pass 1.\n\n{text}\n")
+            f"# Picture networks beside PyTorch and OpenVINO\n\nMade by `bench/pictures.py` on {day}, {cpu_name()}, "
+            f"{THREADS} threads, the least of {REPEATS} runs in each of {ROUNDS} round{'s' if ROUNDS > 1 else ''}. "
+            f"A convolution counts as if done directly, so Winograd's can pass 1, and products of bfloat16 pairs "
+            f"are twice as fast as those of f32. hob's weights are f16, or bfloat16 packed once; PyTorch holds f32 "
+            f"for a moment before it converts to bf16.\n\n{text}\n")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,13 @@ static err_code refuse_pickles(const char *path, err *e) {
     return ERR_OK;
 }
 
+void diff_file_release(const diff_file *f, const safetensors_tensor *t) {
+    if (f->st)
+        safetensors_release(f->st, t);
+    else
+        gguf_release(f->gg, t->data, t->n_bytes);
+}
+
 int64_t diff_tensor_elems(const safetensors_tensor *t) {
     return t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
 }

@@ -25,6 +25,9 @@ const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix,
 /* Text beside the tensors: __metadata__, or a key of a GGUF file. Empty when absent. */
 str diff_file_metadata(const diff_file *f, const char *key);
 
+/* The file's pages of a tensor that was copied may go; they come back when read again. */
+void diff_file_release(const diff_file *f, const safetensors_tensor *t);
+
 int64_t diff_tensor_elems(const safetensors_tensor *t);
 /* All elements as f32 in the file's order; the caller's (mem_free). NULL when t is NULL or its type
  * cannot be read. */

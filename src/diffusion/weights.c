@@ -215,6 +215,7 @@ static copy *make_panels(diff_weights *w, const char *name, const safetensors_te
     copy *c = NEW(copy);
     *c = (copy){pack_panels(from, type, ne, &bytes), DTYPE_BF16};
     w->copy_bytes += bytes;
+    diff_file_release(w->file, t);
     mem_free(turned);
     mem_free(v);
     return c;
@@ -235,6 +236,7 @@ static copy *make_copy(diff_weights *w, const char *name, form f, const safetens
             turn_kernel(t, t->data, c->ptr, bytes);
         else
             memcpy(c->ptr, t->data, (size_t)n * bytes);
+        diff_file_release(w->file, t);
         w->copy_bytes += (uint64_t)n * bytes;
         return c;
     }

@@ -2,10 +2,11 @@
  *
  * A diff_weights names tensors below a prefix of a file. Matrices stay in the file's mapping;
  * convolution kernels are turned to [C,KX,KY,O], vectors become f32, 8-bit floats and quantised
- * types f16: those copies are made when first asked for and counted. A layer of patches (LoRA) may
- * lie over the weights of another: what it does not change is shared. Errors are kept: the first
- * missing or misshapen tensor is what diff_weights_check returns. Owner: counted references.
- * Threads: one at a time while graphs are built. */
+ * types f16; graphs in bfloat16 get matrices and kernels in panels (dev_tensor.panels). Those
+ * copies are made when first asked for and counted, and the file's pages are let go. A layer of
+ * patches (LoRA) may lie over the weights of another: what it does not change is shared. Errors
+ * are kept: the first missing or misshapen tensor is what diff_weights_check returns. Owner:
+ * counted references. Threads: one at a time while graphs are built. */
 #pragma once
 #include "diffusion/file.h"
 #include "graph/graph.h"

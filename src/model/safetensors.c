@@ -270,6 +270,12 @@ uint64_t safetensors_tensor_bytes(const safetensors *s) {
     return s->data_bytes;
 }
 
+void safetensors_release(const safetensors *s, const safetensors_tensor *t) {
+    if (!s->map.ptr) return; /* borrowed bytes */
+    uint64_t offset = (uint64_t)((const uint8_t *)t->data - s->map.ptr);
+    file_map_advise(&s->map, offset, t->n_bytes, FILE_ADVICE_DONTNEED);
+}
+
 str safetensors_metadata(const safetensors *s, const char *name) {
     for (size_t i = 0; i < s->n_metadata; i++)
         if (str_eq(s->metadata[i].key, str_from(name))) return s->metadata[i].text;

@@ -32,5 +32,8 @@ const safetensors_tensor *safetensors_tensor_at(const safetensors *s, size_t i);
 const safetensors_tensor *safetensors_find(const safetensors *s, const char *name); /* or NULL */
 uint64_t safetensors_tensor_bytes(const safetensors *s);                            /* of all */
 
+/* The pages of a tensor that was copied may go; they come back when read again. */
+void safetensors_release(const safetensors *s, const safetensors_tensor *t);
+
 /* __metadata__: the text of a key; empty when absent. */
 str safetensors_metadata(const safetensors *s, const char *name);
