@@ -38,10 +38,7 @@ static err_code refuse_pickles(const char *path, err *e) {
 }
 
 void diff_file_release(const diff_file *f, const safetensors_tensor *t) {
-    if (f->st)
-        safetensors_release(f->st, t);
-    else
-        gguf_release(f->gg, t->data, t->n_bytes);
+    if (f->st) safetensors_release(f->st, t);
 }
 
 int64_t diff_tensor_elems(const safetensors_tensor *t) {

@@ -25,7 +25,7 @@ const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix,
 /* Text beside the tensors: __metadata__, or a key of a GGUF file. Empty when absent. */
 str diff_file_metadata(const diff_file *f, const char *key);
 
-/* The file's pages of a tensor that was copied may go; they come back when read again. */
+/* The pages of a tensor that was copied may go; they come back when read again (safetensors). */
 void diff_file_release(const diff_file *f, const safetensors_tensor *t);
 
 int64_t diff_tensor_elems(const safetensors_tensor *t);
