@@ -133,7 +133,6 @@ static err_code open_model(dev *d, diff_file *f, const char *prefix, diff_model 
     m->latent_scale = xl ? DIFF_SCALE_SDXL : DIFF_SCALE_SD;
     m->latent_channels = info->out_channels;
     m->is_refiner = family == DIFF_SDXL_REFINER;
-    m->rescale_cfg = -1;
     m->preview = xl ? 2 : 1;
     err_code code = sigmas_model_create(m->mem, &p, &m->sigmas, e);
     if (code)

@@ -20,6 +20,7 @@ void diff_model_unref(diff_model **mp) {
     *mp = NULL;
     if (!m || atomic_fetch_sub(&m->refs, 1) > 1) return;
     unet_unref(&m->net);
+    diff_changes_finish(&m->changes);
     arena_destroy(&m->mem);
     mem_free(m);
 }
@@ -36,6 +37,7 @@ err_code diff_model_with_sigmas(const diff_model *m, const sigmas_params *p, dif
     diff_model *n = mem_dup(m, sizeof *m);
     atomic_init(&n->refs, 1);
     unet_ref(n->net);
+    diff_changes_copy(&m->changes, &n->changes);
     n->mem = a;
     n->sigmas = s;
     *ret = n;
@@ -331,13 +333,14 @@ static err_code check_text(const guide_run *r, const diff_cond *c, err *e) {
 static err_code evaluate(guide_run *r, const unet_input *in, const void *key, float *out, err *e) {
     int64_t cells = (int64_t)in->y * in->x_len, len = r->c * cells;
     int64_t stride = unet_get_info(r->model->net)->in_channels * cells;
-    if (r->cache && step_cache_apply(r->cache, key, in->x, stride, len, out)) {
+    step_cache *cache = r->perturbed ? NULL : r->cache; /* another network */
+    if (cache && step_cache_apply(cache, key, in->x, stride, len, out)) {
         r->stats.n_saved++;
         return ERR_OK;
     }
     TRY(unet_eval(r->model->net, in, r->gate, out, e));
     r->stats.n_computed++;
-    if (r->cache) step_cache_keep(r->cache, key, in->x, stride, len, out);
+    if (cache) step_cache_keep(cache, key, in->x, stride, len, out);
     return ERR_OK;
 }
 
@@ -368,7 +371,8 @@ static err_code add_entry(guide_run *r, const guide_entry *g, const guide_eval *
                      .time = time,
                      .context = context,
                      .n_context = c->n_tokens,
-                     .adm = adm};
+                     .adm = adm,
+                     .perturbed = r->perturbed};
     err_code code = evaluate(r, &in, v->key, out, e);
     for (int32_t b = 0; b < r->n && code == ERR_OK; b++) {
         fill_weights(g, r, b, weights);

@@ -7,6 +7,7 @@
  * Threads: one job at a time per device. */
 #pragma once
 #include "diffusion/arch/unet.h"
+#include "diffusion/change.h"
 #include "diffusion/cond.h"
 #include "diffusion/sampler.h"
 #include "diffusion/step_cache.h"
@@ -19,8 +20,8 @@ typedef struct diff_model {
     double latent_scale; /* 0.18215; the VAE's latent times this is what the network sees */
     int32_t latent_channels;
     bool is_refiner;
-    double rescale_cfg; /* RescaleCFG's multiplier, < 0 = off */
-    int32_t preview;    /* which table of colours: 1 SD1, 2 SDXL */
+    diff_changes changes;
+    int32_t preview; /* which table of colours: 1 SD1, 2 SDXL */
     step_cache_params cache;
 } diff_model;
 

@@ -34,6 +34,7 @@ typedef struct guide_run {
     step_cache *cache; /* of conditionings' outputs, or NULL */
     diff_sample_stats stats;
     arena *mem;
+    bool perturbed; /* the network without self-attention in its middle */
 } guide_run;
 
 typedef struct guide_eval {
@@ -49,3 +50,34 @@ void guide_side_close(guide_side *s);
 /* ret [n, c, y, x]: the weighted estimate of the data. */
 err_code guide_side_eval(guide_run *r, const guide_side *s, const float *x, double sigma,
                          float *ret, err *e);
+
+/* ---- a model's changes to guidance (guide_change.c) ---- */
+
+/* One call's estimates, [n] floats = dims {n_pictures, channels, Y, X}. */
+typedef struct guide_sides {
+    size_t n, n_pictures, dims[4];
+    const float *x;
+    float *cond, *uncond; /* uncond is zeros when its side was left out */
+    bool has_uncond;
+    double sigma, cfg;
+} guide_sides;
+
+/* What one change keeps between calls. */
+typedef struct guide_memory {
+    bool used;
+    double sigma;
+    float *average; /* [n] */
+} guide_memory;
+
+/* Those before combining, in place; memory has a place for each of l. */
+err_code guide_changes_before(const diff_changes *l, guide_sides *g, guide_memory *m, err *e);
+/* One of those after it, on the result [n]; others do nothing. */
+void guide_change_after(const diff_change *p, const guide_sides *g, float *ret);
+
+/* The sigmas of a walk: where it starts and ends, and where it is. */
+typedef struct guide_time {
+    double first, last, now;
+} guide_time;
+/* mask [n] to the mask of this moment. */
+void guide_differential(const guide_run *r, const diff_change *p, const guide_time *t,
+                        const float *mask, size_t n, float *ret);

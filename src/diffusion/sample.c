@@ -9,9 +9,11 @@ typedef struct sample_run {
     guide_run g;
     const diff_sample_job *job;
     guide_side positive, negative, middle;
-    size_t n;              /* floats in the latent */
-    float *latent, *noise; /* [n] scaled latent; what noised it (zeros when there was none) */
-    float *mask;           /* [n] or NULL */
+    size_t n;                /* floats in the latent */
+    float *latent, *noise;   /* [n] scaled latent; what noised it (zeros when there was none) */
+    float *mask;             /* [n] or NULL */
+    const float *mask_given; /* [n] what `mask` was before the model changed it, or NULL */
+    guide_memory memory[DIFF_CHANGES_MAX];
     float *cond, *uncond, *other, *masked; /* [n] scratch */
     float *x0;                             /* [n] the last estimate, VAE units */
     step_cache *cache;                     /* or NULL */
@@ -40,9 +42,10 @@ static double deviation(const float *v, size_t n) {
 
 /* RescaleCFG (Lin et al., "Common Diffusion Noise Schedules and Sample Steps Are Flawed", 2023),
  * in the space of v. */
-static void mix_rescaled(const sample_run *s, const float *x, double sigma, float *ret) {
+static void mix_rescaled(const sample_run *s, const guide_sides *g, double phi, float *ret) {
     size_t per = s->n / (size_t)s->g.n;
-    double a = sigma * sigma + 1, root = sqrt(a), phi = s->g.model->rescale_cfg;
+    const float *x = g->x;
+    double sigma = g->sigma, a = sigma * sigma + 1, root = sqrt(a);
     float *c = mem_calloc(per, sizeof *c), *m = mem_calloc(per, sizeof *m);
     for (int32_t b = 0; b < s->g.n; b++) {
         size_t from = (size_t)b * per;
@@ -50,7 +53,7 @@ static void mix_rescaled(const sample_run *s, const float *x, double sigma, floa
             double base = (double)x[from + i] / a;
             c[i] = (float)((base - (double)s->cond[from + i]) * root / sigma);
             double u = (base - (double)s->uncond[from + i]) * root / sigma;
-            m[i] = (float)(u + s->job->guide->cfg * ((double)c[i] - u));
+            m[i] = (float)(u + g->cfg * ((double)c[i] - u));
         }
         double scale = deviation(c, per) / deviation(m, per);
         for (size_t i = 0; i < per; i++) {
@@ -62,8 +65,8 @@ static void mix_rescaled(const sample_run *s, const float *x, double sigma, floa
     mem_free(m);
 }
 
-static void mix_perp_neg(const sample_run *s, float *ret) {
-    const diff_guide *g = s->job->guide; /* cond, uncond = the negative, other = the empty */
+static void mix_perp_neg(const sample_run *s, double cfg, double scale, float *ret) {
+    /* cond, uncond = the negative, other = the empty */
     double dot = 0, square = 0;
     for (size_t i = 0; i < s->n; i++) {
         double pos = (double)s->cond[i] - (double)s->other[i],
@@ -75,38 +78,98 @@ static void mix_perp_neg(const sample_run *s, float *ret) {
     for (size_t i = 0; i < s->n; i++) {
         double pos = (double)s->cond[i] - (double)s->other[i],
                neg = (double)s->uncond[i] - (double)s->other[i];
-        double perp = (neg - k * pos) * g->cfg2;
-        ret[i] = (float)((double)s->other[i] + g->cfg * (pos - perp));
+        double perp = (neg - k * pos) * scale;
+        ret[i] = (float)((double)s->other[i] + cfg * (pos - perp));
     }
 }
 
-/* Without masks: every side that counts, combined. uncond is filled when somebody needs it. */
+/* The positive and negative side as the model says: its own way, or the plain one. */
+static err_code combine(sample_run *s, const guide_sides *g, float *ret, err *e) {
+    const diff_change *way = NULL;
+    const diff_changes *l = &s->g.model->changes;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->items[i].kind == DIFF_CHANGE_RESCALE || l->items[i].kind == DIFF_CHANGE_PERP_NEG)
+            way = &l->items[i];
+    if (way && way->kind == DIFF_CHANGE_PERP_NEG) {
+        guide_side empty;
+        guide_side_open(&s->g, way->conds, true, &empty);
+        err_code code = guide_side_eval(&s->g, &empty, g->x, g->sigma, s->other, e);
+        guide_side_close(&empty);
+        if (code) return code;
+        mix_perp_neg(s, g->cfg, way->v[0], ret);
+    } else if (way && g->has_uncond) {
+        mix_rescaled(s, g, way->v[0], ret);
+    } else {
+        mix(s->cond, s->uncond, g->cfg, s->n, ret);
+    }
+    return ERR_OK;
+}
+
+/* What the model does to the combined estimate. */
+static err_code after(sample_run *s, const guide_sides *g, float *ret, err *e) {
+    const diff_changes *l = &s->g.model->changes;
+    for (size_t i = 0; i < l->n; i++) {
+        const diff_change *p = &l->items[i];
+        if (p->kind != DIFF_CHANGE_PERTURBED || p->v[0] == 0) {
+            guide_change_after(p, g, ret);
+            continue;
+        }
+        s->g.perturbed = true;
+        err_code code = guide_side_eval(&s->g, &s->positive, g->x, g->sigma, s->other, e);
+        s->g.perturbed = false;
+        if (code) return code;
+        for (size_t k = 0; k < s->n; k++) ret[k] += (s->cond[k] - s->other[k]) * (float)p->v[0];
+    }
+    return ERR_OK;
+}
+
+static guide_sides sides_of(sample_run *s, const float *x, double sigma) {
+    const guide_run *g = &s->g;
+    return (guide_sides){.n = s->n,
+                         .n_pictures = (size_t)g->n,
+                         .dims = {(size_t)g->n, (size_t)g->c, (size_t)g->y, (size_t)g->x},
+                         .x = x,
+                         .cond = s->cond,
+                         .uncond = s->uncond,
+                         .has_uncond = true,
+                         .sigma = sigma};
+}
+
+/* Two sides. A negative that cannot count is left out: its estimate is then zeros, also for those
+ * who ask for it. */
+static err_code guided_plain(sample_run *s, const float *x, double sigma, bool want_uncond,
+                             float *ret, err *e) {
+    const diff_guide *g = s->job->guide;
+    guide_sides sides = sides_of(s, x, sigma);
+    sides.cfg = g->kind == DIFF_GUIDE_CFG ? g->cfg : 1;
+    sides.has_uncond = g->kind == DIFF_GUIDE_CFG && s->negative.entries.len > 0 &&
+                       (!is_close(g->cfg, 1) || want_uncond);
+    TRY(guide_side_eval(&s->g, &s->positive, x, sigma, s->cond, e));
+    if (sides.has_uncond)
+        TRY(guide_side_eval(&s->g, &s->negative, x, sigma, s->uncond, e));
+    else
+        memset(s->uncond, 0, s->n * sizeof *s->uncond);
+    TRY(guide_changes_before(&s->g.model->changes, &sides, s->memory, e));
+    TRY(combine(s, &sides, ret, e));
+    return after(s, &sides, ret, e);
+}
+
+/* Without masks: every side that counts, combined. uncond is what cfg_pp samplers go by: of two
+ * nested positives the second. */
 static err_code guided(sample_run *s, const float *x, double sigma, bool want_uncond, float *ret,
                        err *e) {
     const diff_guide *g = s->job->guide;
-    bool has_negative = s->negative.entries.len > 0;
+    if (g->kind == DIFF_GUIDE_CFG || g->kind == DIFF_GUIDE_BASIC)
+        return guided_plain(s, x, sigma, want_uncond, ret, e);
     TRY(guide_side_eval(&s->g, &s->positive, x, sigma, s->cond, e));
-    bool alone = g->kind == DIFF_GUIDE_BASIC || !has_negative ||
-                 (g->kind == DIFF_GUIDE_CFG && is_close(g->cfg, 1) && !want_uncond);
-    if (alone) {
-        memcpy(ret, s->cond, s->n * sizeof *ret);
-        memcpy(s->uncond, s->cond, s->n * sizeof *ret);
-        return ERR_OK;
-    }
     TRY(guide_side_eval(&s->g, &s->negative, x, sigma, s->uncond, e));
-    if (g->kind == DIFF_GUIDE_CFG) {
-        if (s->g.model->rescale_cfg >= 0)
-            mix_rescaled(s, x, sigma, ret);
-        else
-            mix(s->cond, s->uncond, g->cfg, s->n, ret);
-        return ERR_OK;
-    }
     TRY(guide_side_eval(&s->g, &s->middle, x, sigma, s->other, e));
     if (g->kind == DIFF_GUIDE_PERP_NEG) {
-        mix_perp_neg(s, ret);
+        mix_perp_neg(s, g->cfg, g->cfg2, ret);
     } else if (g->kind == DIFF_GUIDE_DUAL_NESTED) {
         mix(s->cond, s->other, g->cfg, s->n, ret);
         mix(ret, s->uncond, g->cfg2, s->n, ret);
+        memcpy(s->uncond, s->other, s->n * sizeof *ret);
     } else {
         mix(s->other, s->uncond, g->cfg2, s->n, ret);
         for (size_t i = 0; i < s->n; i++) ret[i] += (s->cond[i] - s->other[i]) * (float)g->cfg;
@@ -151,6 +214,12 @@ static void open_cache(sample_run *s, arena *a) {
 static err_code denoise(void *ctx, const float *x, double sigma, float *ret, float *ret_uncond,
                         err *e) {
     sample_run *s = ctx;
+    const diff_change *timed = diff_changes_find(&s->g.model->changes, DIFF_CHANGE_DIFFERENTIAL);
+    if (s->mask && timed) {
+        const sigmas_schedule *c = &s->job->schedule;
+        guide_time t = {(double)c->sigma[0], (double)c->sigma[c->n_sigmas - 1], sigma};
+        guide_differential(&s->g, timed, &t, s->mask_given, s->n, s->mask);
+    }
     if (s->mask) {
         double k[2];
         sigmas_noising(s->g.model->sigmas, sigma, false, k);
@@ -195,6 +264,7 @@ static void open_latent(sample_run *s, arena *a) {
         size_t picture = i / cells / (size_t)l->c % (size_t)l->mask_n;
         s->mask[i] = l->mask[picture * cells + i % cells];
     }
+    s->mask_given = arena_dup(a, s->mask, s->n * sizeof *s->mask);
 }
 
 static void open_sides(sample_run *s) {

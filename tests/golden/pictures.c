@@ -91,7 +91,6 @@ static int open_demo(void **state, bool bf16) {
     must(sigmas_model_create(m->mem, &(sigmas_params){.kind = SIGMAS_EPS}, &m->sigmas, &e), &e);
     m->latent_scale = 0.18215;
     m->latent_channels = 4;
-    m->rescale_cfg = -1;
     k->positive = encode(k, "a purple zebra on a hill");
     k->negative = encode(k, "a sun");
     *state = k;

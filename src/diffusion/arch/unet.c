@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+enum { SHAPE_PERTURBED = 1 };
 enum { BLOCKS_MAX = 64, DEPTH_MAX = 64, HEAD_DIM = 64, SD1_CONTEXT = 768 };
 
 struct unet {
@@ -21,6 +22,7 @@ typedef struct maker {
     graph_t context; /* [context_dim, S, B] */
     int32_t n_heads;
     int64_t up_x, up_y; /* size after the next upsampling */
+    bool pass_values;   /* the next self-attention gives its values as they are */
 } maker;
 
 static const dev_conv NORM_SILU = {.n_groups = 32, .eps = 1e-5f, .silu = true};
@@ -57,7 +59,11 @@ static graph_t transformer_block(maker *m, const char *at, graph_t x) {
     LAYERS_NAME(self, "%sattn1.", at);
     LAYERS_NAME(cross, "%sattn2.", at);
     graph_t h = layers_layer_norm(&m->l, at, "norm1", x);
-    x = attention(m, self, h, h, x);
+    if (m->pass_values)
+        x = layers_linear(&m->l, self, "to_out.0", layers_linear(&m->l, self, "to_v", h, NULL), x);
+    else
+        x = attention(m, self, h, h, x);
+    m->pass_values = false;
     h = layers_layer_norm(&m->l, at, "norm2", x);
     x = attention(m, cross, h, m->context, x);
     h = layers_linear(&m->l, at, "ff.net.0.proj", layers_layer_norm(&m->l, at, "norm3", x), NULL);
@@ -135,6 +141,7 @@ static void build(diff_weights *w, graph *g, const diff_shape *s) {
             break;
         kept[n] = x = block(&m, at, x);
     }
+    m.pass_values = s->kind == SHAPE_PERTURBED;
     x = block(&m, "middle_block.", x);
     for (int i = 0; n > 0; i++) {
         LAYERS_NAME(at, "output_blocks.%d.", i);
@@ -224,7 +231,11 @@ diff_net *unet_net(const unet *u) {
 
 diff_shape unet_shape(const unet *u, const unet_input *in) {
     (void)u;
-    return (diff_shape){.x = in->x_len, .y = in->y, .batch = in->n, .context = in->n_context};
+    return (diff_shape){.kind = in->perturbed ? SHAPE_PERTURBED : 0,
+                        .x = in->x_len,
+                        .y = in->y,
+                        .batch = in->n,
+                        .context = in->n_context};
 }
 
 void unet_sinusoids(double t, int32_t dim, float *ret) {

@@ -32,6 +32,7 @@ typedef struct unet_input {
     const float *context; /* [B, n_context, context_dim] */
     int32_t n_context;
     const float *adm; /* [B, adm_dim], or NULL */
+    bool perturbed;   /* self-attention of the middle block's first layer gives its values */
 } unet_input;
 diff_shape unet_shape(const unet *u, const unet_input *in);
 /* ret [B, out_channels, Y, X]. */

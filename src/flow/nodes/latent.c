@@ -145,7 +145,7 @@ const flow_def flow_nodes_latent[] = {
     {NODE("LatentApplyOperationCFG", "LatentApplyOperationCFG", "latent/advanced/operations",
           FLOW_EXPERIMENTAL | FLOW_SHOW_STATUS),
      INPUTS(LINK("model", "MODEL", FLOW_OPTS), LINK("operation", "LATENT_OPERATION", FLOW_OPTS)),
-     OUTPUTS({"MODEL", NULL, false})},
+     OUTPUTS({"MODEL", NULL, false}), .run = patch_operation_run},
     {NODE("LatentOperationTonemapReinhard", "LatentOperationTonemapReinhard",
           "latent/advanced/operations", FLOW_EXPERIMENTAL | FLOW_SHOW_STATUS),
      INPUTS(FLOAT("multiplier", 1.0, 0.0, 100.0, 0.01, 0, 0)),

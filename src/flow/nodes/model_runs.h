@@ -135,7 +135,8 @@ FLOW_RUN(sigmas_percent_run);
 FLOW_RUN(patch_discrete_run);
 FLOW_RUN(patch_continuous_edm_run);
 FLOW_RUN(patch_continuous_v_run);
-FLOW_RUN(patch_rescale_cfg_run);
+FLOW_RUN(patch_guidance_run); /* changes of guidance by numbers alone */
+FLOW_RUN(patch_operation_run);
 FLOW_RUN(patch_easy_cache_run);
 FLOW_RUN(patch_lazy_cache_run);
 /* merge_run.c */

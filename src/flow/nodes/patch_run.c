@@ -1,5 +1,7 @@
 /* Changes to how a model samples. */
+#include "flow/nodes/latent_op.h"
 #include "flow/nodes/model_runs.h"
+#include <string.h>
 
 static err_code with_sigmas(flow_call *c, const sigmas_params *p, err *e) {
     diff_model *m, *n;
@@ -56,15 +58,65 @@ err_code patch_continuous_v_run(flow_call *c, err *e) {
     return with_sigmas(c, &p, e);
 }
 
-err_code patch_rescale_cfg_run(flow_call *c, err *e) {
+/* A copy of the model with one change more. */
+static err_code with_patch(flow_call *c, const diff_change *p, err *e) {
     diff_model *m;
-    double by;
     TRY(md_in_model(c, "model", &m, e));
-    TRY(flow_in_float(c, "multiplier", &by, e));
     m = diff_model_copy(m);
-    m->rescale_cfg = by;
-    md_out_model(c, 0, m);
-    return ERR_OK;
+    err_code code = diff_changes_add(&m->changes, p, e);
+    if (code)
+        diff_model_unref(&m);
+    else
+        md_out_model(c, 0, m);
+    return code;
+}
+
+/* The classes that are a kind and some numbers. */
+static const struct {
+    const char *class_name;
+    diff_change_kind kind;
+    const char *numbers[3];
+} PATCHES[] = {{"RescaleCFG", DIFF_CHANGE_RESCALE, {"multiplier"}},
+               {"TCFG", DIFF_CHANGE_TCFG, {NULL}},
+               {"APG", DIFF_CHANGE_APG, {"eta", "norm_threshold", "momentum"}},
+               {"PerpNeg", DIFF_CHANGE_PERP_NEG, {"neg_scale"}},
+               {"CFGZeroStar", DIFF_CHANGE_ZERO_STAR, {NULL}},
+               {"CFGNorm", DIFF_CHANGE_NORM, {"strength"}},
+               {"Mahiro", DIFF_CHANGE_MAHIRO, {NULL}},
+               {"Epsilon Scaling", DIFF_CHANGE_EPSILON, {"scaling_factor"}},
+               {"PerturbedAttentionGuidance", DIFF_CHANGE_PERTURBED, {"scale"}},
+               {"DifferentialDiffusion", DIFF_CHANGE_DIFFERENTIAL, {"strength"}}};
+
+err_code patch_guidance_run(flow_call *c, err *e) {
+    const flow_def *def = flow_call_def(c);
+    diff_change p = {0};
+    size_t i = 0;
+    while (i < COUNT_OF(PATCHES) && strcmp(PATCHES[i].class_name, def->name) != 0) i++;
+    if (i == COUNT_OF(PATCHES)) FAIL(e, INTERNAL, "%s has no change of guidance", def->name);
+    p.kind = PATCHES[i].kind;
+    if (p.kind == DIFF_CHANGE_DIFFERENTIAL) p.v[0] = 1; /* optional */
+    for (size_t k = 0; k < 3 && PATCHES[i].numbers[k]; k++)
+        if (flow_in(c, PATCHES[i].numbers[k]))
+            TRY(flow_in_float(c, PATCHES[i].numbers[k], &p.v[k], e));
+    const diff_conds *empty = NULL;
+    if (p.kind == DIFF_CHANGE_PERP_NEG) TRY(md_in_conds(c, "empty_conditioning", &empty, e));
+    p.conds = (diff_conds *)(uintptr_t)empty; /* the list makes its own */
+    return with_patch(c, &p, e);
+}
+
+static err_code apply_operation(const void *op, const size_t dims[4], float *px, err *e) {
+    latent_op copy;
+    memcpy(&copy, op, sizeof copy);
+    return latent_op_apply(&copy, &(latent_op_dims){dims[0], dims[1], dims[2], dims[3]}, px, e);
+}
+
+err_code patch_operation_run(flow_call *c, err *e) {
+    void *op;
+    diff_change p = {.kind = DIFF_CHANGE_OPERATION, .apply = apply_operation};
+    TRY(flow_in_object(c, "operation", FLOW_LATENT_OPERATION, &op, e));
+    _Static_assert(sizeof(latent_op) <= DIFF_CHANGE_OP_BYTES, "an operation fits in a change");
+    memcpy(p.op, op, sizeof(latent_op));
+    return with_patch(c, &p, e);
 }
 
 static err_code with_cache(flow_call *c, step_cache_kind kind, err *e) {

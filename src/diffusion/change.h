@@ -1,0 +1,53 @@
+/* Changes to guidance that a MODEL carries: what is done to the sides' estimates before they are
+ * combined, how they are combined, and what is done to the result.
+ *
+ * A list of plain records, in the order in which they were added; those before combining run
+ * first, then the last way to combine, then those after it. Owner: the model. Threads: read-only.
+ */
+#pragma once
+#include "base/err.h"
+#include "diffusion/cond.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum diff_change_kind {
+    /* before combining */
+    DIFF_CHANGE_TCFG,      /* the negative without what is tangential (Kwon et al. 2025) */
+    DIFF_CHANGE_APG,       /* v: eta, norm threshold, momentum (Sadat et al. 2024) */
+    DIFF_CHANGE_OPERATION, /* apply() on the difference of the sides */
+    /* how to combine; the last one counts */
+    DIFF_CHANGE_RESCALE,  /* v: multiplier */
+    DIFF_CHANGE_PERP_NEG, /* v: scale; conds: the empty prompt */
+    /* after it */
+    DIFF_CHANGE_ZERO_STAR, /* the best scale for the negative (Fan et al. 2025) */
+    DIFF_CHANGE_NORM,      /* v: strength; no pixel longer than the positive's */
+    DIFF_CHANGE_MAHIRO,
+    DIFF_CHANGE_EPSILON,   /* v: what the noise is divided by (Li et al. 2023) */
+    DIFF_CHANGE_PERTURBED, /* v: scale; away from an estimate without self-attention in the middle
+                             (Ahn et al. 2024) */
+    /* the mask */
+    DIFF_CHANGE_DIFFERENTIAL /* v: strength; the mask is a threshold in time (Levin, Fried 2023) */
+} diff_change_kind;
+
+enum { DIFF_CHANGES_MAX = 16, DIFF_CHANGE_OP_BYTES = 64 };
+
+typedef struct diff_change {
+    diff_change_kind kind;
+    double v[3];
+    diff_conds *conds; /* PERP_NEG; owned */
+    /* OPERATION: in place on px [n, c, y, x], dims = {n, c, y, x} */
+    err_code (*apply)(const void *op, const size_t dims[4], float *px, err *e);
+    unsigned char op[DIFF_CHANGE_OP_BYTES];
+} diff_change;
+
+typedef struct diff_changes {
+    size_t n;
+    diff_change items[DIFF_CHANGES_MAX];
+} diff_changes;
+
+/* LIMIT when there are too many. Shares p's conds' entries. */
+err_code diff_changes_add(diff_changes *l, const diff_change *p, err *e);
+void diff_changes_copy(const diff_changes *from, diff_changes *to);
+void diff_changes_finish(diff_changes *l);
+/* The last of a kind, or NULL. */
+const diff_change *diff_changes_find(const diff_changes *l, diff_change_kind kind);
