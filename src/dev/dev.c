@@ -32,6 +32,7 @@ static const char *const op_names[DEV_OP_COUNT] = {
     [DEV_OP_GROUP_NORM] = "group_norm",
     [DEV_OP_UPSAMPLE2X] = "upsample2x",
     [DEV_OP_CONCAT] = "concat",
+    [DEV_OP_FREEU] = "freeu",
     [DEV_OP_SDPA] = "sdpa",
 };
 

@@ -61,6 +61,8 @@ typedef enum dev_op {
     DEV_OP_UPSAMPLE2X, /* every pixel four times; the last row and column may be missing
                           in: x -> [C, 2X or 2X-1, 2Y or 2Y-1, B] */
     DEV_OP_CONCAT,     /* a's channels, then b's                  in: a [A,..], b [B,..] */
+    DEV_OP_FREEU,      /* CONCAT with a's first half of channels amplified and b's lowest
+                          frequencies scaled (params.freeu)     in: a [A,X,Y,B], b [B',X,Y,B] */
     DEV_OP_SDPA,       /* softmax(scale q k^T) v per head and picture, causal if asked
                           in: q [K,H,T,B], k [K,H,S,B], v [K,H,S,B] -> [K*H,T,B] */
     DEV_OP_COUNT
@@ -85,6 +87,15 @@ typedef struct dev_conv {
     float eps;
     bool silu;
 } dev_conv;
+
+/* FREEU (Si et al., "FreeU: Free Lunch in Diffusion U-Net", 2024): channels below A/2 times
+ * `backbone`, or, adaptive, times (backbone - 1) m + 1 with m the mean of a pixel's channels
+ * brought to 0..1 over the picture. Of b, the frequencies -1 and 0 of both directions times `skip`.
+ */
+typedef struct dev_freeu {
+    float backbone, skip;
+    bool adaptive;
+} dev_freeu;
 
 typedef enum dev_pool { DEV_POOL_NONE, DEV_POOL_MEAN, DEV_POOL_FIRST, DEV_POOL_LAST } dev_pool;
 
@@ -174,6 +185,7 @@ typedef struct dev_node {
         } moe;
         dev_rope rope;
         dev_conv conv;
+        dev_freeu freeu;
         struct {
             float scale;
             bool causal;

@@ -25,6 +25,9 @@ typedef enum diff_change_kind {
     DIFF_CHANGE_EPSILON,   /* v: what the noise is divided by (Li et al. 2023) */
     DIFF_CHANGE_PERTURBED, /* v: scale; away from an estimate without self-attention in the middle
                              (Ahn et al. 2024) */
+    /* the network */
+    DIFF_CHANGE_FREEU,    /* v: b1, b2, s1, s2; the last one counts */
+    DIFF_CHANGE_FREEU_V2, /* likewise */
     /* the mask */
     DIFF_CHANGE_DIFFERENTIAL /* v: strength; the mask is a threshold in time (Levin, Fried 2023) */
 } diff_change_kind;
@@ -33,7 +36,7 @@ enum { DIFF_CHANGES_MAX = 16, DIFF_CHANGE_OP_BYTES = 64 };
 
 typedef struct diff_change {
     diff_change_kind kind;
-    double v[3];
+    double v[4];
     diff_conds *conds; /* PERP_NEG; owned */
     /* OPERATION: in place on px [n, c, y, x], dims = {n, c, y, x} */
     err_code (*apply)(const void *op, const size_t dims[4], float *px, err *e);

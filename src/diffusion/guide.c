@@ -344,6 +344,19 @@ static err_code evaluate(guide_run *r, const unet_input *in, const void *key, fl
     return ERR_OK;
 }
 
+static unet_freeu freeu_of(const diff_model *m) {
+    const diff_change *p = NULL;
+    for (size_t i = 0; i < m->changes.n; i++)
+        if (m->changes.items[i].kind == DIFF_CHANGE_FREEU ||
+            m->changes.items[i].kind == DIFF_CHANGE_FREEU_V2)
+            p = &m->changes.items[i];
+    if (!p) return (unet_freeu){0};
+    return (unet_freeu){.on = true,
+                        .adaptive = p->kind == DIFF_CHANGE_FREEU_V2,
+                        .backbone = {(float)p->v[0], (float)p->v[1]},
+                        .skip = {(float)p->v[2], (float)p->v[3]}};
+}
+
 /* Adds weight * denoised of one entry to sum, and the weights to count. */
 static err_code add_entry(guide_run *r, const guide_entry *g, const guide_eval *v, float *sum,
                           float *count, err *e) {
@@ -372,7 +385,8 @@ static err_code add_entry(guide_run *r, const guide_entry *g, const guide_eval *
                      .context = context,
                      .n_context = c->n_tokens,
                      .adm = adm,
-                     .perturbed = r->perturbed};
+                     .perturbed = r->perturbed,
+                     .freeu = freeu_of(r->model)};
     err_code code = evaluate(r, &in, v->key, out, e);
     for (int32_t b = 0; b < r->n && code == ERR_OK; b++) {
         fill_weights(g, r, b, weights);

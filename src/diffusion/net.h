@@ -22,6 +22,7 @@ typedef struct diff_net diff_net;
 typedef struct diff_shape {
     int32_t kind; /* of the family: which graph */
     int32_t x, y, batch, context, extra;
+    float tune[4]; /* of the family */
 } diff_shape;
 
 /* Describes the graph for a shape; mistakes are the graph's. */

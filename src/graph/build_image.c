@@ -145,14 +145,24 @@ graph_t graph_upsample2x(graph *g, graph_t x, int64_t nx, int64_t ny) {
     return &out->t;
 }
 
-graph_t graph_concat(graph *g, graph_t a, graph_t b) {
+static graph_t joined(graph *g, graph_t a, graph_t b, const dev_freeu *p) {
+    dev_op op = p ? DEV_OP_FREEU : DEV_OP_CONCAT;
     if (graph_is_failed(g)) return &g->bad->t;
     if (!is_f32(a) || !is_f32(b) || memcmp(a->ne + 1, b->ne + 1, 3 * sizeof a->ne[0]))
-        return graph_mistake(g, DEV_OP_CONCAT, "needs two pictures of one size", a, b, NULL);
+        return graph_mistake(g, op, "needs two pictures of one size", a, b, NULL);
     int64_t ne[4] = {a->ne[0] + b->ne[0], a->ne[1], a->ne[2], a->ne[3]};
     graph_tensor *out = out_of(g, a->n_dims, ne);
-    NODE(g, DEV_OP_CONCAT, out, a, b);
+    dev_node *n = NODE(g, op, out, a, b);
+    if (p) n->params.freeu = *p;
     return &out->t;
+}
+
+graph_t graph_concat(graph *g, graph_t a, graph_t b) {
+    return joined(g, a, b, NULL);
+}
+
+graph_t graph_freeu(graph *g, graph_t a, graph_t b, const dev_freeu *p) {
+    return joined(g, a, b, p);
 }
 
 graph_t graph_sdpa(graph *g, graph_t q, graph_t k, graph_t v, const graph_sdpa_params *p) {

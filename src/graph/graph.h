@@ -93,6 +93,7 @@ graph_t graph_given_norm(graph *g, graph_t x, graph_t given, const dev_conv *p);
 /* To [C,nx,ny,B], each 2X or 2X - 1 (2Y or 2Y - 1). */
 graph_t graph_upsample2x(graph *g, graph_t x, int64_t nx, int64_t ny);
 graph_t graph_concat(graph *g, graph_t a, graph_t b);
+graph_t graph_freeu(graph *g, graph_t a, graph_t b, const dev_freeu *p);
 /* q [K,H,T,B], k and v [K,H,S,B] -> [K*H,T,B]. */
 typedef struct graph_sdpa_params {
     float scale;

@@ -107,6 +107,7 @@ extern const cpu_op cpu_ops[DEV_OP_COUNT];
     X(group_norm)                                                                                  \
     X(upsample2x)                                                                                  \
     X(concat)                                                                                      \
+    X(freeu)                                                                                       \
     X(sdpa)
 #define CPU_OP_DECLARE(name)                                                                       \
     int32_t cpu_##name##_n_chunks(const cpu_run *r, const cpu_node *n);                            \

@@ -181,5 +181,6 @@ const cpu_op cpu_ops[DEV_OP_COUNT] = {
     [DEV_OP_GROUP_NORM] = CPU_OP_OWN(group_norm),
     [DEV_OP_UPSAMPLE2X] = CPU_OP_OWN(upsample2x),
     [DEV_OP_CONCAT] = CPU_OP_OWN(concat),
+    [DEV_OP_FREEU] = CPU_OP_OWN(freeu),
     [DEV_OP_SDPA] = CPU_OP_OWN(sdpa),
 };

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { SHAPE_PERTURBED = 1 };
+enum { SHAPE_PERTURBED = 1, SHAPE_FREEU = 2, SHAPE_FREEU_ADAPTIVE = 4 }; /* bits of kind */
 enum { BLOCKS_MAX = 64, DEPTH_MAX = 64, HEAD_DIM = 64, SD1_CONTEXT = 768 };
 
 struct unet {
@@ -120,6 +120,17 @@ static graph_t embedding(maker *m, graph_t time, graph_t adm) {
 
 static void read_info(const diff_weights *w, unet_info *info);
 
+/* What came up and what was kept on the way down. */
+static graph_t join(graph *g, const diff_shape *s, const unet_info *info, graph_t x, graph_t kept) {
+    int64_t wide = x->ne[0] / info->channels, rest = x->ne[0] % info->channels;
+    if (!(s->kind & (SHAPE_FREEU | SHAPE_FREEU_ADAPTIVE)) || rest || (wide != 4 && wide != 2))
+        return graph_concat(g, x, kept);
+    int i = wide == 4 ? 0 : 1;
+    return graph_freeu(
+        g, x, kept,
+        &(dev_freeu){s->tune[i], s->tune[2 + i], (s->kind & SHAPE_FREEU_ADAPTIVE) != 0});
+}
+
 static void build(diff_weights *w, graph *g, const diff_shape *s) {
     unet_info info;
     read_info(w, &info);
@@ -141,11 +152,11 @@ static void build(diff_weights *w, graph *g, const diff_shape *s) {
             break;
         kept[n] = x = block(&m, at, x);
     }
-    m.pass_values = s->kind == SHAPE_PERTURBED;
+    m.pass_values = s->kind & SHAPE_PERTURBED;
     x = block(&m, "middle_block.", x);
     for (int i = 0; n > 0; i++) {
         LAYERS_NAME(at, "output_blocks.%d.", i);
-        x = graph_concat(g, x, kept[--n]);
+        x = join(g, s, &info, x, kept[--n]);
         m.up_x = n > 0 ? kept[n - 1]->ne[1] : 0;
         m.up_y = n > 0 ? kept[n - 1]->ne[2] : 0;
         x = block(&m, at, x);
@@ -231,7 +242,11 @@ diff_net *unet_net(const unet *u) {
 
 diff_shape unet_shape(const unet *u, const unet_input *in) {
     (void)u;
-    return (diff_shape){.kind = in->perturbed ? SHAPE_PERTURBED : 0,
+    const unet_freeu *f = &in->freeu;
+    int32_t kind = in->perturbed ? SHAPE_PERTURBED : 0;
+    if (f->on) kind |= f->adaptive ? SHAPE_FREEU_ADAPTIVE : SHAPE_FREEU;
+    return (diff_shape){.kind = kind,
+                        .tune = {f->backbone[0], f->backbone[1], f->skip[0], f->skip[1]},
                         .x = in->x_len,
                         .y = in->y,
                         .batch = in->n,

@@ -25,6 +25,12 @@ void unet_unref(unet **u);
 const unet_info *unet_get_info(const unet *u);
 diff_net *unet_net(const unet *u);
 
+/* FreeU: of levels four times as wide as the first, and of those twice as wide. */
+typedef struct unet_freeu {
+    bool on, adaptive;
+    float backbone[2], skip[2];
+} unet_freeu;
+
 typedef struct unet_input {
     const float *x;       /* [B, in_channels, Y, X] */
     int32_t n, y, x_len;  /* B, Y, X */
@@ -32,7 +38,8 @@ typedef struct unet_input {
     const float *context; /* [B, n_context, context_dim] */
     int32_t n_context;
     const float *adm; /* [B, adm_dim], or NULL */
-    bool perturbed;   /* self-attention of the middle block's first layer gives its values */
+    unet_freeu freeu;
+    bool perturbed; /* self-attention of the middle block's first layer gives its values */
 } unet_input;
 diff_shape unet_shape(const unet *u, const unet_input *in);
 /* ret [B, out_channels, Y, X]. */

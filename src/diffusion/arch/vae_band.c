@@ -507,7 +507,8 @@ err_code vae_band_cost(vae *v, const vae_bands *b, diff_cost *ret, err *e) {
         x = x * (r.f.up ? 2 : 1) / (r.f.down ? 2 : 1);
     }
     diff_shape s = {.kind = VAE_HEAD, .x = b->nyx[2], .y = b->nyx[1], .batch = 1};
-    if (!b->decode) s = (diff_shape){VAE_TAIL, x, y, 1, 0, r.f.c_out};
+    if (!b->decode)
+        s = (diff_shape){.kind = VAE_TAIL, .x = x, .y = y, .batch = 1, .extra = r.f.c_out};
     TRY(diff_net_cost(r.net, &s, &ends, e));
     take_max(&sum.plan, ends.plan + plane_bytes(s.y, s.x, r.f.c_max) + plane_bytes(s.y, s.x, 64));
     sum.flops += ends.flops;

@@ -75,7 +75,7 @@ static err_code with_patch(flow_call *c, const diff_change *p, err *e) {
 static const struct {
     const char *class_name;
     diff_change_kind kind;
-    const char *numbers[3];
+    const char *numbers[4];
 } PATCHES[] = {{"RescaleCFG", DIFF_CHANGE_RESCALE, {"multiplier"}},
                {"TCFG", DIFF_CHANGE_TCFG, {NULL}},
                {"APG", DIFF_CHANGE_APG, {"eta", "norm_threshold", "momentum"}},
@@ -85,6 +85,8 @@ static const struct {
                {"Mahiro", DIFF_CHANGE_MAHIRO, {NULL}},
                {"Epsilon Scaling", DIFF_CHANGE_EPSILON, {"scaling_factor"}},
                {"PerturbedAttentionGuidance", DIFF_CHANGE_PERTURBED, {"scale"}},
+               {"FreeU", DIFF_CHANGE_FREEU, {"b1", "b2", "s1", "s2"}},
+               {"FreeU_V2", DIFF_CHANGE_FREEU_V2, {"b1", "b2", "s1", "s2"}},
                {"DifferentialDiffusion", DIFF_CHANGE_DIFFERENTIAL, {"strength"}}};
 
 err_code patch_guidance_run(flow_call *c, err *e) {
@@ -95,7 +97,7 @@ err_code patch_guidance_run(flow_call *c, err *e) {
     if (i == COUNT_OF(PATCHES)) FAIL(e, INTERNAL, "%s has no change of guidance", def->name);
     p.kind = PATCHES[i].kind;
     if (p.kind == DIFF_CHANGE_DIFFERENTIAL) p.v[0] = 1; /* optional */
-    for (size_t k = 0; k < 3 && PATCHES[i].numbers[k]; k++)
+    for (size_t k = 0; k < 4 && PATCHES[i].numbers[k]; k++)
         if (flow_in(c, PATCHES[i].numbers[k]))
             TRY(flow_in_float(c, PATCHES[i].numbers[k], &p.v[k], e));
     const diff_conds *empty = NULL;
