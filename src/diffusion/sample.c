@@ -329,8 +329,11 @@ err_code diff_sample(const diff_sample_job *j, float *ret, float *ret_x0, err *e
              s.g.model->latent_channels);
     }
     open_latent(&s, a);
+    for (size_t i = 0; i < s.g.model->changes.n; i++)
+        if (s.g.model->changes.items[i].kind == DIFF_CHANGE_APG)
+            s.memory[i].average = arena_calloc(a, s.n, sizeof(float));
     s.g.latent = s.latent;
-    s.g.noised = s.mask;
+    s.g.noised = s.mask_given;
     open_sides(&s);
     open_cache(&s, a);
     err_code code = ERR_OK;

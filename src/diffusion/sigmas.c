@@ -15,6 +15,11 @@ static bool is_discrete(sigmas_kind k) {
     return k == SIGMAS_EPS || k == SIGMAS_V || k == SIGMAS_LCM || k == SIGMAS_X0;
 }
 
+/* Log-linear between two sigmas. */
+static bool is_ranged(sigmas_kind k) {
+    return k == SIGMAS_EDM || k == SIGMAS_EDM_V || k == SIGMAS_EDM_EPS || k == SIGMAS_V_CONT;
+}
+
 static void fill_default(double *v, double def) {
     if (*v == 0) *v = def;
 }
@@ -66,7 +71,7 @@ static void fill_table(const sigmas_params *p, arena *a, float *table, size_t n)
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        if (p->kind == SIGMAS_EDM || p->kind == SIGMAS_V_CONT) {
+        if (is_ranged(p->kind)) {
             double lo = log(p->sigma_min), hi = log(p->sigma_max);
             table[i] = (float)exp(lo + (hi - lo) * (double)i / (double)(n - 1));
         } else {
@@ -128,6 +133,8 @@ double sigmas_timestep(const sigmas_model *m, double sigma) {
     case SIGMAS_LCM:
         return (double)(nearest(m, sigma) * LCM_SKIP + LCM_SKIP - 1);
     case SIGMAS_EDM:
+    case SIGMAS_EDM_V:
+    case SIGMAS_EDM_EPS:
         return 0.25 * log(sigma);
     case SIGMAS_V_CONT:
         return atan(sigma) / half_pi;
@@ -156,6 +163,8 @@ double sigmas_at(const sigmas_model *m, double timestep) {
     case SIGMAS_LCM:
         return interpolate(m, (timestep - (LCM_SKIP - 1)) / LCM_SKIP);
     case SIGMAS_EDM:
+    case SIGMAS_EDM_V:
+    case SIGMAS_EDM_EPS:
         return exp(timestep / 0.25);
     case SIGMAS_V_CONT:
         return tan(timestep * half_pi);
@@ -197,11 +206,14 @@ sigmas_precond sigmas_wrap(const sigmas_model *m, double sigma) {
     }
     case SIGMAS_EDM:
         return (sigmas_precond){1 / sqrt(data), sd * sd / data, sigma * sd / sqrt(data), t};
+    case SIGMAS_EDM_V:
     case SIGMAS_V_CONT:
         return (sigmas_precond){1 / sqrt(data), sd * sd / data, -sigma * sd / sqrt(data), t};
     case SIGMAS_FLOW:
     case SIGMAS_FLUX:
         return (sigmas_precond){1, 1, -sigma, t};
+    case SIGMAS_EDM_EPS:
+        return (sigmas_precond){1 / sqrt(data), 1, -sigma, t};
     case SIGMAS_EPS:
     case SIGMAS_KIND_COUNT:
         break;

@@ -19,7 +19,9 @@ typedef enum sigmas_kind {
     SIGMAS_LCM, /* eps with the consistency boundary (Luo et al. 2023); 50 of the table's entries */
     SIGMAS_X0,  /* network predicts the data; discrete table */
     SIGMAS_EDM, /* Karras et al. 2022, continuous, sigma_data */
-    SIGMAS_V_CONT, /* v over a continuous range of sigma, sigma_data */
+    SIGMAS_EDM_V,   /* v with EDM's levels and timesteps */
+    SIGMAS_EDM_EPS, /* the noise, likewise */
+    SIGMAS_V_CONT,  /* v over a continuous range of sigma, sigma_data */
     SIGMAS_FLOW, /* rectified flow, x = (1 - sigma) data + sigma noise, shifted (Esser et al. 2024)
                   */
     SIGMAS_FLUX, /* rectified flow with exponential shift e^mu; 10,000 entries */

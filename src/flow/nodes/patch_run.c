@@ -42,12 +42,16 @@ err_code patch_continuous_edm_run(flow_call *c, err *e) {
     TRY(flow_in_text(c, "sampling", &name, e));
     TRY(in_limits(c, &p, e));
     if (str_eq(name, STR("v_prediction"))) {
-        p.kind = SIGMAS_V_CONT;
-    } else if (str_eq(name, STR("edm")) || str_eq(name, STR("edm_playground_v2.5"))) {
+        p.kind = SIGMAS_EDM_V;
+    } else if (str_eq(name, STR("eps"))) {
+        p.kind = SIGMAS_EDM_EPS;
+    } else if (str_eq(name, STR("edm"))) {
         p.kind = SIGMAS_EDM;
         p.sigma_data = 0.5;
     } else {
-        FAIL(e, UNSUPPORTED, "sampling \"" STR_FMT "\" is not supported here", STR_ARG(name));
+        FAIL(e, UNSUPPORTED,
+             "sampling \"" STR_FMT "\" is not supported here; use v_prediction, edm or eps",
+             STR_ARG(name));
     }
     return with_sigmas(c, &p, e);
 }
