@@ -71,7 +71,7 @@ err_code comfy_queue_submit(comfy_queue *q, image_job *job, err *e) {
 
 bool comfy_queue_interrupt(comfy_queue *q, str id) {
     pthread_mutex_lock(&q->lock);
-    bool mine = q->run && (id.len == 0 || str_eq(id, q->running_id));
+    bool mine = q->running_id.len && (id.len == 0 || str_eq(id, q->running_id));
     if (mine) q->interrupt = true;
     if (mine && q->stream) engine_stream_cancel(q->stream);
     pthread_mutex_unlock(&q->lock);
@@ -138,14 +138,20 @@ json_t *comfy_queue_progress(comfy_queue *q, str id) {
 
 /* ---- the thread ---- */
 
-/* Publishes the run, so that others may interrupt it. False when the server is stopping. */
+/* From here on the job can be interrupted, also while it is only about to run. */
+static void announce(comfy_queue *q, const image_job *job) {
+    pthread_mutex_lock(&q->lock);
+    q->running_id = job->id;
+    q->interrupt = false;
+    pthread_mutex_unlock(&q->lock);
+}
+
+/* Publishes the run, for its clients. False when the server is stopping. */
 static bool publish(comfy_queue *q, comfy_run *run, const image_job *job) {
     pthread_mutex_lock(&q->lock);
     bool go = !q->stop;
     q->run = go ? run : NULL;
-    q->running_id = job->id;
     q->running_client = job->client_id;
-    q->interrupt = false;
     pthread_mutex_unlock(&q->lock);
     return go;
 }
@@ -210,7 +216,9 @@ static void store_end(comfy_queue *q, image_job *job) {
 static bool run_job(comfy_queue *q, image_job *job, arena *a) {
     err e;
     job->started_ms = comfy_now_ms();
+    announce(q, job);
     err_code code = image_jobs_set_running(q->c->db, job->id, job->started_ms, &e);
+    if (code) unpublish(q);
     if (code == ERR_NOT_FOUND) return true; /* it was removed just now */
     if (code) {
         log_error("picture job " STR_FMT " waits: %s", STR_ARG(job->id), e.msg);
