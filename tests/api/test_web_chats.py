@@ -194,8 +194,8 @@ class Chats(unittest.TestCase):
 
     def test_export_and_import(self):
         chat, q, a = self.answered("Speak of <script>alert(1)</script> & \u202e things")
-        self.ann.post(f"/api/v1/chats/{chat}/messages/{a['id']}/regenerate", {"params": {"num_predict": 4}})
-        time.sleep(0.5)
+        again = self.ann.post(f"/api/v1/chats/{chat}/messages/{a['id']}/regenerate", {"params": {"num_predict": 4}})[1]
+        self.ann.wait_end(chat, again["assistant"]["id"])
         status, headers, data = self.ann.raw("GET", f"/api/v1/chats/{chat}/export?format=json")
         self.assertIn("attachment", headers["Content-Disposition"])
         status, out = self.ann.post("/api/v1/chats/import", [json.loads(data), {"no": "chat"}])
