@@ -166,6 +166,7 @@ static pthread_mutex_t argon_lock = PTHREAD_MUTEX_INITIALIZER; /* one at a time:
 
 str web_password_hash(arena *a, str password) {
     char text[crypto_pwhash_STRBYTES] = "";
+    if (!password.ptr) password = STR("");
     pthread_mutex_lock(&argon_lock);
     int bad = crypto_pwhash_str(text, password.ptr, password.len, ARGON_PASSES, ARGON_BYTES);
     pthread_mutex_unlock(&argon_lock);
@@ -178,6 +179,7 @@ bool web_password_ok(arena *a, str hash, str password) {
         web_password_hash(a, password);
         return false;
     }
+    if (!password.ptr) password = STR("");
     pthread_mutex_lock(&argon_lock);
     int bad = crypto_pwhash_str_verify(str_cstr(a, hash), password.ptr, password.len);
     pthread_mutex_unlock(&argon_lock);
