@@ -61,11 +61,16 @@ describe('the web app', { timeout: 400000 }, () => {
   });
 
   it('a chat: the answer is written, its speed is told, and it is kept', async () => {
+    await page.getByRole('button', { name: 'Chat settings' }).click();
+    await page.getByLabel('Longest answer').fill('60');
+    await page.getByLabel('Longest answer').press('Tab');
+    await page.getByRole('button', { name: 'Chat settings' }).click();
     await send(page, 'Say hello to the herons.');
+    await page.waitForURL(/\/c\/[\w-]{36}$/);
+    chatId = page.url().split('/c/')[1];
     const a = await answer(page);
     assert.match(await a.innerText(), /tokens\/s/);
-    assert.match(page.url(), /\/c\/[\w-]{36}$/);
-    chatId = page.url().split('/c/')[1];
+    assert.equal((await api(page, 'GET', `/api/v1/chats/${chatId}/thread`)).data.params.num_predict, 60);
     await page.reload();
     await page.getByText('Say hello to the herons.').first().waitFor();
     await page.getByRole('navigation').first().waitFor();
