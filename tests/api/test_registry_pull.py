@@ -2,7 +2,10 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -452,34 +455,126 @@ class Rules(unittest.TestCase):
                           answer["error"])
 
 
+class Tunnel(threading.Thread):
+    """A proxy that knows CONNECT only, and takes every host for one address."""
+
+    def __init__(self, target):
+        super().__init__(daemon=True)
+        self.target, self.asked = target, []
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += client.recv(4096)
+        self.asked.append(head.split(b"\r\n")[0].decode())
+        server = socket.create_connection(self.target)
+        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        threading.Thread(target=self.copy, args=(server, client), daemon=True).start()
+        self.copy(client, server)
+
+    @staticmethod
+    def copy(source, target):
+        try:
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@unittest.skipUnless(shutil.which("openssl"), "needs the openssl command")
+class Tls(unittest.TestCase):
+    """https, with a certificate of our own, directly and through a proxy."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=test",
+                        "-addext", "subjectAltName=IP:127.0.0.1,DNS:models.example", "-keyout", cls.dir / "key",
+                        "-out", cls.dir / "cert"], check=True, capture_output=True)
+
+    def setUp(self):
+        self.registry = self.enterContext(Registry())
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.dir / "cert", self.dir / "key")
+        self.registry.server.socket = context.wrap_socket(self.registry.server.socket, server_side=True)
+        self.registry.url = f"https://{self.registry.host}"
+        self.registry.store("library/m", [("model", noise(1000))])
+
+    def pull(self, host, **env):
+        with Server(models=(), env={"HOB_REGISTRIES": "127.0.0.1,models.example", **env}) as server:
+            return server.lines("/api/pull", {"model": f"{host}/library/m"})[-1]
+
+    def test_a_certificate_that_is_known(self):
+        self.registry.auth = "self"
+        self.assertEqual(self.pull(self.registry.host, SSL_CERT_FILE=str(self.dir / "cert")), {"status": "success"})
+
+    def test_one_that_is_not(self):
+        self.assertRegex(self.pull(self.registry.host)["error"], "(?i)certificate")
+        self.assertEqual(self.registry.requests, [])
+
+    def test_through_a_proxy(self):
+        tunnel = Tunnel(self.registry.server.server_address)
+        self.addCleanup(tunnel.socket.close)
+        answer = self.pull("models.example", SSL_CERT_FILE=str(self.dir / "cert"), HTTPS_PROXY=tunnel.url, NO_PROXY="")
+        self.assertEqual(answer, {"status": "success"})
+        self.assertEqual(set(tunnel.asked), {"CONNECT models.example:443 HTTP/1.1"})
+
+    def test_https_does_not_lead_to_http(self):
+        with Registry() as plain:
+            self.registry.redirect_to = plain.url
+            plain.blobs = self.registry.blobs
+            answer = self.pull(self.registry.host, SSL_CERT_FILE=str(self.dir / "cert"))
+            self.assertIn("from https to http", answer["error"])
+            self.assertEqual(plain.requests, [])
+
+
+@unittest.skipUnless(os.geteuid() != 0 or shutil.which("setpriv"), "root can write everywhere, and cannot step down")
 class ReadOnly(unittest.TestCase):
     """A model directory that cannot be written: somebody's share."""
 
     def test_reading_works_and_pulling_says_why_not(self):
-        with Registry() as registry:
-            registry.store("library/m", [("model", noise(1000))])
-            registry.store("library/n", [("model", noise(1001))])
-            env = {"HOB_REGISTRIES": "127.0.0.1"}
-            with Server(models=(), env=env) as server:
-                name = f"{registry.host}/library/m"
-                self.assertEqual(server.lines("/api/pull", {"model": name, "insecure": True})[-1]["status"], "success")
-                server.stop()
-                models = server.home / "models"
-                directories = [models, models / "blobs", *models.rglob("manifests/**/")]
-                for d in directories:
-                    os.chmod(d, 0o555)
-                try:
-                    as_user = os.geteuid() != 0
-                    server.start()
-                    self.assertEqual(len(server.call("/api/tags")[1]["models"]), 1)
-                    if as_user:
-                        last = server.lines("/api/pull", {"model": name, "insecure": True})[-1]
-                        self.assertEqual(last, {"status": "success"}, "nothing is missing")
-                        other = {"model": f"{registry.host}/library/n", "insecure": True}
-                        self.assertIn("cannot be written", server.lines("/api/pull", other)[-1]["error"])
-                finally:
-                    for d in directories:
-                        os.chmod(d, 0o755)
+        registry = self.enterContext(Registry())
+        registry.store("library/m", [("model", noise(1000))])
+        registry.store("library/n", [("model", noise(1001))])
+        owner = self.enterContext(Server(models=(), env={"HOB_REGISTRIES": "127.0.0.1"}))
+        name = f"{registry.host}/library/m"
+        ask = {"model": name, "insecure": True}
+        self.assertEqual(owner.lines("/api/pull", ask)[-1]["status"], "success")
+        models = owner.home / "models"
+        directories = [owner.home, models, models / "blobs", *models.rglob("manifests/**/")]
+        modes = [d.stat().st_mode for d in directories]
+        for d in directories:
+            os.chmod(d, 0o555)
+        self.addCleanup(lambda: [os.chmod(d, m) for d, m in zip(directories, modes)])
+        home = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        home.chmod(0o777)
+        env = {"HOB_REGISTRIES": "127.0.0.1", "OLLAMA_MODELS": str(models)}
+        step_down = home / "hob"
+        step_down.write_text('#!/bin/bash\nexec ' + ("setpriv --reuid=65534 --regid=65534 --clear-groups " if
+                                                     os.geteuid() == 0 else "") + f'"{home}/real" "$@"\n')
+        shutil.copy(HOB, home / "real")
+        step_down.chmod(0o755)
+        with mock.patch("tests.api.harness.HOB", str(step_down)), Server(models=(), env=env, home=home) as server:
+            self.assertEqual([m["name"] for m in server.call("/api/tags")[1]["models"]], [f"{name}:latest"])
+            self.assertEqual(server.lines("/api/pull", ask)[-1], {"status": "success"}, "nothing is missing")
+            error = server.lines("/api/pull", {**ask, "model": f"{registry.host}/library/n"})[-1]["error"]
+            self.assertIn(f"the model directory {models} cannot be written", error)
+            status, answer = server.call("/api/delete", {"model": name}, method="DELETE")
+            self.assertNotEqual(status, 200)
+            self.assertIn("error", answer)
+            self.assertIn("cannot be written", server.lines("/api/create", {"model": "x", "from": name})[-1]["error"])
 
 
 class Pruning(unittest.TestCase):
