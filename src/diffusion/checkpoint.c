@@ -69,6 +69,12 @@ static diff_cond *cond_of(const prompt_result *a, const prompt_result *b) {
     return c;
 }
 
+static bool all_finite(const prompt_result *r) {
+    for (int64_t i = 0; r->vectors && i < (int64_t)r->n_tokens * r->width; i++)
+        if (!isfinite(r->vectors[i])) return false;
+    return true;
+}
+
 err_code diff_clip_encode(diff_clip *c, const diff_texts *t, const diff_gate *gate, diff_cond **ret,
                           err *e) {
     prompt_encoder l = encoder_of(c, false, t->embeddings), g = encoder_of(c, true, t->embeddings);
@@ -81,6 +87,10 @@ err_code diff_clip_encode(diff_clip *c, const diff_texts *t, const diff_gate *ga
     err_code code = ERR_OK;
     if (c->l) code = prompt_encode(&l, t->l, chunks, gate, &rl, e);
     if (c->g && code == ERR_OK) code = prompt_encode(&g, t->g, chunks, gate, &rg, e);
+    if (code == ERR_OK && (!all_finite(&rl) || !all_finite(&rg)))
+        code =
+            err_set(e, ERR_DEVICE,
+                    "the text encoder computed values that are not numbers: the file is damaged");
     if (code == ERR_OK) *ret = cond_of(c->l ? &rl : NULL, c->g ? &rg : NULL);
     prompt_result_finish(&rl);
     prompt_result_finish(&rg);

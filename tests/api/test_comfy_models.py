@@ -284,6 +284,21 @@ class ModelFiles(unittest.TestCase):
         graph["11"]["inputs"].update(tile_size=64, overlap=0, temporal_size=64, temporal_overlap=8)
         self.assertLessEqual(difference(whole, self.picture(graph))[1], 1)
 
+    def test_a_picture_that_does_not_fit_whole_is_decoded_by_bands(self):
+        graph = text_to_image(seed=5, steps=1, width=384, height=384)
+        whole = self.picture(graph)
+        with PictureServer(env={"HOB_MEMORY": "100M"}) as small:
+            entry = small.wait(small.queue(graph))
+            self.assertEqual(entry["status"]["status_str"], "success", entry["status"]["messages"][-1])
+            name = entry["outputs"]["9"]["images"][0]["filename"]
+            got = pixels(small.request("GET", f"/view?filename={name}&type=output&subfolder=")[2])
+            self.assertLessEqual(difference(whole, got)[1], 1)
+            large = text_to_image(steps=1, width=1024, height=1024)
+            large["8"]["inputs"]["samples"] = ["5", 0]
+            error = small.wait(small.queue(large))["status"]["messages"][-1][1]
+            self.assertRegex(error["exception_message"], r"VAEDecode \(node 8\): decoding a picture of 1024x1024 pixels "
+                                                         r"needs .* GiB .* smaller width")
+
     # ---- saving ----
 
     def saved(self, path):

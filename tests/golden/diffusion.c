@@ -51,7 +51,7 @@ static int64_t elems(const golden_tensor *t) {
 static void put_values(buf *b, const golden_tensor *t) {
     int64_t n = elems(t);
     uint64_t seed = fnv(t->name);
-    float scale = t->n_dims == 1 ? 0.1f : (float)sqrt(3.0 / (double)(n / t->shape[0]));
+    float scale = t->n_dims == 1 ? 0.1f : n == 0 ? 0 : (float)sqrt(3.0 / (double)(n / t->shape[0]));
     float add = t->n_dims == 1 && is_norm_weight(t->name) ? 1.0f : 0.0f;
     for (int64_t i = 0; i < n; i++) {
         float v = uniform(seed, (uint64_t)i) * scale + add;
@@ -499,13 +499,115 @@ static void test_damaged(void **state) {
     assert_true(n_refused > n * 3 / 4); /* some names, such as a bias, may be missing */
 }
 
+/* ---- mangled files ---- */
+
+/* Some tensors away, or of other shapes: nothing, one, more, fewer dimensions. */
+static size_t mangle(const golden_tensor *list, size_t n, uint64_t seed, golden_tensor *ret) {
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        golden_tensor t = list[i];
+        uint64_t r = (uint64_t)(uniform(seed, i) * 4096 + 4096);
+        int d = (int)(r >> 4) % t.n_dims;
+        if (r % 64 == 0) continue;
+        if (r % 64 == 1) t.shape[d] = 0;
+        if (r % 64 == 2) t.shape[d] = 1;
+        if (r % 64 == 3) t.shape[d]++;
+        if (r % 64 == 4) t.shape[d] *= 2;
+        if (r % 64 == 5 && t.n_dims > 1) t.n_dims--;
+        ret[kept++] = t;
+    }
+    return kept;
+}
+
+static void use_vae(vae *v) {
+    err e;
+    diff_cost cost;
+    float z[4 * 64] = {0}, px[3 * 32 * 32 * 4] = {0};
+    const vae_info *f = vae_get_info(v);
+    if (f->z_channels > 4 || f->factor > 4) return;
+    for (int bands = 0; bands < 2; bands++)
+        for (int decode = 0; decode < 2; decode++) {
+            int32_t side = decode ? 8 : 8 * f->factor;
+            vae_bands b = {decode, {1, side, side}, 8};
+            err_code code = bands    ? vae_band_cost(v, &b, &cost, &e)
+                            : decode ? vae_decode_cost(v, b.nyx + 1, &cost, &e)
+                                     : vae_encode_cost(v, b.nyx + 1, &cost, &e);
+            if (code) continue;
+            if (bands)
+                vae_band_run(v, &b, decode ? z : px, NULL, decode ? px : z, &e);
+            else if (decode)
+                vae_decode(v, z, b.nyx, NULL, px, &e);
+            else
+                vae_encode(v, px, b.nyx, NULL, z, &e);
+        }
+}
+
+static void use_network(dev *d, diff_file *file) {
+    err e;
+    unet *u;
+    clip_text *c;
+    float x[4 * 16] = {0}, context[7 * 64] = {0}, out[4 * 16], time[1] = {3};
+    if (unet_create(d, diff_weights_create(file, "model.diffusion_model."), &u, &e) == ERR_OK) {
+        const unet_info *f = unet_get_info(u);
+        unet_input in = {x, 1, 4, 4, time, context, 7, NULL};
+        if (f->in_channels <= 4 && f->out_channels <= 4 && f->context_dim <= 64 && !f->adm_dim)
+            unet_eval(u, &in, NULL, out, &e);
+        unet_unref(&u);
+    }
+    diff_weights *w = diff_weights_create(file, "cond_stage_model.transformer.");
+    if (clip_text_create(d, w, &c, &e) == ERR_OK) {
+        const clip_text_info *f = clip_text_get_info(c);
+        size_t n = (size_t)f->n_tokens * (size_t)f->width;
+        float *rows = mem_calloc(n, sizeof *rows), *hidden = mem_calloc(n, sizeof *hidden);
+        float *pooled = mem_calloc((size_t)f->pooled_dim, sizeof *pooled);
+        clip_text_input in = {.rows = rows, .eos = 2};
+        clip_text_row(c, 3);
+        clip_text_eval(c, &in, NULL, hidden, pooled, &e);
+        mem_free(rows);
+        mem_free(hidden);
+        mem_free(pooled);
+        clip_text_unref(&c);
+    }
+}
+
+static void test_mangled(void **state) {
+    (void)state;
+    static const struct {
+        const golden_tensor *list;
+        size_t n;
+    } FILES[] = {{sd1_tensors, COUNT_OF(sd1_tensors)},
+                 {clip_l_tensors, COUNT_OF(clip_l_tensors)},
+                 {vae_tensors, COUNT_OF(vae_tensors)},
+                 {tiny_tensors, COUNT_OF(tiny_tensors)}};
+    golden_tensor list[COUNT_OF(sd1_tensors) + COUNT_OF(vae_tensors)];
+    for (uint64_t seed = 0; seed < 24; seed++) {
+        bench b;
+        err e;
+        vae *v;
+        diff_parts p;
+        size_t k = seed % COUNT_OF(FILES);
+        open_bench(&b, list, mangle(FILES[k].list, FILES[k].n, seed * 77, list));
+        if (k < 2) use_network(b.d, b.file);
+        char path[80];
+        snprintf(path, sizeof path, STR_FMT, STR_ARG(diff_file_path(b.file)));
+        write_file(list, mangle(FILES[k].list, FILES[k].n, seed * 77, list), path);
+        if (diff_vae_open(b.d, path, &v, &e) == ERR_OK) {
+            use_vae(v);
+            vae_unref(&v);
+        }
+        if (diff_checkpoint_open(b.d, path, &p, &e) == ERR_OK) diff_parts_finish(&p);
+        unlink(path);
+        close_bench(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unets),     cmocka_unit_test(test_clip),
         cmocka_unit_test(test_open_clip), cmocka_unit_test(test_vae),
         cmocka_unit_test(test_bands),     cmocka_unit_test(test_tiny),
         cmocka_unit_test(test_lora),      cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_damaged),
+        cmocka_unit_test(test_damaged),   cmocka_unit_test(test_mangled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

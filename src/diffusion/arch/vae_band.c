@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { ITEMS_MAX = 160, NORMS_MAX = 2 * VAE_BLOCKS_MAX + 2 };
-enum { BAND_BYTES = 48 << 20, BODY_MIN = 8 };
+enum { BAND_BYTES = 48 << 20, BANDS_MIN = 6, BODY_MIN = 8 };
 
 typedef enum item_kind { CONV_IN, RES, UP, DOWN, OUT } item_kind;
 typedef struct item {
@@ -225,7 +225,9 @@ static int32_t round_even(int32_t v) {
 /* Rows of a window. */
 static int32_t window_rows(const band_run *r, int32_t y, int32_t x) {
     int64_t row = (int64_t)x * r->f.c_max * (int64_t)sizeof(float) * (r->f.up ? 4 : 1);
-    int64_t rows = r->rows ? r->rows : BAND_BYTES / row;
+    int64_t rows = BAND_BYTES / row, share = y / BANDS_MIN + 2 * r->f.halo;
+    if (rows > share) rows = share;
+    if (r->rows) rows = r->rows;
     int32_t least = 2 * r->f.halo + BODY_MIN;
     int32_t n = rows < least ? least : rows > y ? y : (int32_t)rows;
     n = round_even(n);

@@ -96,6 +96,7 @@ static err_code sample(flow_call *c, const request *q, err *e) {
     if (code == ERR_OK) {
         preview_open(&w);
         code = run_job(c, q, &job, e);
+        if (code == ERR_DEVICE) err_wrap(e, "%s", flow_call_def(c)->name);
         preview_close(&w);
         work_end(c, &cost);
     }

@@ -41,6 +41,7 @@ static err_code encode(flow_call *c, str l, str g, diff_cond **ret, err *e) {
     TRY(work_begin(c, &work, &cost, e));
     diff_texts t = {l, g, env->folders && env->folders->path ? &emb : NULL};
     err_code code = diff_clip_encode(k, &t, &env->gate, ret, e);
+    if (code == ERR_DEVICE) err_wrap(e, "%s", flow_call_def(c)->name);
     work_end(c, &cost);
     return code;
 }

@@ -50,17 +50,20 @@ static err_code begin(flow_call *c, const vae_job *j, diff_cost *cost, bool *ret
     flow_work work = work_of(j);
     bool can = vae_get_info(j->v)->can_band && vae_get_info(j->v)->factor > 1;
     TRY(work_check_pixels(c, &work, e));
-    *ret_banded = j->tiled && can;
+    diff_cost small = {0};
+    TRY(j->decode ? vae_decode_cost(j->v, j->nyx + 1, cost, e)
+                  : vae_encode_cost(j->v, j->nyx + 1, cost, e));
+    if (can) TRY(vae_band_cost(j->v, &b, &small, e));
+    can = can && small.plan < cost->plan;
+    cost->flops *= j->nyx[0];
+    small.flops *= j->nyx[0];
+    *ret_banded = can && j->tiled;
     if (!*ret_banded) {
-        TRY(j->decode ? vae_decode_cost(j->v, j->nyx + 1, cost, e)
-                      : vae_encode_cost(j->v, j->nyx + 1, cost, e));
-        cost->flops *= j->nyx[0];
         err_code code = work_begin(c, &work, cost, e);
         if (code != ERR_DEVICE_NOMEM || !can) return code;
         *ret_banded = true;
     }
-    TRY(vae_band_cost(j->v, &b, cost, e));
-    cost->flops *= j->nyx[0];
+    *cost = small;
     return work_begin(c, &work, cost, e);
 }
 
