@@ -549,7 +549,8 @@ static void use_network(dev *d, diff_file *file) {
     float x[4 * 16] = {0}, context[7 * 64] = {0}, out[4 * 16], time[1] = {3};
     if (unet_create(d, diff_weights_create(file, "model.diffusion_model."), &u, &e) == ERR_OK) {
         const unet_info *f = unet_get_info(u);
-        unet_input in = {x, 1, 4, 4, time, context, 7, NULL};
+        unet_input in = {
+            .x = x, .n = 1, .y = 4, .x_len = 4, .time = time, .context = context, .n_context = 7};
         if (f->in_channels <= 4 && f->out_channels <= 4 && f->context_dim <= 64 && !f->adm_dim)
             unet_eval(u, &in, NULL, out, &e);
         unet_unref(&u);
