@@ -194,6 +194,73 @@ static void test_upsample_and_concat(void **state) {
     rig_close(g);
 }
 
+/* The frequency (fx, fy) of channel c of a picture, real and imaginary part. */
+static void transform(const float *v, shape s, int64_t c, const int64_t f[2], double ret[2]) {
+    ret[0] = ret[1] = 0;
+    for (int64_t i = 0; i < s.x * s.y; i++) {
+        double at = -6.283185307179586 * ((double)(f[0] * (i % s.x)) / (double)s.x +
+                                          (double)(f[1] * (i / s.x)) / (double)s.y);
+        ret[0] += cos(at) * (double)v[i * s.c + c];
+        ret[1] += sin(at) * (double)v[i * s.c + c];
+    }
+}
+
+/* Channel c at pixel i after its lowest frequencies were scaled, by transforms there and back. */
+static double filtered(const float *v, shape s, int64_t c, int64_t i, double scale) {
+    double sum = 0;
+    for (int64_t k = 0; k < s.x * s.y; k++) {
+        int64_t f[2] = {k % s.x, k / s.x}; /* frequency -1 is the last */
+        bool low = (f[0] == 0 || f[0] == s.x - 1) && (f[1] == 0 || f[1] == s.y - 1);
+        double t[2];
+        transform(v, s, c, f, t);
+        double at = 6.283185307179586 * ((double)(f[0] * (i % s.x)) / (double)s.x +
+                                         (double)(f[1] * (i / s.x)) / (double)s.y);
+        sum += (low ? scale : 1) * (t[0] * cos(at) - t[1] * sin(at));
+    }
+    return sum / (double)(s.x * s.y);
+}
+
+static double amplified(const float *v, shape s, int64_t i, double by, bool adaptive) {
+    double lo = INFINITY, hi = -INFINITY, mine = 0;
+    if (!adaptive) return by;
+    for (int64_t k = 0; k < s.x * s.y; k++) {
+        double mean = 0;
+        for (int64_t c = 0; c < s.c; c++) mean += (double)v[k * s.c + c] / (double)s.c;
+        lo = fmin(lo, mean);
+        hi = fmax(hi, mean);
+        if (k == i) mine = mean;
+    }
+    return (by - 1) * (mine - lo) / (hi - lo) + 1;
+}
+
+static void check_freeu(shape a, shape b, const dev_freeu *how) {
+    pictures p = {0};
+    rig *g = &p.g;
+    rig_open(g, 1, 2, (uint64_t)(a.x * 10 + a.y));
+    graph_t x = picture(&p, DEV_DATA_X, a), y = picture(&p, DEV_DATA_EXTRA, b);
+    int64_t C = a.c + b.c, n = a.x * a.y;
+    float *got = run(&p, graph_freeu(g->g, x, y, how), C * n * a.b);
+    for (int64_t i = 0; i < C * n * a.b; i++) {
+        int64_t c = i % C, px = i / C % n, k = i / C / n;
+        const float *v = p.data[DEV_DATA_X] + k * n * a.c,
+                    *w = p.data[DEV_DATA_EXTRA] + k * n * b.c;
+        double want = c >= a.c      ? filtered(w, b, c - a.c, px, (double)how->skip)
+                      : c < a.c / 2 ? (double)v[px * a.c + c] *
+                                          amplified(v, a, px, (double)how->backbone, how->adaptive)
+                                    : (double)v[px * a.c + c];
+        if (!(fabs((double)got[i] - want) <= 1e-5 * (1 + fabs(want))))
+            fail_msg("%d: %g, not %g", (int)i, (double)got[i], want);
+    }
+    rig_close(g);
+}
+
+static void test_freeu(void **state) {
+    (void)state;
+    check_freeu((shape){6, 4, 5, 2}, (shape){3, 4, 5, 2}, &(dev_freeu){1.3f, 0.2f, false});
+    check_freeu((shape){7, 5, 2, 2}, (shape){2, 5, 2, 2}, &(dev_freeu){0.5f, 3.0f, true});
+    check_freeu((shape){4, 1, 6, 1}, (shape){2, 1, 6, 1}, &(dev_freeu){1.4f, 0.9f, true});
+}
+
 static void check_sdpa_in(bool bf16, shape s4, int64_t S, bool causal) {
     enum { B = 2 };
     int64_t K = s4.c, H = s4.x, T = s4.y;
@@ -301,6 +368,7 @@ int main(void) {
         cmocka_unit_test(test_conv),
         cmocka_unit_test(test_group_norm),
         cmocka_unit_test(test_upsample_and_concat),
+        cmocka_unit_test(test_freeu),
         cmocka_unit_test(test_sdpa),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_mistakes),
