@@ -253,11 +253,17 @@ static err_code search(db *d, str user_id, str text, hits *h, err *e) {
                  take_hit, h, e));
     if (match.len == 0) return ERR_OK;
     size_t n_titles = h->list.len;
+    /* the best message of each chat first, then its snippet: one chat full of hits hides no other
+     */
     TRY(sql_each(d,
-                 SQL("SELECT " CHAT ", m.id, snippet(message_fts, 0, char(2), char(3), '…', 24)"
-                     " FROM message_fts JOIN message m ON m.seq = message_fts.rowid"
-                     " JOIN chat c ON c.id = m.chat_id"
-                     " WHERE message_fts MATCH ?1 AND c.user_id = ?2 ORDER BY rank LIMIT 1000",
+                 SQL("WITH best AS MATERIALIZED (SELECT m.seq AS seq, min(f.rank) AS r FROM"
+                     " (SELECT rowid, rank FROM message_fts WHERE message_fts MATCH ?1) f"
+                     " JOIN message m ON m.seq = f.rowid JOIN chat c ON c.id = m.chat_id"
+                     " WHERE c.user_id = ?2 GROUP BY c.id ORDER BY r LIMIT 200)"
+                     " SELECT " CHAT ", m.id, snippet(message_fts, 0, char(2), char(3), '…', 24)"
+                     " FROM best JOIN message_fts ON message_fts.rowid = best.seq"
+                     " JOIN message m ON m.seq = best.seq JOIN chat c ON c.id = m.chat_id"
+                     " WHERE message_fts MATCH ?1 ORDER BY best.r",
                      sql_text(match), sql_text(user_id)),
                  take_hit, h, e));
     if (h->list.len > n_titles) return ERR_OK;
