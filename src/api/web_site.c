@@ -44,7 +44,7 @@ void web_config_get(http_request *r, void *ctx) {
 /* ---- files of the page ---- */
 
 static const char POLICY[] =
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: "
     "blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; media-src "
     "'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
