@@ -1,64 +1,26 @@
 // The official JavaScript clients (ollama, openai), unchanged, against a real server.
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import net from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { missing, serve } from './rig.mjs';
 
 const require = createRequire(import.meta.url); // so that NODE_PATH counts
-const HOB = process.env.HOB_BIN ?? 'build/hob';
-const DEMO = process.env.HOB_DEMO_DIR ?? '';
 const FILES = { 'smollm2:135m': 'smollm2-135m.gguf', 'all-minilm': 'all-minilm.gguf' };
-const skip = Object.values(FILES).some((f) => !existsSync(join(DEMO, f))) && 'demo models are not there';
 const MODEL = 'smollm2:135m';
-let server, home, url, client, openai;
-
-function freePort() {
-  return new Promise((resolve) => {
-    const s = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = s.address();
-      s.close(() => resolve(port));
-    });
-  });
-}
+const skip = missing(FILES);
+let rig, url, client, openai;
 
 before(async () => {
   if (skip) return;
   const { Ollama } = require('ollama');
   const OpenAI = require('openai');
-  home = mkdtempSync(join(tmpdir(), 'hob-js-'));
-  const host = `127.0.0.1:${await freePort()}`;
-  url = `http://${host}`;
-  const env = { ...process.env, OLLAMA_HOST: host, HOB_HOME: home, OLLAMA_MODELS: join(home, 'models'),
-    HOB_WEB_HOST: 'off', HOB_IMAGE_HOST: 'off' };
-  server = spawn(HOB, ['serve'], { env, stdio: 'ignore' });
-  for (let i = 0; ; i++) {
-    try {
-      await fetch(`${url}/healthz`);
-      break;
-    } catch (e) {
-      if (i > 300) throw e;
-      await new Promise((r) => setTimeout(r, 50));
-    }
-  }
-  for (const [name, file] of Object.entries(FILES)) {
-    const r = spawnSync(HOB, ['create', name, '-f', '-'], { env, input: `FROM ${join(DEMO, file)}\n` });
-    assert.equal(r.status, 0, String(r.stderr));
-  }
+  rig = await serve(FILES);
+  url = rig.url;
   client = new Ollama({ host: url });
   openai = new (OpenAI.default ?? OpenAI)({ baseURL: `${url}/v1`, apiKey: 'unused' });
 });
 
-after(async () => {
-  if (skip) return;
-  const ended = new Promise((r) => server.once('exit', r));
-  server.kill('SIGTERM');
-  assert.equal(await ended, 0);
-  rmSync(home, { recursive: true });
-});
+after(() => rig?.stop());
 
 test('ollama: chat and its stream agree', { skip }, async () => {
   const request = { model: MODEL, messages: [{ role: 'user', content: 'Say hello.' }],
