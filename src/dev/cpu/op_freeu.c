@@ -33,7 +33,7 @@ static void gains(cpu_run *r, const cpu_node *cn, int64_t first, float *gain) {
     const dev_tensor *a = cn->n.in[0];
     const dev_freeu *p = &cn->n.params.freeu;
     int64_t n = a->ne[1] * a->ne[2], C = a->ne[0];
-    double lo = INFINITY, hi = -INFINITY;
+    double lo = HUGE_VAL, hi = -HUGE_VAL;
     for (int64_t i = 0; i < n; i++) {
         const float *x = row(r, a, first + i);
         double sum = 0;
