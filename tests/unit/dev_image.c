@@ -221,7 +221,7 @@ static double filtered(const float *v, shape s, int64_t c, int64_t i, double sca
 }
 
 static double amplified(const float *v, shape s, int64_t i, double by, bool adaptive) {
-    double lo = INFINITY, hi = -INFINITY, mine = 0;
+    double lo = HUGE_VAL, hi = -HUGE_VAL, mine = 0;
     if (!adaptive) return by;
     for (int64_t k = 0; k < s.x * s.y; k++) {
         double mean = 0;
