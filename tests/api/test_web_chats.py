@@ -125,8 +125,9 @@ class Chats(unittest.TestCase):
                          {q["id"]: False, a["id"]: True, q2["id"]: True, a2["id"]: True})
 
     def test_continue_edit_rate(self):
-        chat, q, a = self.answered("Count from one to thirty.", num_predict=6)
-        status, out = self.ann.post(f"/api/v1/chats/{chat}/messages/{a['id']}/continue", {"params": {"num_predict": 6}})
+        chat, q, a = self.answered("Count from one to thirty.", num_predict=6, temperature=0)
+        status, out = self.ann.post(f"/api/v1/chats/{chat}/messages/{a['id']}/continue",
+                                    {"params": {"num_predict": 6, "temperature": 0}})
         self.assertEqual(status, 200)
         more = self.ann.wait_end(chat, a["id"])
         self.assertTrue(more["content"].startswith(a["content"]))
@@ -196,6 +197,7 @@ class Chats(unittest.TestCase):
         chat, q, a = self.answered("Speak of <script>alert(1)</script> & \u202e things")
         again = self.ann.post(f"/api/v1/chats/{chat}/messages/{a['id']}/regenerate", {"params": {"num_predict": 4}})[1]
         self.ann.wait_end(chat, again["assistant"]["id"])
+        self.ann.post(f"/api/v1/chats/{chat}", {"title": "Things & <b>"})  # no title of the model's comes over it
         status, headers, data = self.ann.raw("GET", f"/api/v1/chats/{chat}/export?format=json")
         self.assertIn("attachment", headers["Content-Disposition"])
         status, out = self.ann.post("/api/v1/chats/import", [json.loads(data), {"no": "chat"}])
