@@ -64,6 +64,10 @@ bool kern_level_usable(kern_level level) {
 }
 #endif
 
+bool kern_level_takes(kern_level level, kern_level part) {
+    return level >= part && kern_level_usable(part);
+}
+
 kern_level kern_level_best(void) {
     int level = atomic_load(&highest_level);
     while (level > KERN_LEVEL_REF && !kern_level_usable((kern_level)level)) level--;

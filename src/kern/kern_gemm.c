@@ -7,12 +7,12 @@
 static kern_gemm tables[KERN_LEVEL_COUNT];
 
 static void fill_tables(void) {
-    for (int level = 0; level < KERN_LEVEL_COUNT; level++) {
+    for (kern_level level = 0; level < KERN_LEVEL_COUNT; level++) {
         kern_gemm_init_ref(&tables[level]);
 #if defined(__x86_64__)
-        if (level >= KERN_LEVEL_AVX2) kern_gemm_init_avx2(&tables[level]);
-        if (level >= KERN_LEVEL_AVX512) kern_gemm_init_avx512(&tables[level]);
-        if (level >= KERN_LEVEL_BF16) kern_gemm_init_bf16(&tables[level]);
+        if (kern_level_takes(level, KERN_LEVEL_AVX2)) kern_gemm_init_avx2(&tables[level]);
+        if (kern_level_takes(level, KERN_LEVEL_AVX512)) kern_gemm_init_avx512(&tables[level]);
+        if (kern_level_takes(level, KERN_LEVEL_BF16)) kern_gemm_init_bf16(&tables[level]);
 #endif
     }
 }

@@ -7,13 +7,13 @@
 static kern_mat tables[KERN_LEVEL_COUNT];
 
 static void fill_tables(void) {
-    for (int level = 0; level < KERN_LEVEL_COUNT; level++) {
+    for (kern_level level = 0; level < KERN_LEVEL_COUNT; level++) {
         kern_mat *t = &tables[level];
         kern_mat_init_ref(t);
 #if defined(__x86_64__)
-        if (level >= KERN_LEVEL_AVX2) kern_mat_init_avx2(t);
-        if (level >= KERN_LEVEL_AVXVNNI) kern_mat_init_avxvnni(t);
-        if (level >= KERN_LEVEL_AVX512) kern_mat_init_avx512(t);
+        if (kern_level_takes(level, KERN_LEVEL_AVX2)) kern_mat_init_avx2(t);
+        if (kern_level_takes(level, KERN_LEVEL_AVXVNNI)) kern_mat_init_avxvnni(t);
+        if (kern_level_takes(level, KERN_LEVEL_AVX512)) kern_mat_init_avx512(t);
 #endif
     }
 }

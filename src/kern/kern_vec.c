@@ -7,11 +7,11 @@
 static kern_vec tables[KERN_LEVEL_COUNT];
 
 static void fill_tables(void) {
-    for (int level = 0; level < KERN_LEVEL_COUNT; level++) {
+    for (kern_level level = 0; level < KERN_LEVEL_COUNT; level++) {
         kern_vec_init_ref(&tables[level]);
 #if defined(__x86_64__)
-        if (level >= KERN_LEVEL_AVX2) kern_vec_init_avx2(&tables[level]);
-        if (level >= KERN_LEVEL_AVX512) kern_vec_init_avx512(&tables[level]);
+        if (kern_level_takes(level, KERN_LEVEL_AVX2)) kern_vec_init_avx2(&tables[level]);
+        if (kern_level_takes(level, KERN_LEVEL_AVX512)) kern_vec_init_avx512(&tables[level]);
 #endif
     }
 }
