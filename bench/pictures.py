@@ -157,6 +157,13 @@ def cpu_name():
         return "an unnamed CPU"
 
 
+def about():
+    return (f"{datetime.date.today()}, {cpu_name()}, {THREADS} threads, the least of {REPEATS} runs in each of {ROUNDS} "
+            f"round{'s' if ROUNDS > 1 else ''}. A convolution counts as if done directly, so Winograd's can pass 1, "
+            "and products of bfloat16 pairs are twice as fast as those of f32. hob's weights are f16, or bfloat16 "
+            "packed once; PyTorch holds f32 for a moment before it converts to bf16.")
+
+
 def table(networks):
     lines = ["| network | precision | program | s | processor s | against torch | peak memory, MB |",
              "|---|---|---|---|---|---|---|"]
@@ -199,12 +206,9 @@ def main():
     print(text)
     if "--write" in sys.argv:
         day = datetime.date.today().isoformat()
-        (ROOT / "bench" / "PICTURES.md").write_text(
-            f"# Picture networks beside PyTorch and OpenVINO\n\nMade by `bench/pictures.py` on {day}, {cpu_name()}, "
-            f"{THREADS} threads, the least of {REPEATS} runs in each of {ROUNDS} round{'s' if ROUNDS > 1 else ''}. "
-            f"A convolution counts as if done directly, so Winograd's can pass 1, and products of bfloat16 pairs "
-            f"are twice as fast as those of f32. hob's weights are f16, or bfloat16 packed once; PyTorch holds f32 "
-            f"for a moment before it converts to bf16.\n\n{text}\n")
+        path = ROOT / "bench/PICTURES.md"
+        head, _, tail = path.read_text().partition("<!-- table -->\n")
+        path.write_text(f"{head}<!-- table -->\n{about()}\n\n{text}\n<!-- end -->{tail.split('<!-- end -->')[-1]}")
 
 
 if __name__ == "__main__":
