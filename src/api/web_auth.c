@@ -37,6 +37,22 @@ static void set_cookie(web *w, http_request *r, str token, int64_t seconds) {
             .ptr);
 }
 
+/* Too many sessions: the one that was not used for the longest time ends. */
+static void make_room(web *w, str user_id, arena *a) {
+    grant_list list = {0};
+    bool any;
+    grants_expire(w->db, comfy_now_ms(), NULL);
+    grants_list(w->db, user_id, false, a, &list, NULL);
+    while (list.n >= LIMIT_WEB_SESSIONS) {
+        size_t least = 0;
+        for (size_t i = 1; i < list.n; i++)
+            if (list.items[i].used_ms < list.items[least].used_ms) least = i;
+        grants_delete(w->db, user_id, list.items[least].id, &any, NULL);
+        web_hub_drop(w->hub, user_id, list.items[least].id);
+        list.items[least] = list.items[--list.n];
+    }
+}
+
 /* A new session for this user: the answer to a sign-in. */
 static void open_session(web *w, http_request *r, const user *u) {
     arena *a = http_request_arena(r);
@@ -53,8 +69,8 @@ static void open_session(web *w, http_request *r, const user *u) {
                .expires_ms = now + SESSION_MS};
     unsigned char hash[32];
     web_secret_hash(w, token, hash);
-    grants_expire(w->db, now, NULL);
     if (!str_is_utf8(g.name)) g.name = STR("unknown");
+    make_room(w, u->id, a);
     if (grants_add(w->db, &g, hash, &e)) {
         web_fail_err(r, &e);
         return;
@@ -294,8 +310,8 @@ static bool make_key(web *w, http_request *r, grant *g, str *ret_key) {
     g->created_ms = comfy_now_ms();
     web_secret_hash(w, *ret_key, hash);
     if (grants_list(w->db, g->user_id, true, a, &list, &e) ||
-        (list.n >= LIMIT_WEB_GRANTS &&
-         err_set(&e, ERR_LIMIT, "there are %zu keys already", list.n)) ||
+        (list.n >= LIMIT_WEB_KEYS &&
+         err_set(&e, ERR_LIMIT, "there are %zu keys already; delete some", list.n)) ||
         grants_add(w->db, g, hash, &e)) {
         web_fail_err(r, &e);
         return false;
@@ -360,7 +376,7 @@ void web_update_profile(http_request *r, void *ctx) {
     u.name = str_trim(u.name);
     if (u.name.len == 0)
         web_fail(r, 400, "the name is empty");
-    else if (users_update(w->db, &u, &e))
+    else if (users_update(w->db, &(user){.id = u.id, .name = u.name}, &e))
         web_fail_err(r, &e);
     else
         web_reply(r, web_user_json(&u));
@@ -371,12 +387,16 @@ void web_update_password(http_request *r, void *ctx) {
     arena *a = http_request_arena(r);
     const json_t *body = web_body(r);
     const web_who *who = web_asker(r);
-    user u = who->user;
+    user u;
     str old = {0}, fresh = {0}, address = web_client_address(w, r);
     err e;
     if (!body || !web_text(r, body, "password", LIMIT_WEB_PASSWORD_BYTES, &old) ||
         !web_text(r, body, "new_password", LIMIT_WEB_PASSWORD_BYTES, &fresh))
         return;
+    if (users_find(w->db, who->user.id, a, &u, &e)) { /* as it is now: the body took its time */
+        web_fail_err(r, &e);
+        return;
+    }
     if (web_throttle_wait(w->throttle, address, u.email) > 0) {
         web_fail(r, 429, "too many wrong passwords: try again later");
     } else if (!web_password_ok(a, u.password, old)) {
@@ -385,8 +405,8 @@ void web_update_password(http_request *r, void *ctx) {
     } else if (fresh.len < 8) {
         web_fail(r, 400, "the password is too short: at least 8 characters");
     } else {
-        u.password = web_password_hash(a, fresh);
-        if (u.password.len == 0 || users_update(w->db, &u, &e)) {
+        user changed = {.id = u.id, .password = web_password_hash(a, fresh)};
+        if (changed.password.len == 0 || users_update(w->db, &changed, &e)) {
             web_fail(r, 500, "the password could not be changed");
             return;
         }

@@ -365,7 +365,7 @@ void web_chat_new(http_request *r, void *ctx) {
     if (!take_fields(w, r, body, &c)) return;
     if (c.model.len == 0) c.model = web_model_default(w, a);
     c.current_id = STR("");
-    if (chats_add(w->db, &c, &e)) {
+    if (chats_add(w->db, &c, NULL, 0, &e)) {
         web_fail_err(r, &e);
         return;
     }
@@ -373,14 +373,17 @@ void web_chat_new(http_request *r, void *ctx) {
     reply_whole(w, r, &c);
 }
 
-static void keep_it(web *w, http_request *r, const chat *c) {
+/* `before`: the current message as it was read; one that was not changed is left alone. */
+static void keep_it(web *w, http_request *r, chat *c, str before) {
     err e;
-    if (chats_update(w->db, c, &e)) {
+    chat changed = *c;
+    if (str_eq(c->current_id, before)) changed.current_id = (str){0};
+    if (chats_update(w->db, &changed, &e)) {
         web_fail_err(r, &e);
         return;
     }
     web_chat_changed(w, c->user_id, c->id);
-    reply_whole(w, r, c);
+    if (web_take_chat(w, r, c)) reply_whole(w, r, c);
 }
 
 void web_chat_update(http_request *r, void *ctx) {
@@ -398,21 +401,21 @@ void web_chat_update(http_request *r, void *ctx) {
         web_fail_err(r, &e);
         return;
     }
-    keep_it(w, r, &c);
+    keep_it(w, r, &c, before);
 }
 
 void web_chat_pin(http_request *r, void *ctx) {
     chat c;
     if (!web_take_chat(ctx, r, &c)) return;
     c.pinned = !c.pinned;
-    keep_it(ctx, r, &c);
+    keep_it(ctx, r, &c, c.current_id);
 }
 
 void web_chat_archive(http_request *r, void *ctx) {
     chat c;
     if (!web_take_chat(ctx, r, &c)) return;
     c.archived = !c.archived;
-    keep_it(ctx, r, &c);
+    keep_it(ctx, r, &c, c.current_id);
 }
 
 void web_chat_folder(http_request *r, void *ctx) {
@@ -423,7 +426,7 @@ void web_chat_folder(http_request *r, void *ctx) {
     json_t *in_folder = json_object_get(body, "folder_id");
     json_object_set_new(only, "folder_id", in_folder ? json_incref(in_folder) : json_null());
     comfy_defer_json(http_request_arena(r), only);
-    if (take_fields(ctx, r, only, &c)) keep_it(ctx, r, &c);
+    if (take_fields(ctx, r, only, &c)) keep_it(ctx, r, &c, c.current_id);
 }
 
 void web_chat_delete(http_request *r, void *ctx) {
@@ -480,49 +483,11 @@ void web_chat_title(http_request *r, void *ctx) {
     err e;
     if (!web_take_chat(w, r, &c)) return;
     c.titled = false;
+    c.current_id = (str){0};
     if (chats_update(w->db, &c, &e)) {
         web_fail_err(r, &e);
         return;
     }
     web_run_title(w, c.user_id, c.id, true);
     web_reply(r, web_chat_json(&c));
-}
-
-/* ---- sharing ---- */
-
-void web_chat_share(http_request *r, void *ctx) {
-    web *w = ctx;
-    chat c;
-    err e;
-    if (!web_take_chat(w, r, &c)) return;
-    if (c.share_id.len == 0) c.share_id = comfy_uuid(http_request_arena(r));
-    if (chats_update(w->db, &c, &e)) {
-        web_fail_err(r, &e);
-        return;
-    }
-    json_t *o = web_chat_json(&c);
-    json_object_set_new(o, "share_id", comfy_str(c.share_id));
-    web_reply(r, o);
-}
-
-void web_chat_unshare(http_request *r, void *ctx) {
-    web *w = ctx;
-    chat c;
-    err e;
-    if (!web_take_chat(w, r, &c)) return;
-    c.share_id = STR("");
-    if (chats_update(w->db, &c, &e))
-        web_fail_err(r, &e);
-    else
-        web_reply(r, json_true());
-}
-
-void web_chat_shared(http_request *r, void *ctx) {
-    web *w = ctx;
-    chat c;
-    err e;
-    if (chats_find_shared(w->db, http_request_param(r, "share"), http_request_arena(r), &c, &e))
-        web_fail_err(r, &e);
-    else
-        reply_whole(w, r, &c);
 }

@@ -34,6 +34,7 @@ typedef struct listener {
     char keys[KEYS][48];
     atomic_bool gone;
     int64_t wrote_ms;
+    int64_t expires_ms; /* of the session or key, wall clock; 0 = never */
 } listener;
 
 struct web_hub {
@@ -89,9 +90,15 @@ static bool is_any(const listener *l, const void *arg) {
     return true;
 }
 
+/* `arg`: the time, for those whose session or key has expired. */
 static bool is_gone(const listener *l, const void *arg) {
-    (void)arg;
-    return l->gone;
+    return l->gone || (l->expires_ms && *(const int64_t *)arg >= l->expires_ms);
+}
+
+/* Locked. */
+static void drop_gone(struct web_hub *h) {
+    int64_t now = comfy_now_ms();
+    drop_where(h, is_gone, &now);
 }
 
 void web_hub_close(struct web_hub *h) {
@@ -263,6 +270,7 @@ void web_hub_listen(web *w, http_request *r, const web_listen *want) {
     int n = 0;
     snprintf(l->user_id, sizeof l->user_id, STR_FMT, STR_ARG(who->user.id));
     snprintf(l->grant_id, sizeof l->grant_id, STR_FMT, STR_ARG(who->grant.id));
+    l->expires_ms = who->grant.expires_ms;
     if (want->user_id.len)
         snprintf(l->keys[n++], sizeof l->keys[0], "u:" STR_FMT, STR_ARG(want->user_id));
     if (want->chat_id.len)
@@ -271,7 +279,7 @@ void web_hub_listen(web *w, http_request *r, const web_listen *want) {
     str after = http_request_header(r, "Last-Event-ID");
     if (after.len == 0) after = want->after;
     pthread_mutex_lock(&h->lock);
-    drop_where(h, is_gone, NULL);
+    drop_gone(h);
     if (h->closed || count_of(h, l->user_id) >= LIMIT_WEB_STREAMS) {
         pthread_mutex_unlock(&h->lock);
         mem_free(l);
@@ -335,7 +343,7 @@ static void forget_channels(struct web_hub *h, int64_t now) {
 void web_hub_sweep(struct web_hub *h) {
     int64_t now = now_ms();
     pthread_mutex_lock(&h->lock);
-    drop_where(h, is_gone, NULL);
+    drop_gone(h);
     for (listener *l = h->listeners; l; l = l->next) {
         if (now - l->wrote_ms < PING_MS) continue;
         if (!http_stream_write(l->out, STR(": ping\n\n"))) l->gone = true;

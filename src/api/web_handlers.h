@@ -60,9 +60,11 @@ WEB_HANDLER(web_chat_pin);
 WEB_HANDLER(web_chat_archive);
 WEB_HANDLER(web_chat_folder);
 WEB_HANDLER(web_chat_title);
-WEB_HANDLER(web_chat_share);
+WEB_HANDLER(web_chat_share); /* web_share.c */
+WEB_HANDLER(web_chat_share_get);
 WEB_HANDLER(web_chat_unshare);
 WEB_HANDLER(web_chat_shared);
+WEB_HANDLER(web_share_delete);
 WEB_HANDLER(web_message_post); /* web_messages.c */
 WEB_HANDLER(web_message_get);
 WEB_HANDLER(web_message_edit);

@@ -222,9 +222,7 @@ err_code web_import_read(const json_t *v, str user_id, arena *a, web_imported *r
 }
 
 static err_code put(web *w, const web_imported *in, err *e) {
-    TRY(chats_add(w->db, &in->chat, e));
-    TRY(messages_add(w->db, in->chat.id, in->list, in->n, e));
-    return chats_update(w->db, &in->chat, e); /* its own times and current message */
+    return chats_add(w->db, &in->chat, in->list, in->n, e);
 }
 
 /* ---- routes: in ---- */

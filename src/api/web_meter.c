@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SAMPLES = 6 };
+enum { SAMPLES = 6, SWEEP_TICKS = 600 };
 
 typedef struct sample {
     int64_t at_ns, device_ns, class_ns[4];
@@ -154,6 +154,7 @@ static void tick(struct web_meter *m) {
     m->ring[m->n++ % SAMPLES] = s;
     pthread_mutex_unlock(&m->lock);
     web_hub_sweep(m->w->hub);
+    if (m->n % SWEEP_TICKS == 0) grants_expire(m->w->db, comfy_now_ms(), NULL);
     if (!web_hub_machine_wanted(m->w->hub)) return;
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     web_hub_machine(m->w->hub, machine_json(m, a));

@@ -66,8 +66,10 @@ static bool take_changes(http_request *r, const json_t *body, user *u, bool *ret
     else if (password.len && password.len < 8)
         web_fail(r, 400, "the password is too short: at least 8 characters");
     else {
-        if (password.len) u->password = web_password_hash(a, password);
-        return true;
+        u->password = password.len ? web_password_hash(a, password) : (str){0};
+        u->settings = (str){0}; /* theirs alone */
+        if (password.len == 0 || u->password.len) return true;
+        web_fail(r, 500, "there is no memory to hash the password");
     }
     return false;
 }
@@ -92,7 +94,10 @@ void web_user_update(http_request *r, void *ctx) {
     if (signs_out && json_object_get(body, "password") && !self)
         grants_delete_all(w->db, u.id, false, STR(""), NULL);
     if (signs_out && !self) web_hub_drop_others(w->hub, u.id, STR(""));
-    web_reply(r, web_user_json(&u));
+    if (users_find(w->db, u.id, http_request_arena(r), &u, &e))
+        web_fail_err(r, &e);
+    else
+        web_reply(r, web_user_json(&u));
 }
 
 void web_user_delete(http_request *r, void *ctx) {
@@ -121,14 +126,18 @@ void web_settings_get(http_request *r, void *ctx) {
 void web_settings_put(http_request *r, void *ctx) {
     web *w = ctx;
     const json_t *body = web_body(r);
-    user u = web_asker(r)->user;
+    user u;
     err e;
     if (!body) return;
+    if (users_find(w->db, web_user_id(r), http_request_arena(r), &u, &e)) {
+        web_fail_err(r, &e);
+        return;
+    }
     json_t *all = web_merge(comfy_json_read(u.settings, json_object()), body);
     u.settings = comfy_json_text(http_request_arena(r), all);
     if (u.settings.len > LIMIT_WEB_JSON_BYTES)
         web_fail(r, 413, "the settings are larger than %u bytes", LIMIT_WEB_JSON_BYTES);
-    else if (users_update(w->db, &u, &e))
+    else if (users_update(w->db, &(user){.id = u.id, .settings = u.settings}, &e))
         web_fail_err(r, &e);
     else {
         web_hub_user(w->hub, u.id, "settings", json_object());

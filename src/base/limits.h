@@ -132,7 +132,8 @@
 #define LIMIT_WEB_ITEM_BYTES (8u << 20)   /* a studio workflow, a prompt */
 #define LIMIT_WEB_ITEMS 5000              /* of one kind and user */
 #define LIMIT_WEB_USERS 10000
-#define LIMIT_WEB_GRANTS 200 /* sessions, or keys, of one user */
+#define LIMIT_WEB_KEYS 200    /* of one user */
+#define LIMIT_WEB_SESSIONS 50 /* of one user: one more ends the one that was idle longest */
 #define LIMIT_WEB_PASSWORD_BYTES 1024
 #define LIMIT_WEB_RUNS 8                /* answers being made in one chat */
 #define LIMIT_WEB_USER_RUNS 32          /* of one user */
@@ -141,6 +142,7 @@
 #define LIMIT_WEB_ANSWER_BYTES (8u << 20)
 #define LIMIT_WEB_ATTACHED 32                /* files of one message */
 #define LIMIT_WEB_FILES 10000                /* of one user */
+#define LIMIT_WEB_FILES_BYTES (32ll << 30)   /* of one user, all files together */
 #define LIMIT_WEB_DOCUMENT_BYTES (16u << 20) /* text of one file */
 #define LIMIT_WEB_CHUNKS 20000               /* of one file */
 #define LIMIT_WEB_SCANNED 200000             /* chunks compared by one search */

@@ -39,6 +39,11 @@ static const char *const STEPS[] = {
     "CREATE TRIGGER message_gone AFTER DELETE ON message WHEN old.indexed = 1 BEGIN"
     " INSERT INTO message_fts(message_fts, rowid, content)"
     " VALUES ('delete', old.seq, old.content); END;",
+    /* what a shared link shows; links of before showed the chat itself */
+    "CREATE TABLE shared_chat(id TEXT PRIMARY KEY,"
+    " chat_id TEXT NOT NULL UNIQUE REFERENCES chat(id) ON DELETE CASCADE, body TEXT NOT NULL,"
+    " shared_ms INTEGER NOT NULL);"
+    "DROP INDEX chat_share; UPDATE chat SET share_id = '';",
 };
 
 #define CHAT                                                                                       \
@@ -83,17 +88,39 @@ static void take_chat(sqlite3_stmt *st, void *arg) {
     VEC_PUSH(f->list, read_chat(st, f->a));
 }
 
-err_code chats_add(db *d, const chat *c, err *e) {
-    return sql_run(d,
-                   SQL("INSERT INTO chat VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?)",
-                       sql_text(c->id), sql_text(c->user_id), sql_text(or_empty(c->title)),
-                       sql_text(or_empty(c->model)), sql_text(or_empty(c->system)),
-                       sql_text(c->params.len ? c->params : STR("{}")),
-                       sql_text(c->meta.len ? c->meta : STR("{}")),
-                       sql_text(or_empty(c->folder_id)), sql_text(or_empty(c->current_id)),
-                       sql_int(c->pinned), sql_int(c->archived), sql_int(c->titled),
-                       sql_int(c->created_ms), sql_int(c->updated_ms)),
-                   NULL, e);
+static err_code add_chat(sqlite3 *conn, const chat *c, err *e) {
+    int64_t n;
+    TRY(sql_exec(
+        conn,
+        SQL("INSERT INTO chat SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, '', ?10, ?11, ?12,"
+            " ?13, ?14 WHERE (SELECT count(*) FROM chat WHERE user_id = ?2) < ?15",
+            sql_text(c->id), sql_text(c->user_id), sql_text(or_empty(c->title)),
+            sql_text(or_empty(c->model)), sql_text(or_empty(c->system)),
+            sql_text(c->params.len ? c->params : STR("{}")),
+            sql_text(c->meta.len ? c->meta : STR("{}")), sql_text(or_empty(c->folder_id)),
+            sql_text(or_empty(c->current_id)), sql_int(c->pinned), sql_int(c->archived),
+            sql_int(c->titled), sql_int(c->created_ms), sql_int(c->updated_ms),
+            sql_int(LIMIT_WEB_CHATS)),
+        &n, e));
+    if (n == 0) FAIL(e, LIMIT, "there are %d chats already; delete some", LIMIT_WEB_CHATS);
+    return ERR_OK;
+}
+
+typedef struct whole_args {
+    const chat *c;
+    const message *list;
+    size_t n;
+} whole_args;
+
+static err_code add_whole(sqlite3 *conn, void *arg, err *e) {
+    const whole_args *x = arg;
+    TRY(add_chat(conn, x->c, e));
+    return messages_insert(conn, x->c->id, x->list, x->n, e);
+}
+
+err_code chats_add(db *d, const chat *c, const message *list, size_t n, err *e) {
+    whole_args x = {c, list, n};
+    return db_write(d, add_whole, &x, e);
 }
 
 static err_code one(db *d, sql s, arena *a, chat *ret, err *e) {
@@ -113,12 +140,6 @@ err_code chats_find(db *d, str user_id, str id, arena *a, chat *ret, err *e) {
                a, ret, e);
 }
 
-err_code chats_find_shared(db *d, str share_id, arena *a, chat *ret, err *e) {
-    if (share_id.len == 0) FAIL(e, NOT_FOUND, "there is no such chat");
-    return one(d, SQL("SELECT " CHAT " FROM chat c WHERE c.share_id = ?", sql_text(share_id)), a,
-               ret, e);
-}
-
 static void take_owner(sqlite3_stmt *st, void *arg) {
     found *f = arg;
     VEC_PUSH(f->list, (chat){.user_id = db_column_str(st, 0, f->a)});
@@ -136,13 +157,13 @@ err_code chats_update(db *d, const chat *c, err *e) {
     return sql_run(
         d,
         SQL("UPDATE chat SET title = ?2, model = ?3, system = ?4, params = ?5, meta = ?6,"
-            " folder_id = ?7, current_id = ?8, share_id = ?9, pinned = ?10, archived = ?11,"
-            " titled = ?12, updated_ms = ?13 WHERE id = ?1",
+            " folder_id = ?7, current_id = coalesce(?8, current_id), pinned = ?9, archived = ?10,"
+            " titled = ?11, updated_ms = ?12 WHERE id = ?1",
             sql_text(c->id), sql_text(or_empty(c->title)), sql_text(or_empty(c->model)),
             sql_text(or_empty(c->system)), sql_text(c->params.len ? c->params : STR("{}")),
             sql_text(c->meta.len ? c->meta : STR("{}")), sql_text(or_empty(c->folder_id)),
-            sql_text(or_empty(c->current_id)), sql_text(or_empty(c->share_id)), sql_int(c->pinned),
-            sql_int(c->archived), sql_int(c->titled), sql_int(c->updated_ms)),
+            sql_text(c->current_id), sql_int(c->pinned), sql_int(c->archived), sql_int(c->titled),
+            sql_int(c->updated_ms)),
         NULL, e);
 }
 

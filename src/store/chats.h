@@ -35,12 +35,13 @@ err_code chats_migrate(db *d, err *e);
 
 /* ---- chats ---- */
 
-err_code chats_add(db *d, const chat *c, err *e);
+/* With its messages, parents before children; all or nothing. LIMIT: the user has too many. */
+err_code chats_add(db *d, const chat *c, const message *list, size_t n, err *e);
 /* NOT_FOUND also when it is another user's. */
 err_code chats_find(db *d, str user_id, str id, arena *a, chat *ret, err *e);
-err_code chats_find_shared(db *d, str share_id, arena *a, chat *ret, err *e);
 str chats_owner(db *d, str id, arena *a); /* empty when there is none */
-/* Stores everything but id, user_id and created_ms. */
+/* Stores everything but id, user_id, created_ms and share_id. A current_id whose ptr is NULL stays:
+ * an answer may have moved it meanwhile. */
 err_code chats_update(db *d, const chat *c, err *e);
 /* What an answer changes: the model that was used last, and the time; a title (or empty) unless
  * the user gave one. */
@@ -82,7 +83,8 @@ err_code chats_search(db *d, str user_id, str text, arena *a, chat_hits *ret, er
 
 /* ---- messages ---- */
 
-/* Adds messages of one chat, parents before children, and makes the last one current. */
+/* Adds messages of one chat, parents before children, and makes the last one current. LIMIT: the
+ * chat has too many. */
 err_code messages_add(db *d, str chat_id, const message *list, size_t n, err *e);
 err_code messages_of(db *d, str chat_id, arena *a, message **ret, size_t *ret_n, err *e);
 err_code messages_find(db *d, str chat_id, str id, arena *a, message *ret, err *e);
@@ -93,11 +95,28 @@ err_code messages_update(db *d, const message *m, err *e);
 /* And all below it; the chat's current message becomes the parent if it was among them. */
 err_code messages_delete(db *d, str chat_id, str id, bool *ret_any, err *e);
 
+/* The same inside a db_work, and nothing is made current. */
+err_code messages_insert(sqlite3 *conn, str chat_id, const message *list, size_t n, err *e);
+
 /* What an answer said since the last time. */
 typedef struct message_piece {
     str id, content, thinking, state;
 } message_piece;
 err_code messages_append(db *d, const message_piece *list, size_t n, err *e);
+
+/* ---- shared chats ---- */
+
+/* A chat as it was when it was shared: JSON that only the API reads. */
+typedef struct share {
+    str id, chat_id, body;
+    int64_t shared_ms;
+} share;
+
+err_code shares_put(db *d, const share *s,
+                    err *e); /* in place of the chat's older one, whose id stays */
+err_code shares_find(db *d, str id, arena *a, share *ret, err *e);
+err_code shares_of_chat(db *d, str chat_id, arena *a, share *ret, err *e);
+err_code shares_end(db *d, str chat_id, err *e);
 
 /* At start: what was being made is interrupted, but for pictures, whose jobs go on: those are
  * returned. */

@@ -42,6 +42,13 @@ err_code files_add(db *d, const file_row *f, err *e) {
                    e));
     if (n >= LIMIT_WEB_FILES)
         FAIL(e, LIMIT, "there are %d files already; delete some", LIMIT_WEB_FILES);
+    TRY(sql_number(
+        d,
+        SQL("SELECT coalesce(sum(n_bytes), 0) FROM file WHERE user_id = ?", sql_text(f->user_id)),
+        &n, e));
+    if (n + f->n_bytes > LIMIT_WEB_FILES_BYTES)
+        FAIL(e, LIMIT, "your files have %lld bytes already, at most %lld are kept: delete some",
+             (long long)n, LIMIT_WEB_FILES_BYTES);
     return sql_run(d,
                    SQL("INSERT INTO file(id, user_id, name, mime, hash, state, error, text,"
                        " n_bytes, created_ms) VALUES (?, ?, ?, ?, ?, ?, '', '', ?, ?)",

@@ -1,4 +1,5 @@
 /* Table: message (made in chats.c). */
+#include "base/limits.h"
 #include "base/vec.h"
 #include "store/chats.h"
 #include "store/sql.h"
@@ -61,9 +62,23 @@ static err_code add_one(sqlite3 *conn, str chat_id, const message *m, err *e) {
         NULL, e);
 }
 
+static void take_count(sqlite3_stmt *st, void *arg) {
+    *(int64_t *)arg = sqlite3_column_int64(st, 0);
+}
+
+err_code messages_insert(sqlite3 *conn, str chat_id, const message *list, size_t n, err *e) {
+    int64_t n_there = 0;
+    TRY(sql_query(conn, SQL("SELECT count(*) FROM message WHERE chat_id = ?", sql_text(chat_id)),
+                  take_count, &n_there, e));
+    if (n > LIMIT_WEB_MESSAGES || n_there > LIMIT_WEB_MESSAGES - (int64_t)n)
+        FAIL(e, LIMIT, "a chat holds at most %d messages: go on in a new one", LIMIT_WEB_MESSAGES);
+    for (size_t i = 0; i < n; i++) TRY(add_one(conn, chat_id, &list[i], e));
+    return ERR_OK;
+}
+
 static err_code add(sqlite3 *conn, void *arg, err *e) {
     add_args *x = arg;
-    for (size_t i = 0; i < x->n; i++) TRY(add_one(conn, x->chat_id, &x->list[i], e));
+    TRY(messages_insert(conn, x->chat_id, x->list, x->n, e));
     const message *last = &x->list[x->n - 1];
     return sql_exec(conn,
                     SQL("UPDATE chat SET current_id = ?2, updated_ms = max(updated_ms, ?3)"

@@ -107,10 +107,12 @@ err_code users_list(db *d, const user_query *q, arena *a, user_page *ret, err *e
 
 err_code users_update(db *d, const user *u, err *e) {
     int64_t n;
-    TRY(email_taken(d, u->email, u->id, e));
+    if (u->email.ptr) TRY(email_taken(d, u->email, u->id, e));
     TRY(sql_run(d,
-                SQL("UPDATE user SET email = ?2, name = ?3, role = ?4, settings = ?5, password = ?6"
-                    " WHERE id = ?1 AND (role <> 'admin' OR ?4 = 'admin' OR"
+                SQL("UPDATE user SET email = coalesce(?2, email), name = coalesce(?3, name),"
+                    " role = coalesce(?4, role), settings = coalesce(?5, settings),"
+                    " password = coalesce(?6, password)"
+                    " WHERE id = ?1 AND (role <> 'admin' OR coalesce(?4, 'admin') = 'admin' OR"
                     " (SELECT count(*) FROM user WHERE role = 'admin') > 1)",
                     sql_text(u->id), sql_text(u->email), sql_text(u->name), sql_text(u->role),
                     sql_text(u->settings), sql_text(u->password)),

@@ -32,8 +32,9 @@ typedef struct user_query {
     int64_t limit, offset;
 } user_query;
 err_code users_list(db *d, const user_query *q, arena *a, user_page *ret, err *e);
-/* Stores email, name, role, settings and password. INVALID: the email is taken, or no admin would
- * be left. */
+/* Stores those of email, name, role, settings and password that are there: a field whose ptr is
+ * NULL stays, so that nobody writes back what another request has changed meanwhile. INVALID: the
+ * email is taken, or no admin would be left. */
 err_code users_update(db *d, const user *u, err *e);
 err_code users_touch(db *d, str id, int64_t active_ms, err *e);
 err_code users_delete(db *d, str id, err *e); /* sessions and keys too; not the last admin */

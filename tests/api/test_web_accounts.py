@@ -1,5 +1,8 @@
 """Accounts of the web listener: sign-up, sessions, keys, throttling, and who may do what."""
+import http.client
 import json
+import sqlite3
+import time
 import unittest
 
 from .web import Client, Events, WebServer
@@ -77,6 +80,63 @@ class Accounts(unittest.TestCase):
                                 {"password": "battery staple", "new_password": "new password"})[0], 200)
         self.assertEqual((c.get("/api/v1/auths/")[0], d.get("/api/v1/auths/")[0]), (200, 401))
         c.post("/api/v1/auths/update/password", {"password": "new password", "new_password": "battery staple"})
+
+    def test_a_slow_body_brings_no_old_rights_back(self):
+        c = self.s.second_user(self.admin, "Slow")
+        me = c.get("/api/v1/auths/")[1]["id"]
+        for path, body in (("/api/v1/users/user/settings", b'{"theme": "slow"}'), ("/api/v1/auths/update/profile", b'{"name": "Slower"}')):
+            conn = http.client.HTTPConnection(self.s.site, timeout=60)
+            conn.putrequest("POST", path)
+            for name, value in c.headers({"Content-Type": "application/json", "Content-Length": str(len(body))}).items():
+                conn.putheader(name, value)
+            conn.endheaders()
+            conn.send(body[:5])
+            time.sleep(0.2)  # it is known who asks
+            self.assertEqual(self.admin.post(f"/api/v1/users/{me}/update", {"role": "pending", "email": "new@example.org"})[0], 200)
+            conn.send(body[5:])
+            self.assertEqual(conn.getresponse().status, 200)
+            conn.close()
+            user = c.get("/api/v1/auths/")[1]
+            self.assertEqual((user["role"], user["email"]), ("pending", "new@example.org"), path)
+            self.admin.post(f"/api/v1/users/{me}/update", {"role": "user", "email": "slow@example.org"})
+        self.assertEqual((user["name"], user["settings"]), ("Slower", {"theme": "slow"}))
+
+    def grants(self, *statements):
+        db = sqlite3.connect(self.s.home / "hob.db", timeout=30)
+        for text, *values in statements:
+            db.execute(text, values)
+        db.commit()
+        rows = db.execute("SELECT id FROM grant_row").fetchall()
+        db.close()
+        return {r[0] for r in rows}
+
+    def test_sessions_expire_and_are_few(self):
+        c = self.s.second_user(self.admin, "Cy")
+        me = c.get("/api/v1/auths/")[1]["id"]
+        now = c.get("/api/v1/auths/sessions")[1][0]["id"]
+        more = [("INSERT INTO grant_row VALUES (?, ?, ?, 0, 'x', 'y', '', 1, ?, 4e12)", f"s{i}", b"%32d" % i, me, i) for i in range(49)]
+        self.assertEqual(len([i for i in self.grants(*more) if i[0] == "s"]), 49)
+        d = self.s.user("Cy", "battery staple")
+        left = [s["id"] for s in d.get("/api/v1/auths/sessions")[1]]
+        self.assertEqual(len(left), 50)
+        self.assertNotIn("s0", left)  # idle for the longest time
+        self.assertIn(now, left)
+        self.assertEqual(c.get("/api/v1/auths/")[0], 200)
+        with Events(c, "/api/v1/events"):
+            self.grants(("UPDATE grant_row SET expires_ms = 1 WHERE id = ?", now))
+            self.assertEqual(c.get("/api/v1/auths/")[0], 401)
+            self.assertEqual(Client(self.s.site, bearer=c.cookie).get("/api/models")[0], 401)
+        self.s.user("Cy", "battery staple")
+        self.assertNotIn(now, self.grants())  # swept
+
+    def test_many_keys(self):
+        c = self.s.second_user(self.admin, "Di")
+        for i in range(200):
+            self.assertEqual(c.post("/api/v1/auths/keys", {"name": str(i)})[0], 200)
+        status, out = c.post("/api/v1/auths/keys", {"name": "one more"})
+        self.assertEqual(status, 400)
+        self.assertIn("200", out["detail"])
+        self.assertEqual(c.post("/api/v1/auths/api_key")[0], 400)
 
     def test_other_origins_are_refused(self):
         c = self.fresh()

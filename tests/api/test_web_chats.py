@@ -304,8 +304,41 @@ class Chats(unittest.TestCase):
             self.assertEqual(ev.next()[1]["id"], mine)
         shared = self.ann.post(f"/api/v1/chats/{chat}/share")[1]["share_id"]
         self.assertEqual(self.bob.get(f"/api/v1/chats/share/{shared}")[0], 200)
+        self.assertEqual(self.bob.delete(f"/api/v1/chats/share/{shared}")[0], 404)
+        self.assertEqual(self.bob.get(f"/api/v1/chats/{chat}/share")[0], 404)
         self.ann.delete(f"/api/v1/chats/{chat}/share")
         self.assertEqual(self.bob.get(f"/api/v1/chats/share/{shared}")[0], 404)
+
+    def test_a_share_is_a_snapshot(self):
+        chat, q, a = self.answered("Tell a secret.")
+        self.ann.post(f"/api/v1/chats/{chat}", {"system": "hidden words", "title": "One", "meta": {"tags": ["x"]}})
+        self.assertEqual(self.ann.get(f"/api/v1/chats/{chat}/share")[0], 404)
+        s = self.ann.post(f"/api/v1/chats/{chat}/share")[1]
+        self.assertGreater(s["shared_at"], 0)
+
+        def seen():
+            status, got = self.bob.get(f"/api/v1/chats/share/{s['share_id']}")
+            self.assertEqual(status, 200)
+            self.assertNotIn("hidden words", json.dumps(got))
+            self.assertNotIn(chat, json.dumps(got["chat"]))
+            return got["title"], got["chat"]["history"]["messages"]
+        title, before = seen()
+        self.assertEqual((title, set(before)), ("One", {q["id"], a["id"]}))
+        self.ann.say(chat, "More", generate=False)
+        self.ann.post(f"/api/v1/chats/{chat}/messages/{q['id']}", {"content": "changed"})
+        self.ann.post(f"/api/v1/chats/{chat}", {"title": "Two"})
+        self.assertEqual(seen(), ("One", before))
+        self.assertEqual(self.ann.post(f"/api/v1/chats/{chat}/share")[1]["share_id"], s["share_id"])
+        title, after = seen()
+        self.assertEqual((title, len(after), after[q["id"]]["content"]), ("Two", 3, "changed"))
+        self.assertEqual(self.ann.get(f"/api/v1/chats/{chat}")[1]["share_id"], s["share_id"])
+        self.assertEqual(self.ann.delete(f"/api/v1/chats/share/{s['share_id']}")[0], 200)
+        self.assertEqual(self.bob.get(f"/api/v1/chats/share/{s['share_id']}")[0], 404)
+        self.assertIsNone(self.ann.get(f"/api/v1/chats/{chat}")[1]["share_id"])
+        again = self.ann.post(f"/api/v1/chats/{chat}/share")[1]["share_id"]
+        self.assertNotEqual(again, s["share_id"])
+        self.ann.delete(f"/api/v1/chats/{chat}")
+        self.assertEqual(self.bob.get(f"/api/v1/chats/share/{again}")[0], 404)
 
     def test_deleting_while_it_runs(self):
         chat = self.ann.new_chat(model=MODEL)

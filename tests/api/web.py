@@ -103,7 +103,7 @@ class Client:
     def say(self, chat, text, **fields):
         status, pair = self.post(f"/api/v1/chats/{chat}/messages", {"content": text, **fields})
         assert status == 200, pair
-        return pair["user"], pair["assistant"]
+        return pair["user"], pair.get("assistant")
 
     def wait_end(self, chat, message, timeout=60):
         end = time.time() + timeout

@@ -6,9 +6,11 @@
 
 #include <cmocka.h>
 
+#include "base/limits.h"
 #include "store/chats.h"
 #include "store/files.h"
 #include "store/items.h"
+#include "store/sql.h"
 #include "store/users.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -79,6 +81,19 @@ static void users_keep_an_admin(void **state) {
     assert_int_equal(users_find(d, STR("no"), a, &u, &e), ERR_NOT_FOUND);
 }
 
+static void fields_that_are_not_there_stay(void **state) {
+    (void)state;
+    user u, late = {.id = STR("bob"), .settings = STR("{\"x\":1}")};
+    assert_int_equal(users_update(d, &(user){.id = STR("bob"), .role = STR("pending")}, &e),
+                     ERR_OK);
+    assert_int_equal(users_update(d, &late, &e), ERR_OK); /* of a request that came before */
+    assert_int_equal(users_find(d, STR("bob"), a, &u, &e), ERR_OK);
+    assert_string_equal(u.role.ptr, "pending");
+    assert_string_equal(u.settings.ptr, "{\"x\":1}");
+    assert_string_equal(u.password.ptr, "p");
+    assert_int_equal(users_update(d, &(user){.id = STR("ann"), .name = STR("A")}, &e), ERR_OK);
+}
+
 static void grants_end(void **state) {
     (void)state;
     unsigned char one[32] = {1}, two[32] = {2};
@@ -104,7 +119,7 @@ static void add_chat(const char *id, const char *owner, int64_t at) {
               .title = str_from(id),
               .created_ms = at,
               .updated_ms = at};
-    assert_int_equal(chats_add(d, &c, &e), ERR_OK);
+    assert_int_equal(chats_add(d, &c, NULL, 0, &e), ERR_OK);
 }
 
 static message make(const char *id, const char *parent, const char *content) {
@@ -167,6 +182,71 @@ static void trees_of_messages(void **state) {
     size_t n;
     assert_int_equal(messages_of(d, STR("c1"), a, &all, &n, &e), ERR_OK);
     assert_int_equal(n, 0);
+}
+
+/* `text` with one ?, which counts up to n. */
+static void fill(const char *text, int64_t n) {
+    assert_int_equal(sql_run(d, (sql){text, (const sql_value[]){sql_int(n)}, 1}, NULL, &e), ERR_OK);
+}
+
+#define COUNT "WITH RECURSIVE x(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM x WHERE i < ?1) "
+
+static void there_are_limits(void **state) {
+    (void)state;
+    add_chat("c1", "ann", 1);
+    fill(COUNT "INSERT INTO message(id, chat_id, parent_id, role, content, thinking, model, state,"
+               " error, files, sources, usage, picture, extra, created_ms)"
+               " SELECT 'm' || i, 'c1', '', 'user', '', '', '', 'done', '', '', '', '', '', '', 1"
+               " FROM x",
+         LIMIT_WEB_MESSAGES - 1);
+    message m[2] = {make("a", "", "x"), make("b", "a", "x")};
+    assert_int_equal(messages_add(d, STR("c1"), m, 2, &e), ERR_LIMIT);
+    assert_int_equal(messages_add(d, STR("c1"), m, 1, &e), ERR_OK);
+    assert_int_equal(messages_add(d, STR("c1"), m + 1, 1, &e), ERR_LIMIT);
+    fill(COUNT
+         "INSERT INTO chat SELECT 'n' || i, 'ann', '', '', '', '', '', '', '', '', 0, 0, 0, 1,"
+         " 1 FROM x",
+         LIMIT_WEB_CHATS - 1);
+    chat c = {.id = STR("one more"), .user_id = STR("ann")};
+    assert_int_equal(chats_add(d, &c, NULL, 0, &e), ERR_LIMIT);
+    c.user_id = STR("bob");
+    assert_int_equal(chats_add(d, &c, NULL, 0, &e), ERR_OK);
+    file_row f = {.id = STR("f"),
+                  .user_id = STR("ann"),
+                  .name = STR("a"),
+                  .mime = STR(""),
+                  .hash = STR(""),
+                  .state = STR("completed"),
+                  .n_bytes = LIMIT_WEB_FILES_BYTES};
+    assert_int_equal(files_add(d, &f, &e), ERR_OK);
+    f.id = STR("g");
+    f.n_bytes = 1;
+    assert_int_equal(files_add(d, &f, &e), ERR_LIMIT);
+}
+
+static void what_is_shared_stays(void **state) {
+    (void)state;
+    chat c;
+    share s = {STR("s1"), STR("c1"), STR("{1}"), 5}, got;
+    add_chat("c1", "ann", 1);
+    assert_int_equal(shares_put(d, &s, &e), ERR_OK);
+    s = (share){STR("s2"), STR("c1"), STR("{2}"), 6};
+    assert_int_equal(shares_put(d, &s, &e), ERR_OK); /* again: the same link */
+    assert_int_equal(shares_find(d, STR("s2"), a, &got, &e), ERR_NOT_FOUND);
+    assert_int_equal(shares_find(d, STR("s1"), a, &got, &e), ERR_OK);
+    assert_string_equal(got.body.ptr, "{2}");
+    assert_int_equal(chats_find(d, STR("ann"), STR("c1"), a, &c, &e), ERR_OK);
+    assert_string_equal(c.share_id.ptr, "s1");
+    c.current_id = (str){0};
+    assert_int_equal(chats_update(d, &c, &e), ERR_OK);
+    assert_int_equal(shares_end(d, STR("c1"), &e), ERR_OK);
+    assert_int_equal(shares_find(d, STR("s1"), a, &got, &e), ERR_NOT_FOUND);
+    assert_int_equal(chats_find(d, STR("ann"), STR("c1"), a, &c, &e), ERR_OK);
+    assert_int_equal(c.share_id.len, 0);
+    assert_int_equal(shares_put(d, &s, &e), ERR_OK);
+    bool any;
+    assert_int_equal(chats_delete(d, STR("ann"), STR("c1"), &any, &e), ERR_OK);
+    assert_int_equal(shares_find(d, STR("s2"), a, &got, &e), ERR_NOT_FOUND);
 }
 
 static size_t n_hits(const char *text) {
@@ -282,9 +362,12 @@ static void items_have_owners(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(users_keep_an_admin),
+        TEST(fields_that_are_not_there_stay),
         TEST(grants_end),
         TEST(chats_belong_to_somebody),
         TEST(trees_of_messages),
+        TEST(there_are_limits),
+        TEST(what_is_shared_stays),
         TEST(the_index_follows),
         TEST(what_was_said_survives),
         TEST(titles_that_people_gave_stay),
