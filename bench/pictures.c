@@ -1,10 +1,12 @@
 /* Times networks of Stable Diffusion 1.5's dimensions with random weights on the CPU device.
  *
- * usage: bench/pictures [unet|vae] [threads] [batch] [repeats] [f32|bf16]
+ * usage: bench/pictures [unet|vae] [threads] [batch] [repeats] [f32|bf16] [shapes]
  * The graphs are described here, so that nothing but the device and its kernels is measured. Prints
  * one JSON object: seconds (wall and processor time, the best of the repeats), bytes, and for each
  * kind of operation its time, its arithmetic (direct, whatever way it is done) and its share of the
- * measured peak of f32 multiply-adds. bench/pictures.py runs this beside its peers. */
+ * measured peak of f32 multiply-adds. bench/pictures.py runs this beside its peers. With `shapes` it
+ * prints a table instead: for each kind of phase (operations and shapes) the best of its times, and
+ * how busy the threads were. */
 #include "base/clock.h"
 #include "base/rng.h"
 #include "dev/dev.h"
@@ -230,6 +232,88 @@ static void report(const dev_profile *p, const dev_program_spec *spec, double pe
     printf("}");
 }
 
+/* ---- shapes ---- */
+
+enum { LABEL_MAX = 96 };
+
+typedef struct shape_row {
+    char label[LABEL_MAX];
+    int32_t count;
+    double wall, cpu, flop; /* seconds */
+} shape_row;
+
+static void phase_label(const dev_program_spec *spec, int32_t phase, char to[LABEL_MAX]) {
+    size_t n = 0;
+    to[0] = 0;
+    for (int32_t i = 0; i < spec->n_nodes; i++) {
+        const dev_node *node = &spec->nodes[i];
+        if (node->phase != phase) continue;
+        const int64_t *o = node->out->ne, *k = node->in[1] ? node->in[1]->ne : o;
+        n += (size_t)snprintf(to + n, LABEL_MAX - n, "%s%s", n ? " + " : "", dev_op_name(node->op));
+        if (n < LABEL_MAX && node->op == DEV_OP_CONV2D)
+            n += (size_t)snprintf(to + n, LABEL_MAX - n, " %dx%d %d>%d", (int)k[1], (int)k[2],
+                                  (int)k[0], (int)o[0]);
+        if (n < LABEL_MAX && node->op == DEV_OP_SDPA)
+            n += (size_t)snprintf(to + n, LABEL_MAX - n, " keys %d of %d", (int)k[2], (int)k[0]);
+        if (n < LABEL_MAX)
+            n += (size_t)snprintf(to + n, LABEL_MAX - n, " at %dx%d", (int)o[1], (int)o[2]);
+        if (n >= LABEL_MAX) return;
+    }
+}
+
+static int slowest_first(const void *a, const void *b) {
+    double x = ((const shape_row *)a)->cpu, y = ((const shape_row *)b)->cpu;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static err_code shapes(dev *d, dev_program *prog, const dev_program_spec *spec,
+                       const dev_step *step, int repeats, double peak, err *e) {
+    shape_row *rows = calloc((size_t)spec->n_phases, sizeof *rows);
+    dev_info info;
+    dev_get_info(d, &info);
+    int32_t n = 0;
+    for (int32_t phase = 0; phase < spec->n_phases; phase++) {
+        char label[LABEL_MAX];
+        double wall = 1e30, cpu = 1e30, flop = 0;
+        for (int i = 0; i < repeats; i++) {
+            dev_profile p;
+            dev_profile_enable(d, true);
+            int64_t c = cpu_ns(CLOCK_THREAD_CPUTIME_ID), from = clock_mono_ns();
+            TRY(dev_run(prog, step, phase, phase + 1, NULL, e));
+            double t = (double)(clock_mono_ns() - from) / 1e9, used = 0;
+            c = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - c;
+            dev_profile_get(d, &p);
+            for (int op = 0; op < DEV_OP_COUNT; op++) used += (double)p.op_ns[op] / 1e9;
+            if (info.n_threads == 1) used = (double)c / 1e9;
+            if (used < cpu) cpu = used;
+            if (t < wall) wall = t;
+        }
+        for (int32_t i = 0; i < spec->n_nodes; i++)
+            if (spec->nodes[i].phase == phase) flop += node_flop(&spec->nodes[i]);
+        phase_label(spec, phase, label);
+        int32_t at = 0;
+        while (at < n && strcmp(rows[at].label, label) != 0) at++;
+        if (at == n) memcpy(rows[n++].label, label, sizeof label);
+        rows[at].count++;
+        rows[at].wall += wall;
+        rows[at].cpu += cpu;
+        rows[at].flop += flop;
+    }
+    qsort(rows, (size_t)n, sizeof *rows, slowest_first);
+    double wall = 0, cpu = 0;
+    int threads = info.n_threads;
+    printf("  ms cpu  ms wall  busy  of peak  n  phase\n");
+    for (int32_t i = 0; i < n; i++) {
+        const shape_row *r = &rows[i];
+        printf("%8.1f %8.1f %5.2f %8.2f %2d  %s\n", r->cpu * 1e3, r->wall * 1e3,
+               r->cpu / r->wall / threads, r->flop / 1e9 / r->cpu / peak, (int)r->count, r->label);
+        wall += r->wall, cpu += r->cpu;
+    }
+    printf("%8.1f %8.1f %5.2f           all\n", cpu * 1e3, wall * 1e3, cpu / wall / threads);
+    free(rows);
+    return ERR_OK;
+}
+
 static float *floats(int64_t n, float scale) {
     rng r;
     rng_init(&r, 7);
@@ -271,6 +355,10 @@ int main(int argc, char **argv) {
     double wall = 1e30, cpu = 1e30, peak = peak_gflops(), flop = 0;
     dev_info info;
     dev_get_info(d, &info);
+    if (argc > 6 && !strcmp(argv[6], "shapes")) {
+        if (shapes(d, prog, &spec, &step, repeats, peak, &e)) return 1;
+        return 0;
+    }
     dev_profile best = {0};
     for (int i = 0; i < repeats; i++) {
         dev_profile_enable(d, true);

@@ -79,6 +79,16 @@ typedef struct kern_wino_in {
     int64_t v_pos, v_block; /* elements */
 } kern_wino_in;
 
+/* Nine taps -> U, element by element. Strides between taps and positions are the caller's, who keeps
+ * off multiples of 4096 bytes: so many streams would fall into the same few lines of a cache. */
+typedef struct kern_wino_taps {
+    const void *g; /* tap t (row by row) of element i at g + t * g_tap + i */
+    int64_t g_tap;
+    void *u; /* position p at u + p * u_pos + i */
+    int64_t u_pos;
+    int64_t n; /* elements; f32: a multiple of 16, bf16: of 32 */
+} kern_wino_taps;
+
 /* A tile's 36 sums -> up to 4x4 output pixels. */
 typedef struct kern_wino_out {
     const float *m; /* position p of channel c at m + p * m_pos + c */
@@ -110,7 +120,6 @@ typedef struct kern_soft_state {
 
 /* pack_rows:    `rows` rows of k floats, `stride` floats apart, to an A tile; the end of the last
  *               block is 0
- * wino_weights: U[36][n] from the nine taps g[9][n] (row by row), element by element
  * norm_sums:    sum[c] += x, square[c] += x^2 over n pixels `stride` floats apart
  * soft:         s, an A tile of rows x k scores, to weights exp(score - new max) in place, 0 behind
  *               k; updates st[rows] and gives corr[rows], the factor for what was accumulated
@@ -119,14 +128,13 @@ typedef struct kern_soft_state {
  * pack_rows:    as above, times `scale`
  * pack_pairs:   a B tile from k rows of `cols` floats, `stride` floats apart: its k is their number
  * unpack_cols:  a B tile of floats [k][32] from one of bfloat16
- * wino_weights: U[36], B tiles of k, from g[9], B tiles of k that lie g_tap bf16s apart
  * soft:         from s (which is destroyed) to p, an A tile of weights 2^(score - new max) */
 #define KERN_GEMM_F32_SLOTS(X)                                                                     \
     X(void, mul, (const kern_gemm_tile *t))                                                        \
     X(void, pack_rows, (float *a, const float *x, int64_t stride, int32_t rows, int64_t k))        \
     X(void, pack_cols, (float *b, const kern_gemm_cols *c))                                        \
     X(void, wino_in, (const kern_wino_in *t))                                                      \
-    X(void, wino_weights, (float *u, const float *g, int64_t n))                                   \
+    X(void, wino_weights, (const kern_wino_taps *t))                                               \
     X(void, wino_out, (const kern_wino_out *t))                                                    \
     X(void, norm_sums,                                                                             \
       (float *sum, float *square, const float *x, int64_t stride, int64_t n, int64_t c))           \
@@ -141,7 +149,7 @@ typedef struct kern_soft_state {
     X(void, pack_pairs_bf16,                                                                       \
       (uint16_t * b, const float *x, int64_t stride, int32_t cols, int64_t k))                     \
     X(void, wino_in_bf16, (const kern_wino_in *t))                                                 \
-    X(void, wino_weights_bf16, (uint16_t * u, const uint16_t *g, int64_t g_tap, int64_t k))        \
+    X(void, wino_weights_bf16, (const kern_wino_taps *t))                                          \
     X(void, wino_out_bf16, (const kern_wino_out *t))                                               \
     X(void, soft_bf16,                                                                             \
       (uint16_t * p, float *s, int32_t rows, int64_t k, kern_soft_state *st, float *corr))

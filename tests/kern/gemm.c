@@ -115,7 +115,10 @@ static void test_winograd(void **state) {
                               .v_block = 16};
             COMPARE("wino_in", 36 * n, 1e-5f, (j.v = out, t->wino_in(&j)));
         }
-    COMPARE("wino_weights", 36 * 64, 1e-6f, t->wino_weights(out, a, 64));
+    kern_wino_taps taps = {.g = a, .g_tap = 70, .u_pos = 64, .n = 64};
+    COMPARE("wino_weights", 36 * 64, 1e-6f, (taps.u = out, t->wino_weights(&taps)));
+    taps = (kern_wino_taps){.g = a, .g_tap = 16, .u_pos = 32 + GUARD, .n = 32};
+    COMPARE("wino_weights apart", 32, 1e-6f, (taps.u = out, t->wino_weights(&taps)));
     fill(b, BIG, 1);
     for (int32_t cols = 1; cols <= KERN_GEMM_COLS; cols++) {
         kern_wino_out j = {.m = a,
@@ -152,7 +155,7 @@ static void test_winograd_is_convolution(void **state) {
                                    .v = v,
                                    .v_pos = 16,
                                    .v_block = 16});
-        t->wino_weights(u, b, 16);
+        t->wino_weights(&(kern_wino_taps){.g = b, .g_tap = 16, .u = u, .u_pos = 16, .n = 16});
         for (int i = 0; i < 36 * 16; i++) v[i] *= u[i];
         t->wino_out(&(kern_wino_out){.m = v,
                                      .m_pos = 16,

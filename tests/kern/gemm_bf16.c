@@ -199,7 +199,11 @@ static void test_winograd(void **state) {
     fill_halves(ah, BIG);
     for (int64_t k = 1; k < 40; k += 7)
         COMPARE(check_halves("wino_weights", 36 * kern_gemm_b_bf16s(k), 0.008f, 1e-6f),
-                t->wino_weights_bf16(half, ah, kern_gemm_b_bf16s(k) + 64, k));
+                t->wino_weights_bf16(&(kern_wino_taps){.g = ah,
+                                                       .g_tap = kern_gemm_b_bf16s(k) + 64,
+                                                       .u = half,
+                                                       .u_pos = kern_gemm_b_bf16s(k),
+                                                       .n = kern_gemm_b_bf16s(k)}));
     fill(b, BIG, 1);
     for (int32_t cols = 1; cols <= KERN_GEMM_COLS; cols++) {
         kern_wino_out j = {.m = a,
@@ -241,7 +245,7 @@ static void test_winograd_is_convolution(void **state) {
         for (int tap = 0; tap < 9; tap++)
             t->pack_cols_bf16(g + tap * C * COLS,
                               &(kern_gemm_cols){b + tap * C, 9 * C * 4, DTYPE_F32, COLS, C});
-        t->wino_weights_bf16(u, g, C * COLS, C);
+        t->wino_weights_bf16(&(kern_wino_taps){g, C * COLS, u, C * COLS, C * COLS});
         for (int p = 0; p < KERN_WINO; p++)
             t->mul_bf16(&(kern_gemm_tile){.a = v + p * C,
                                           .b = u + p * C * COLS,

@@ -16,6 +16,8 @@ enum {
     CHANNELS = 64, /* input channels of a step */
     CHANNELS_BF16 = 128,
     TILES_BF16_MIN = 64,
+    CHANNELS_PACKED = 16, /* input channels whose plain kernels lie in the first-level cache */
+    PAD_BYTES = 64,       /* between positions: apart by 4096 bytes they would share cache lines */
     V_BYTES = 10 << 20,          /* transformed inputs of a thread, about */
     CHANNELS_MIN = 8,            /* below, most of the transforms would be of nothing */
     PIXELS_MIN = TILE * TILE / 2 /* smaller pictures waste most of a tile */
@@ -50,10 +52,20 @@ static int64_t step_channels(const dev_node *n) {
     return cpu_min(is_bf16(n) ? CHANNELS_BF16 : CHANNELS, all);
 }
 
+/* Bytes from position to position of a step's transformed inputs, kernels and sums. */
+static int64_t v_pos_bytes(const dev_node *n, int64_t tiles) {
+    return step_channels(n) * tiles * elem_bytes(n) + PAD_BYTES;
+}
+static int64_t u_pos_bytes(const dev_node *n) {
+    return step_channels(n) * CONV_COLS * elem_bytes(n) + PAD_BYTES;
+}
+static int64_t m_pos_bytes(int64_t tiles) {
+    return tiles * CONV_COLS * (int64_t)sizeof(float) + PAD_BYTES;
+}
+
 /* Transformed inputs. */
 static int64_t v_bytes(const dev_node *n, int64_t tiles) {
-    int64_t step = step_channels(n);
-    return cpu_div_up(n->in[0]->ne[0], step) * step * KERN_WINO * tiles * elem_bytes(n);
+    return cpu_div_up(n->in[0]->ne[0], step_channels(n)) * KERN_WINO * v_pos_bytes(n, tiles);
 }
 
 conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads) {
@@ -68,9 +80,8 @@ conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads) {
 
 uint64_t conv_wino_scratch(const dev_node *n, int64_t n_threads) {
     conv_cut c = conv_wino_cut(n, n_threads);
-    int64_t step = step_channels(n), kernels = (KERN_WINO + 9) * step * CONV_COLS * elem_bytes(n);
-    int64_t sums = KERN_WINO * c.block * CONV_COLS * (int64_t)sizeof(float);
-    return (uint64_t)(v_bytes(n, c.block) + kernels + sums);
+    int64_t kernels = (KERN_WINO + 9) * u_pos_bytes(n);
+    return (uint64_t)(v_bytes(n, c.block) + kernels + KERN_WINO * m_pos_bytes(c.block));
 }
 
 typedef struct wino_job {
@@ -79,7 +90,8 @@ typedef struct wino_job {
     const kern_gemm *gemm;
     int64_t first, tiles; /* of the chunk */
     int64_t tiles_x, tiles_y;
-    int64_t C, step, elem; /* channels, those of a step, bytes of an operand's element */
+    int64_t C, step, elem;       /* channels, those of a step, bytes of an operand's element */
+    int64_t v_pos, u_pos, m_pos; /* elements from position to position */
     bool bf16;
     char *v, *u, *g; /* inputs, transformed and plain kernels: f32 or bfloat16 */
     float *m;
@@ -87,7 +99,7 @@ typedef struct wino_job {
 
 /* v: [step of channels][position][A tile of up to 12 tiles] */
 static char *v_tile(const wino_job *j, int64_t step, int64_t pos, int64_t tile) {
-    return j->v + ((step * KERN_WINO + pos) * j->tiles + tile) * j->step * j->elem;
+    return j->v + ((step * KERN_WINO + pos) * j->v_pos + tile * j->step) * j->elem;
 }
 
 static void transform_inputs(const wino_job *j) {
@@ -104,7 +116,7 @@ static void transform_inputs(const wino_job *j) {
                            .ny = (int32_t)x->ne[2],
                            .px = (int32_t)(tx * TILE) - j->n->params.conv.left,
                            .py = (int32_t)(ty * TILE) - j->n->params.conv.top,
-                           .v_pos = j->tiles * j->step,
+                           .v_pos = j->v_pos,
                            .v_block = rows * block};
         const float *pixels = (const float *)(const void *)(base + picture * x->stride[3]);
         for (int64_t c = 0; c < j->C; c += j->step) {
@@ -128,33 +140,35 @@ static const char *tap_weights(const dev_tensor *w, int64_t o, int64_t tap) {
 static void transform_kernels(const wino_job *j, int64_t o, int32_t cols, int64_t c, int64_t k) {
     const dev_tensor *w = j->n->in[1];
     const kern_gemm *gemm = j->gemm;
-    int64_t n = j->bf16 ? kern_gemm_b_bf16s(k) : k * CONV_COLS;
     const uint16_t *panel = w->panels ? conv_panel(j->n, o) + c * CONV_COLS : NULL;
-    int64_t panel_tap = conv_channels(j->n) * CONV_COLS;
+    int64_t panel_tap = conv_channels(j->n) * CONV_COLS, g_tap = j->u_pos;
+    kern_wino_taps t = {.g = j->g, .g_tap = g_tap, .u = j->u, .u_pos = j->u_pos};
     if (panel && j->bf16) {
-        gemm->wino_weights_bf16((uint16_t *)(void *)j->u, panel, panel_tap, k);
+        t.g = panel, t.g_tap = panel_tap, t.n = kern_gemm_b_bf16s(k);
+        gemm->wino_weights_bf16(&t);
         return;
     }
-    for (int64_t tap = 0; tap < 9; tap++) {
-        if (panel) {
-            gemm->unpack_cols_bf16((float *)(void *)j->g + tap * n, panel + tap * panel_tap, k);
-            continue;
+    int64_t part = j->bf16 ? k : CHANNELS_PACKED;
+    for (int64_t at = 0; at < k; at += part) {
+        int64_t some = cpu_min(part, k - at);
+        for (int64_t tap = 0; tap < 9; tap++) {
+            const char *weights = tap_weights(w, o, tap) + (c + at) * (w->stride[1] / w->ne[0]);
+            kern_gemm_cols from = {weights, w->stride[3], w->type, cols, some};
+            if (j->bf16)
+                gemm->pack_cols_bf16((uint16_t *)(void *)j->g + tap * g_tap, &from);
+            else if (panel)
+                gemm->unpack_cols_bf16((float *)(void *)j->g + tap * g_tap,
+                                       panel + at * CONV_COLS + tap * panel_tap, some);
+            else
+                gemm->pack_cols((float *)(void *)j->g + tap * g_tap, &from);
         }
-        kern_gemm_cols from = {.w = tap_weights(w, o, tap) + c * (w->stride[1] / w->ne[0]),
-                               .stride = w->stride[3],
-                               .type = w->type,
-                               .cols = cols,
-                               .k = k};
-        char *to = j->g + tap * n * j->elem;
+        t.u = j->u + at * CONV_COLS * j->elem;
+        t.n = j->bf16 ? kern_gemm_b_bf16s(some) : some * CONV_COLS;
         if (j->bf16)
-            gemm->pack_cols_bf16((uint16_t *)(void *)to, &from);
+            gemm->wino_weights_bf16(&t);
         else
-            gemm->pack_cols((float *)(void *)to, &from);
+            gemm->wino_weights(&t);
     }
-    if (j->bf16)
-        gemm->wino_weights_bf16((uint16_t *)(void *)j->u, (const uint16_t *)(void *)j->g, n, k);
-    else
-        gemm->wino_weights((float *)(void *)j->u, (const float *)(void *)j->g, n);
 }
 
 /* Sums of the 36 products of output channels [o, o + cols), of [.., end): m [position][tile][32].
@@ -164,7 +178,7 @@ static void multiply(const wino_job *j, int64_t o, int32_t cols, int64_t end) {
     const int64_t elem = w->stride[1] / w->ne[0];
     const bool bf16 = j->bf16;
     for (int64_t c = 0; c < j->C; c += j->step) {
-        int64_t k = cpu_min(j->step, j->C - c), n = bf16 ? kern_gemm_b_bf16s(k) : k * CONV_COLS;
+        int64_t k = cpu_min(j->step, j->C - c);
         transform_kernels(j, o, cols, c, k);
         bool last = c + j->step >= j->C; /* then the next output channels' first step follows */
         int64_t next_o = last ? o + CONV_COLS : o, next_c = last ? 0 : c + j->step;
@@ -175,11 +189,11 @@ static void multiply(const wino_job *j, int64_t o, int32_t cols, int64_t end) {
                        w->stride[3], next_cols, cpu_min(j->step, j->C - next_c) * elem, pos % 4, 4);
             for (int64_t i = 0; i < j->tiles; i += KERN_GEMM_ROWS) {
                 kern_gemm_tile t = {.a = v_tile(j, c / j->step, pos, i),
-                                    .b = j->u + pos * n * j->elem,
+                                    .b = j->u + pos * j->u_pos * j->elem,
                                     .k = k,
                                     .rows = (int32_t)cpu_min(KERN_GEMM_ROWS, j->tiles - i),
                                     .cols = CONV_COLS,
-                                    .out = j->m + (pos * j->tiles + i) * CONV_COLS,
+                                    .out = j->m + pos * j->m_pos + i * CONV_COLS,
                                     .out_stride = CONV_COLS,
                                     .out_half = KERN_GEMM_BLOCK,
                                     .add = c > 0};
@@ -196,7 +210,7 @@ static void transform_sums(const wino_job *j, int64_t o, int32_t cols) {
     const dev_tensor *out = j->n->out, *res = j->n->in[4];
     float mem[CONV_COLS];
     int64_t bias_of = -1;
-    kern_wino_out t = {.m_pos = j->tiles * CONV_COLS,
+    kern_wino_out t = {.m_pos = j->m_pos,
                        .cols = cols,
                        .out_x = out->stride[1] / (int64_t)sizeof(float),
                        .out_y = out->stride[2] / (int64_t)sizeof(float)};
@@ -240,10 +254,13 @@ void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread)
                   .step = step_channels(n),
                   .bf16 = is_bf16(n),
                   .elem = elem_bytes(n)};
+    j.v_pos = v_pos_bytes(n, j.tiles) / j.elem;
+    j.u_pos = u_pos_bytes(n) / j.elem;
+    j.m_pos = m_pos_bytes(j.tiles) / (int64_t)sizeof(float);
     j.v = cpu_scratch(r, thread);
     j.u = j.v + v_bytes(n, c.block);
-    j.g = j.u + KERN_WINO * j.step * CONV_COLS * j.elem;
-    j.m = (float *)(void *)(j.g + 9 * j.step * CONV_COLS * j.elem);
+    j.g = j.u + KERN_WINO * u_pos_bytes(n);
+    j.m = (float *)(void *)(j.g + 9 * u_pos_bytes(n));
     transform_inputs(&j);
     int64_t end = cpu_min((run + 1) * c.run, O);
     for (int64_t o = run * c.run; o < end; o += CONV_COLS) {

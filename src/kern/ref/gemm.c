@@ -73,14 +73,16 @@ static void weights_1d(float out[6], float a, float b, float c) {
     out[5] = c;
 }
 
-static void wino_weights_ref(float *u, const float *g, int64_t n) {
-    for (int64_t i = 0; i < n; i++) {
-        float half[3][6], all[6];
+static void wino_weights_ref(const kern_wino_taps *t) {
+    const int64_t tap = t->g_tap;
+    for (int64_t i = 0; i < t->n; i++) {
+        const float *g = (const float *)t->g + i;
+        float half[3][6], all[6], *u = (float *)t->u + i;
         for (int x = 0; x < 3; x++)
-            weights_1d(half[x], g[x * n + i], g[(3 + x) * n + i], g[(6 + x) * n + i]);
+            weights_1d(half[x], g[x * tap], g[(3 + x) * tap], g[(6 + x) * tap]);
         for (int y = 0; y < 6; y++) {
             weights_1d(all, half[0][y], half[1][y], half[2][y]);
-            for (int x = 0; x < 6; x++) u[(y * 6 + x) * n + i] = all[x];
+            for (int x = 0; x < 6; x++) u[(y * 6 + x) * t->u_pos] = all[x];
         }
     }
 }

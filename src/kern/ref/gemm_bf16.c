@@ -100,15 +100,16 @@ static void weights_1d(float out[6], float a, float b, float c) {
     out[5] = c;
 }
 
-static void wino_weights_bf16_ref(uint16_t *u, const uint16_t *g, int64_t g_tap, int64_t k) {
-    int64_t n = kern_gemm_b_bf16s(k);
-    for (int64_t i = 0; i < n; i++) {
+static void wino_weights_bf16_ref(const kern_wino_taps *t) {
+    const uint16_t *g = t->g;
+    uint16_t *u = t->u;
+    for (int64_t i = 0; i < t->n; i++) {
         float half[3][6], all[6], tap[9];
-        for (int j = 0; j < 9; j++) tap[j] = bf16_to_f32(g[j * g_tap + i]);
+        for (int j = 0; j < 9; j++) tap[j] = bf16_to_f32(g[j * t->g_tap + i]);
         for (int x = 0; x < 3; x++) weights_1d(half[x], tap[x], tap[3 + x], tap[6 + x]);
         for (int y = 0; y < 6; y++) {
             weights_1d(all, half[0][y], half[1][y], half[2][y]);
-            for (int x = 0; x < 6; x++) u[(y * 6 + x) * n + i] = f32_to_bf16(all[x]);
+            for (int x = 0; x < 6; x++) u[(y * 6 + x) * t->u_pos + i] = f32_to_bf16(all[x]);
         }
     }
 }
