@@ -4,9 +4,9 @@
  * The graphs are described here, so that nothing but the device and its kernels is measured. Prints
  * one JSON object: seconds (wall and processor time, the best of the repeats), bytes, and for each
  * kind of operation its time, its arithmetic (direct, whatever way it is done) and its share of the
- * measured peak of f32 multiply-adds. bench/pictures.py runs this beside its peers. With `shapes` it
- * prints a table instead: for each kind of phase (operations and shapes) the best of its times, and
- * how busy the threads were. */
+ * measured peak of f32 multiply-adds. bench/pictures.py runs this beside its peers. With `shapes`
+ * it prints a table instead: for each kind of phase (operations and shapes) the best of its times,
+ * and how busy the threads were. */
 #include "base/clock.h"
 #include "base/rng.h"
 #include "dev/dev.h"
@@ -344,8 +344,8 @@ int main(int argc, char **argv) {
         unet(&n, X, B);
     dev_program_spec spec;
     dev_program *prog = NULL;
-    if (dev_cpu_create(&(dev_cpu_params){.n_threads = threads}, &d, &e) || graph_plan(n.g, &spec, &e) ||
-        dev_compile(d, &spec, &prog, &e)) {
+    if (dev_cpu_create(&(dev_cpu_params){.n_threads = threads}, &d, &e) ||
+        graph_plan(n.g, &spec, &e) || dev_compile(d, &spec, &prog, &e)) {
         fprintf(stderr, "pictures: %s\n", e.msg);
         return 1;
     }

@@ -23,8 +23,8 @@ const char *kern_level_name(kern_level level);
 /* Whether this processor and its operating system can run the level. */
 bool kern_level_usable(kern_level level);
 
-/* Whether the table of `level` is overlaid with the kernels of `part`. Not on a processor that lacks
- * part: even the function that fills in their slots is compiled with its instructions. */
+/* Whether the table of `level` is overlaid with the kernels of `part`. Not on a processor that
+ * lacks part: even the function that fills in their slots is compiled with its instructions. */
 bool kern_level_takes(kern_level level, kern_level part);
 
 /* The best usable level that is not above the limit. */

@@ -79,8 +79,9 @@ typedef struct kern_wino_in {
     int64_t v_pos, v_block; /* elements */
 } kern_wino_in;
 
-/* Nine taps -> U, element by element. Strides between taps and positions are the caller's, who keeps
- * off multiples of 4096 bytes: so many streams would fall into the same few lines of a cache. */
+/* Nine taps -> U, element by element. Strides between taps and positions are the caller's, who
+ * keeps off multiples of 4096 bytes: so many streams would fall into the same few lines of a cache.
+ */
 typedef struct kern_wino_taps {
     const void *g; /* tap t (row by row) of element i at g + t * g_tap + i */
     int64_t g_tap;

@@ -140,6 +140,8 @@ static void test_conv(void **state) {
     check_conv((shape){33, 12, 10, 1}, 17, 3, down, true); /* odd channels, several taps */
     check_conv((shape){29, 5, 7, 1}, 33, 1, (dev_conv){0}, false);
     check_conv((shape){40, 31, 29, 2}, 33, 1, (dev_conv){0}, true); /* several of pixels */
+    check_conv((shape){1300, 9, 3, 1}, 40, 1, (dev_conv){0}, true); /* several steps of products */
+    check_conv((shape){130, 9, 7, 2}, 33, 3, down, true);
 }
 
 static void test_group_norm(void **state) {
@@ -338,6 +340,39 @@ static void test_parts(void **state) {
     for (int i = 0; i < 2; i++) rig_close(&p[i].g);
 }
 
+/* Nor does it matter how many threads there are, or whether the sums of a linear layer lie where
+ * its residual was, which the first graph still needs. */
+static void test_threads(void **state) {
+    (void)state;
+    static const int32_t threads[] = {1, 2, 3, 7};
+    enum { C = 40, WIDE = 1300, T = 30 * 17, N = COUNT_OF(threads) };
+    float *first = NULL;
+    pictures p[N] = {0};
+    for (int i = 0; i < N; i++) {
+        rig *g = &p[i].g;
+        rig_open(g, 1, threads[i], 22);
+        graph_t x = picture(&p[i], DEV_DATA_X, (shape){16, 30, 17, 1});
+        float *w = rig_floats(g, 16 * 9 * C, 0.3f), *up = rig_floats(g, C * WIDE, 0.3f);
+        float *down = rig_floats(g, WIDE * C, 0.1f);
+        graph_conv c = {.w = graph_weight(g->g, DTYPE_F32, 4, (int64_t[4]){16, 3, 3, C}, w),
+                        .p = {.left = 1, .right = 1, .top = 1, .bottom = 1}};
+        graph_t h = graph_reshape(g->g, graph_conv2d(g->g, x, &c), 4, (int64_t[4]){C, 1, T, 1});
+        h = graph_sdpa(g->g, h, h, h, &(graph_sdpa_params){.scale = 0.2f});
+        graph_t up_w = graph_weight(g->g, DTYPE_F32, 2, (int64_t[4]){C, WIDE, 1, 1}, up);
+        graph_t down_w = graph_weight(g->g, DTYPE_F32, 2, (int64_t[4]){WIDE, C, 1, 1}, down);
+        graph_t rest = graph_scale(g->g, h, 3, 0);
+        h = graph_linear(g->g, graph_linear(g->g, h, up_w, NULL, NULL), down_w, NULL, rest);
+        graph_t zeros = i == 0 ? graph_scale(g->g, rest, 0, 0) : NULL;
+        h = zeros ? graph_add(g->g, h, zeros) : graph_scale(g->g, h, 1, 0);
+        float *got = run(&p[i], h, C * T);
+        if (i == 0)
+            first = got;
+        else
+            assert_memory_equal(first, got, C * T * sizeof(float));
+    }
+    for (int i = 0; i < N; i++) rig_close(&p[i].g);
+}
+
 static void test_mistakes(void **state) {
     (void)state;
     err e;
@@ -371,6 +406,7 @@ int main(void) {
         cmocka_unit_test(test_freeu),
         cmocka_unit_test(test_sdpa),
         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_threads),
         cmocka_unit_test(test_mistakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,18 +5,12 @@
 
 enum { CONV_COLS = KERN_GEMM_COLS };
 
-/* How a node's work is cut. Chunk c is block c / runs of pixels (or tiles) times run c % runs of
- * output channels. How it is cut does not change results. */
-typedef struct conv_cut {
-    int64_t n;      /* pixels of a picture, or tiles of all pictures */
-    int64_t block;  /* of them in a chunk; the last block may be shorter */
-    int64_t blocks; /* direct: of one picture */
-    int64_t run;    /* output channels of a chunk, a multiple of CONV_COLS */
-    int64_t runs;
-} conv_cut;
-
-/* Sets run and runs: some chunks for each thread. */
-void conv_cut_channels(conv_cut *c, int64_t n_blocks, int64_t n_channels, int64_t n_threads);
+/* Output channels [*from, *to) of a run. */
+static inline void conv_run(const dev_node *n, const cpu_cut *c, int64_t run, int64_t *from,
+                            int64_t *to) {
+    *from = c->panels * run / c->runs * CONV_COLS;
+    *to = cpu_min(c->panels * (run + 1) / c->runs * CONV_COLS, n->out->ne[0]);
+}
 
 /* bias + embedding of channels [from, from + n) of one picture, in mem [n] if both are there. */
 const float *conv_bias(const cpu_run *r, const dev_node *n, int64_t picture, int64_t from,
@@ -24,9 +18,9 @@ const float *conv_bias(const cpu_run *r, const dev_node *n, int64_t picture, int
 
 /* 3x3, stride 1: Winograd. */
 bool conv_wino_fits(const dev_node *n);
-conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads);
-uint64_t conv_wino_scratch(const dev_node *n, int64_t n_threads);
-void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread);
+cpu_cut conv_wino_cut(const dev_node *n, int64_t n_threads); /* times is 1 */
+uint64_t conv_wino_scratch(const dev_node *n, const cpu_cut *c);
+void conv_wino_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread);
 
 /* Channels of a pixel under a kernel's tap as they lie in tiles: bfloat16 comes in pairs. */
 static inline int64_t conv_channels(const dev_node *n) {
@@ -41,14 +35,17 @@ static inline const uint16_t *conv_panel(const dev_node *n, int64_t o) {
     return (const uint16_t *)w->data + o * w->ne[1] * w->ne[2] * conv_channels(n);
 }
 
-/* Asks for part `part` of `n_parts` of a panel of weights to be brought near: `cols` rows of
- * `bytes` bytes, `stride` apart. Rows lie on pages of their own, so the processor does not guess
- * them; while one panel is multiplied the next one is asked for. Nothing happens where w is NULL.
- */
-static inline void conv_fetch(const char *w, int64_t stride, int64_t cols, int64_t bytes,
-                              int64_t part, int64_t n_parts) {
-    if (!w) return;
-    int64_t lines = bytes / 64 + 1, all = cols * lines;
+/* Weights that are wanted soon: `cols` rows of `bytes` bytes, `stride` apart; cols <= 0: none. */
+typedef struct conv_ahead {
+    const char *w;
+    int64_t stride, cols, bytes;
+} conv_ahead;
+
+/* Asks for part `part` of `n_parts` of them to be brought near. Rows lie on pages of their own, so
+ * the processor does not guess them; while one panel is multiplied the next one is asked for. */
+static inline void conv_fetch(const conv_ahead *t, int64_t part, int64_t n_parts) {
+    int64_t lines = t->bytes / 64 + 1, all = t->cols * lines;
     for (int64_t i = all * part / n_parts; i < all * (part + 1) / n_parts; i++)
-        __builtin_prefetch(w + i / lines * stride + cpu_min(i % lines * 64, bytes - 1), 0, 2);
+        __builtin_prefetch(t->w + i / lines * t->stride + cpu_min(i % lines * 64, t->bytes - 1), 0,
+                           2);
 }

@@ -18,8 +18,8 @@ enum {
     TILES_BF16_MIN = 64,
     CHANNELS_PACKED = 16, /* input channels whose plain kernels lie in the first-level cache */
     PAD_BYTES = 64,       /* between positions: apart by 4096 bytes they would share cache lines */
-    V_BYTES = 10 << 20,          /* transformed inputs of a thread, about */
-    CHANNELS_MIN = 8,            /* below, most of the transforms would be of nothing */
+    V_BYTES = 10 << 20,   /* transformed inputs of a thread, about */
+    CHANNELS_MIN = 8,     /* below, most of the transforms would be of nothing */
     PIXELS_MIN = TILE * TILE / 2 /* smaller pictures waste most of a tile */
 };
 
@@ -68,20 +68,22 @@ static int64_t v_bytes(const dev_node *n, int64_t tiles) {
     return cpu_div_up(n->in[0]->ne[0], step_channels(n)) * KERN_WINO * v_pos_bytes(n, tiles);
 }
 
-conv_cut conv_wino_cut(const dev_node *n, int64_t n_threads) {
-    const dev_tensor *out = n->out;
-    conv_cut c = {.n = n_tiles(n)};
-    int64_t most = cpu_max(KERN_GEMM_ROWS, cpu_min(TILES_MAX, V_BYTES / v_bytes(n, 1)));
-    c.block = cpu_div_up(c.n, cpu_div_up(c.n, most));
-    c.blocks = cpu_div_up(c.n, c.block);
-    conv_cut_channels(&c, c.blocks, out->ne[0], n_threads);
-    return c;
+cpu_cut conv_wino_cut(const dev_node *n, int64_t n_threads) {
+    return cpu_cut_find(&(cpu_cut_params){
+        .n = n_tiles(n),
+        .times = 1,
+        .panels = cpu_div_up(n->out->ne[0], CONV_COLS),
+        .most = cpu_max(KERN_GEMM_ROWS, cpu_min(TILES_MAX, V_BYTES / v_bytes(n, 1))),
+        .unit = 1,
+        .n_threads = n_threads,
+        .n_parts = n->n_parts,
+        .row_cost = 0.15,
+        .panel_cost = 7});
 }
 
-uint64_t conv_wino_scratch(const dev_node *n, int64_t n_threads) {
-    conv_cut c = conv_wino_cut(n, n_threads);
+uint64_t conv_wino_scratch(const dev_node *n, const cpu_cut *c) {
     int64_t kernels = (KERN_WINO + 9) * u_pos_bytes(n);
-    return (uint64_t)(v_bytes(n, c.block) + kernels + KERN_WINO * m_pos_bytes(c.block));
+    return (uint64_t)(v_bytes(n, c->block) + kernels + KERN_WINO * m_pos_bytes(c->block));
 }
 
 typedef struct wino_job {
@@ -182,11 +184,12 @@ static void multiply(const wino_job *j, int64_t o, int32_t cols, int64_t end) {
         transform_kernels(j, o, cols, c, k);
         bool last = c + j->step >= j->C; /* then the next output channels' first step follows */
         int64_t next_o = last ? o + CONV_COLS : o, next_c = last ? 0 : c + j->step;
-        int64_t next_cols = w->panels ? 0 : cpu_min(CONV_COLS, end - next_o);
+        conv_ahead next = {.stride = w->stride[3],
+                           .cols = w->panels ? 0 : cpu_min(CONV_COLS, end - next_o),
+                           .bytes = cpu_min(j->step, j->C - next_c) * elem};
         for (int64_t pos = 0; pos < KERN_WINO; pos++) {
-            int64_t tap = pos / 4; /* four parts of each */
-            conv_fetch(next_cols > 0 ? tap_weights(w, next_o, tap) + next_c * elem : NULL,
-                       w->stride[3], next_cols, cpu_min(j->step, j->C - next_c) * elem, pos % 4, 4);
+            next.w = tap_weights(w, next_o, pos / 4) + next_c * elem; /* four parts of each tap */
+            conv_fetch(&next, pos % 4, 4);
             for (int64_t i = 0; i < j->tiles; i += KERN_GEMM_ROWS) {
                 kern_gemm_tile t = {.a = v_tile(j, c / j->step, pos, i),
                                     .b = j->u + pos * j->u_pos * j->elem,
@@ -240,9 +243,11 @@ static void transform_sums(const wino_job *j, int64_t o, int32_t cols) {
     }
 }
 
-void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread) {
-    conv_cut c = conv_wino_cut(n, r->p->d->n_threads);
-    int64_t run = chunk % c.runs, first = chunk / c.runs * c.block, O = n->out->ne[0];
+void conv_wino_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
+    const dev_node *n = &cn->n;
+    const cpu_cut c = cn->cut;
+    int64_t first = chunk / c.runs * c.block, from, end;
+    conv_run(n, &c, chunk % c.runs, &from, &end);
     wino_job j = {.r = r,
                   .n = n,
                   .gemm = r->p->d->gemm,
@@ -262,8 +267,7 @@ void conv_wino_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread)
     j.g = j.u + KERN_WINO * u_pos_bytes(n);
     j.m = (float *)(void *)(j.g + 9 * u_pos_bytes(n));
     transform_inputs(&j);
-    int64_t end = cpu_min((run + 1) * c.run, O);
-    for (int64_t o = run * c.run; o < end; o += CONV_COLS) {
+    for (int64_t o = from; o < end; o += CONV_COLS) {
         int32_t cols = (int32_t)cpu_min(CONV_COLS, end - o);
         multiply(&j, o, cols, end);
         transform_sums(&j, o, cols);

@@ -157,10 +157,11 @@ static void note_inputs(cpu_program *p) {
     }
 }
 
-static uint64_t scratch_need(const cpu_program *p) {
+static uint64_t scratch_need(cpu_program *p) {
     uint64_t need = 0;
     for (int32_t i = 0; i < p->n_nodes; i++) {
-        const cpu_node *n = &p->nodes[i];
+        cpu_node *n = &p->nodes[i];
+        if (n->op->prepare) n->op->prepare(p, n);
         uint64_t bytes = n->n.out ? (uint64_t)n->n.out->ne[0] * sizeof(float) : 0;
         if (n->op->scratch_bytes) bytes = n->op->scratch_bytes(p, n);
         if (bytes > need) need = bytes;

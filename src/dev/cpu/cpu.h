@@ -16,12 +16,31 @@ typedef struct cpu_run cpu_run;
 /* One kind of operation. A node's work is cut into chunks [0, n_chunks) that any thread may run in
  * any order; the results do not depend on how. */
 typedef struct cpu_op {
-    int32_t (*n_chunks)(const cpu_run *r, const cpu_node *n); /* may set n->run_* */
+    int32_t (*n_chunks)(const cpu_run *r, const cpu_node *n);
     void (*run_chunk)(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread);
     float ns_per_unit;                                    /* estimate, one thread */
     double (*units)(const cpu_run *r, const cpu_node *n); /* NULL = elements of the output */
     uint64_t (*scratch_bytes)(const cpu_program *p, const cpu_node *n); /* per thread; NULL = row */
+    void (*prepare)(const cpu_program *p,
+                    cpu_node *n); /* before that, once; NULL = nothing to do */
 } cpu_op;
+
+/* How the work of a large node of pictures is cut: `n` rows (pixels, tiles, queries) of each of
+ * `times` pictures or heads into blocks, `panels` panels of output channels into runs. Chunk c is
+ * block c / runs (of picture c / runs / blocks) times run c % runs. */
+typedef struct cpu_cut {
+    int64_t n, block, blocks; /* rows; of a block, the last one may be shorter; blocks of n */
+    int64_t times;
+    int64_t panels, runs; /* run r has the panels [panels * r / runs, panels * (r + 1) / runs) */
+} cpu_cut;
+
+typedef struct cpu_cut_params {
+    int64_t n, times, panels;
+    int64_t most, unit; /* rows of a block: at most, and a multiple of */
+    int64_t n_threads, n_parts;
+    double row_cost, panel_cost; /* what a chunk spends on each row, as panels; on each panel, as
+                                    rows: its packing, which more and smaller chunks repeat */
+} cpu_cut_params;
 
 struct cpu_node {
     dev_node n; /* tensors point into the program's copies */
@@ -29,6 +48,7 @@ struct cpu_node {
     const dev_tensor *next_w; /* MATMUL: the weights of the next one, or NULL */
     int32_t rope_table;
     int32_t chunk_from; /* set when its phase is opened: the first chunk of its part */
+    cpu_cut cut;        /* CONV2D, SDPA */
 };
 
 /* Cosines and sines of the step's positions for one set of rope parameters. */
@@ -117,7 +137,20 @@ extern const cpu_op cpu_ops[DEV_OP_COUNT];
 CPU_OPS_OWN(CPU_OP_DECLARE)
 #undef CPU_OP_DECLARE
 #define CPU_OP_OWN(name)                                                                           \
-    { cpu_##name##_n_chunks, cpu_##name##_run, 1.0f, cpu_##name##_ns, cpu_##name##_scratch }
+    { cpu_##name##_n_chunks, cpu_##name##_run, 1.0f, cpu_##name##_ns, cpu_##name##_scratch, NULL }
+#define CPU_OP_PREPARED(name)                                                                      \
+    {                                                                                              \
+        cpu_##name##_n_chunks, cpu_##name##_run, 1.0f, cpu_##name##_ns, cpu_##name##_scratch,      \
+            cpu_##name##_prepare                                                                   \
+    }
+void cpu_conv2d_prepare(const cpu_program *p, cpu_node *n);
+void cpu_sdpa_prepare(const cpu_program *p, cpu_node *n);
+
+/* cut.c: the cut whose chunks, repeated packing included, keep all threads busy longest. */
+cpu_cut cpu_cut_find(const cpu_cut_params *p);
+static inline int32_t cpu_cut_chunks(const cpu_cut *c) {
+    return (int32_t)(c->blocks * c->times * c->runs);
+}
 
 /* run.c */
 err_code cpu_run_step(dev_program *p, const dev_step *step, int32_t phase_from, int32_t phase_to,

@@ -12,17 +12,16 @@
 #include "dev/cpu/conv.h"
 #include <string.h>
 
-enum { BLOCK_BYTES = 512 << 10, BLOCK_PIXELS_MIN = 48, BLOCK_PIXELS_MAX = 384 };
+enum {
+    BLOCK_BYTES = 8 << 20, /* patches of a chunk, about */
+    BLOCK_BYTES_BF16 = 512 << 10,
+    BLOCK_PIXELS_MIN = 48,
+    BLOCK_PIXELS_MAX = 384,
+    STEP = 512 /* products of a step */
+};
 
 /* Estimate of one multiplication, one thread. */
 #define NS_PER_PRODUCT 0.02
-
-void conv_cut_channels(conv_cut *c, int64_t n_blocks, int64_t n_channels, int64_t n_threads) {
-    int64_t panels = cpu_div_up(n_channels, CONV_COLS), run = panels;
-    while (run > 1 && n_blocks * cpu_div_up(panels, run) < 4 * n_threads) run = (run + 1) / 2;
-    c->run = run * CONV_COLS;
-    c->runs = cpu_div_up(panels, run);
-}
 
 const float *conv_bias(const cpu_run *r, const dev_node *n, int64_t picture, int64_t from,
                        float mem[CONV_COLS], int64_t count) {
@@ -60,15 +59,18 @@ static bool is_plain(const dev_node *n) {
            p->left + p->right + p->top + p->bottom == 0 && x->stride[2] == x->stride[1] * x->ne[1];
 }
 
-static conv_cut direct_cut(const dev_node *n, int64_t n_threads) {
-    conv_cut c = {.n = n->out->ne[1] * n->out->ne[2]};
-    int64_t fit = BLOCK_BYTES / (patch(n) * elem_bytes(n));
-    int64_t most = cpu_max(BLOCK_PIXELS_MIN, cpu_min(BLOCK_PIXELS_MAX, fit));
-    c.blocks = cpu_div_up(c.n, most);
-    c.block = cpu_div_up(c.n, c.blocks * KERN_GEMM_ROWS) * KERN_GEMM_ROWS;
-    c.blocks = cpu_div_up(c.n, c.block);
-    conv_cut_channels(&c, c.blocks * n->out->ne[3], n->out->ne[0], n_threads);
-    return c;
+static cpu_cut direct_cut(const dev_node *n, int64_t n_threads) {
+    int64_t fit = (n->bf16 ? BLOCK_BYTES_BF16 : BLOCK_BYTES) / (patch(n) * elem_bytes(n));
+    return cpu_cut_find(
+        &(cpu_cut_params){.n = n->out->ne[1] * n->out->ne[2],
+                          .times = n->out->ne[3],
+                          .panels = cpu_div_up(n->out->ne[0], CONV_COLS),
+                          .most = cpu_max(BLOCK_PIXELS_MIN, cpu_min(BLOCK_PIXELS_MAX, fit)),
+                          .unit = KERN_GEMM_ROWS,
+                          .n_threads = n_threads,
+                          .n_parts = n->n_parts,
+                          .row_cost = 0.25,
+                          .panel_cost = 20});
 }
 
 /* The row of a patch under kernel line j of output pixel (ox, ..). */
@@ -115,96 +117,158 @@ static void pack_patches(const cpu_run *r, const dev_node *n, const char *pictur
     pack_rows(gemm, n, mem, patch(n), rows, a);
 }
 
-/* Kernels of output channels [o, o + cols) as a B tile: in mem, or where they lie in panels. */
-static const void *pack_kernels(const cpu_run *r, const dev_node *n, int64_t o, int32_t cols,
-                                char *mem) {
-    const dev_tensor *w = n->in[1];
-    const kern_gemm *gemm = r->p->d->gemm;
-    if (w->panels) return conv_panel(n, o);
-    kern_gemm_cols c = {.w = (const char *)w->data + o * w->stride[3],
+typedef struct direct_job {
+    cpu_run *r;
+    const dev_node *n;
+    int64_t picture, first, count; /* pixels of the chunk */
+    char *a, *b;                   /* tiles of patches; kernels of a step */
+    float *rest;                   /* [count][32] residuals while sums are in their place */
+} direct_job;
+
+/* Products of a step: then its kernels stay in the second-level cache. */
+static int64_t k_step(const dev_node *n) {
+    int64_t k = patch(n), blk = KERN_GEMM_BLOCK;
+    return n->bf16 ? k : cpu_div_up(cpu_div_up(k, cpu_div_up(k, STEP)), blk) * blk;
+}
+
+/* Elements [from, from + k) of the kernels of output channels [o, o + cols) as a B tile: in j->b,
+ * or where they lie in panels. */
+static const void *pack_kernels(const direct_job *j, int64_t o, int32_t cols, int64_t from,
+                                int64_t k) {
+    const dev_tensor *w = j->n->in[1];
+    const kern_gemm *gemm = j->r->p->d->gemm;
+    if (w->panels) return conv_panel(j->n, o);
+    kern_gemm_cols c = {.w = (const char *)w->data + o * w->stride[3] +
+                             from * (w->stride[1] / w->ne[0]),
                         .stride = w->stride[3],
                         .type = w->type,
                         .cols = cols,
-                        .k = w->ne[0] * w->ne[1] * w->ne[2]};
-    if (!n->bf16) {
-        gemm->pack_cols((float *)(void *)mem, &c);
-        return mem;
+                        .k = k};
+    if (!j->n->bf16) {
+        gemm->pack_cols((float *)(void *)j->b, &c);
+        return j->b;
     }
-    int64_t C = conv_channels(n), taps = w->ne[1] * w->ne[2];
+    int64_t C = conv_channels(j->n), taps = w->ne[1] * w->ne[2];
     if (C == w->ne[0]) taps = 1; /* no pair reaches across taps */
-    c.k /= taps;
+    c.k = w->ne[0] * w->ne[1] * w->ne[2] / taps;
     for (int64_t tap = 0; tap < taps; tap++) {
-        gemm->pack_cols_bf16((uint16_t *)(void *)mem + tap * C * CONV_COLS, &c);
+        gemm->pack_cols_bf16((uint16_t *)(void *)j->b + tap * C * CONV_COLS, &c);
         c.w = (const char *)c.w + w->stride[1];
     }
-    return mem;
+    return j->b;
 }
 
 static int64_t b_bytes(const dev_node *n) {
-    return (patch(n) + 1) / 2 * 2 * CONV_COLS * elem_bytes(n);
+    return (k_step(n) + 1) / 2 * 2 * CONV_COLS * elem_bytes(n);
 }
 
-static uint64_t direct_scratch(const dev_node *n, int64_t n_threads) {
-    conv_cut c = direct_cut(n, n_threads);
-    int64_t bytes = a_bytes(n, c.block) + b_bytes(n);
+static int64_t rest_bytes(const dev_node *n, int64_t block) {
+    return n->in[4] && k_step(n) < patch(n) ? block * CONV_COLS * (int64_t)sizeof(float) : 0;
+}
+
+static uint64_t direct_scratch(const dev_node *n, const cpu_cut *c) {
+    int64_t bytes = a_bytes(n, c->block) + b_bytes(n) + rest_bytes(n, c->block);
     if (!is_plain(n)) bytes += patch(n) * KERN_GEMM_ROWS * (int64_t)sizeof(float);
     return (uint64_t)bytes;
 }
 
-static void direct_run(cpu_run *r, const dev_node *n, int32_t chunk, int32_t thread) {
-    const dev_tensor *x = n->in[0], *w = n->in[1], *res = n->in[4], *out = n->out;
-    conv_cut c = direct_cut(n, r->p->d->n_threads);
-    int64_t run = chunk % c.runs, block = chunk / c.runs;
-    int64_t picture = block / c.blocks, first = block % c.blocks * c.block;
-    int64_t count = cpu_min(c.block, c.n - first);
-    char *a = cpu_scratch(r, thread), *b = a + a_bytes(n, c.block);
-    const char *in = cpu_base(r, x) + picture * x->stride[3];
-    const kern_gemm *gemm = r->p->d->gemm;
-    void (*mul)(const kern_gemm_tile *) = n->bf16 ? gemm->mul_bf16 : gemm->mul;
-    for (int64_t i = 0; i < count; i += KERN_GEMM_ROWS)
-        pack_patches(r, n, in, first + i, (int32_t)cpu_min(KERN_GEMM_ROWS, count - i),
-                     (float *)(void *)(b + b_bytes(n)), a + a_bytes(n, i));
-    char *to = cpu_base(r, out) + picture * out->stride[3] + first * out->stride[1];
-    const char *rest =
-        res ? cpu_base(r, res) + picture * res->stride[3] + first * res->stride[1] : NULL;
-    int64_t o_end = cpu_min((run + 1) * c.run, out->ne[0]);
-    for (int64_t o = run * c.run; o < o_end; o += CONV_COLS) {
-        int32_t cols = (int32_t)cpu_min(CONV_COLS, o_end - o);
-        float mem[CONV_COLS];
-        const float *bias = conv_bias(r, n, picture, o, mem, cols);
-        const void *kernels = pack_kernels(r, n, o, cols, b);
-        bool ahead = o + CONV_COLS < o_end && !w->panels;
-        const char *next = ahead ? (const char *)w->data + (o + CONV_COLS) * w->stride[3] : NULL;
-        int64_t next_cols = cpu_min(CONV_COLS, o_end - o - CONV_COLS);
-        for (int64_t i = 0; i < count; i += KERN_GEMM_ROWS) {
-            conv_fetch(next, w->stride[3], next_cols, w->stride[3], i / KERN_GEMM_ROWS,
-                       cpu_div_up(count, KERN_GEMM_ROWS));
-            mul(&(kern_gemm_tile){
-                .a = a + a_bytes(n, i),
-                .b = kernels,
-                .k = patch(n),
-                .rows = (int32_t)cpu_min(KERN_GEMM_ROWS, count - i),
-                .cols = cols,
-                .out = (float *)(void *)(to + i * out->stride[1]) + o,
-                .out_stride = out->stride[1] / (int64_t)sizeof(float),
-                .out_half = KERN_GEMM_BLOCK,
-                .bias = bias,
-                .residual =
-                    rest ? (const float *)(const void *)(rest + i * res->stride[1]) + o : NULL,
-                .residual_stride = res ? res->stride[1] / (int64_t)sizeof(float) : 0});
-        }
+/* The first pixel of the chunk, output channel o. */
+static float *pixel_of(const direct_job *j, const dev_tensor *t, int64_t o) {
+    char *to = cpu_base(j->r, t) + j->picture * t->stride[3] + j->first * t->stride[1];
+    return (float *)(void *)to + o;
+}
+
+static void keep_rest(const direct_job *j, int64_t o, int32_t cols) {
+    const dev_tensor *res = j->n->in[4];
+    const char *from = (const char *)pixel_of(j, res, o);
+    for (int64_t i = 0; i < j->count; i++)
+        memcpy(j->rest + i * CONV_COLS, from + i * res->stride[1], (size_t)cols * sizeof(float));
+}
+
+/* One step of a panel: outputs += products of elements [from, from + k); the last one finishes. */
+static void direct_step(const direct_job *j, kern_gemm_tile t, int64_t from, const float *rest,
+                        int64_t rest_stride, const conv_ahead *next) {
+    const kern_gemm *gemm = j->r->p->d->gemm;
+    float *out = t.out;
+    for (int64_t i = 0; i < j->count; i += KERN_GEMM_ROWS) {
+        t.rows = (int32_t)cpu_min(KERN_GEMM_ROWS, j->count - i);
+        t.a = j->a + a_bytes(j->n, i) + from * t.rows * elem_bytes(j->n);
+        t.out = out + i * t.out_stride;
+        t.residual = rest ? rest + i * rest_stride : NULL;
+        t.residual_stride = rest_stride;
+        conv_fetch(next, i / KERN_GEMM_ROWS, cpu_div_up(j->count, KERN_GEMM_ROWS));
+        if (j->n->bf16)
+            gemm->mul_bf16(&t);
+        else
+            gemm->mul(&t);
     }
+}
+
+/* Output channels [o, o + 32) of those before `end`. */
+static void direct_panel(const direct_job *j, int64_t o, int64_t end) {
+    const dev_node *n = j->n;
+    const dev_tensor *w = n->in[1], *res = n->in[4], *out = n->out;
+    const int64_t all = patch(n), step = k_step(n), elem = w->stride[1] / w->ne[0];
+    int32_t cols = (int32_t)cpu_min(CONV_COLS, end - o);
+    float mem[CONV_COLS];
+    const float *bias = conv_bias(j->r, n, j->picture, o, mem, cols);
+    const float *rest = res ? pixel_of(j, res, o) : NULL;
+    int64_t rest_stride = res ? res->stride[1] / (int64_t)sizeof(float) : 0;
+    if (res && step < all) {
+        keep_rest(j, o, cols);
+        rest = j->rest, rest_stride = CONV_COLS;
+    }
+    for (int64_t from = 0; from < all; from += step) {
+        int64_t k = cpu_min(step, all - from);
+        bool last = from + k >= all;
+        kern_gemm_tile t = {.b = pack_kernels(j, o, cols, from, k),
+                            .k = k,
+                            .cols = cols,
+                            .out = pixel_of(j, out, o),
+                            .out_stride = out->stride[1] / (int64_t)sizeof(float),
+                            .out_half = KERN_GEMM_BLOCK,
+                            .add = from > 0,
+                            .bias = last ? bias : NULL};
+        int64_t next_o = last ? o + CONV_COLS : o, next_from = last ? 0 : from + k;
+        conv_ahead next = {.w = (const char *)w->data + next_o * w->stride[3] + next_from * elem,
+                           .stride = w->stride[3],
+                           .cols = w->panels ? 0 : cpu_min(CONV_COLS, end - next_o),
+                           .bytes = cpu_min(step, all - next_from) * elem};
+        direct_step(j, t, from, last ? rest : NULL, rest_stride, &next);
+    }
+}
+
+static void direct_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
+    const dev_node *n = &cn->n;
+    const cpu_cut c = cn->cut;
+    int64_t block = chunk / c.runs, from, end;
+    direct_job j = {.r = r,
+                    .n = n,
+                    .picture = block / c.blocks,
+                    .first = block % c.blocks * c.block,
+                    .a = cpu_scratch(r, thread)};
+    j.count = cpu_min(c.block, c.n - j.first);
+    j.b = j.a + a_bytes(n, c.block);
+    j.rest = (float *)(void *)(j.b + b_bytes(n));
+    float *mem = j.rest + rest_bytes(n, c.block) / (int64_t)sizeof(float);
+    const char *in = cpu_base(r, n->in[0]) + j.picture * n->in[0]->stride[3];
+    for (int64_t i = 0; i < j.count; i += KERN_GEMM_ROWS)
+        pack_patches(r, n, in, j.first + i, (int32_t)cpu_min(KERN_GEMM_ROWS, j.count - i), mem,
+                     j.a + a_bytes(n, i));
+    conv_run(n, &c, chunk % c.runs, &from, &end);
+    for (int64_t o = from; o < end; o += CONV_COLS) direct_panel(&j, o, end);
 }
 
 /* ---- the operation ---- */
 
+void cpu_conv2d_prepare(const cpu_program *p, cpu_node *n) {
+    int64_t n_threads = p->d->n_threads;
+    n->cut = conv_wino_fits(&n->n) ? conv_wino_cut(&n->n, n_threads) : direct_cut(&n->n, n_threads);
+}
+
 int32_t cpu_conv2d_n_chunks(const cpu_run *r, const cpu_node *n) {
-    if (conv_wino_fits(&n->n)) {
-        conv_cut c = conv_wino_cut(&n->n, r->p->d->n_threads);
-        return (int32_t)(c.blocks * c.runs);
-    }
-    conv_cut c = direct_cut(&n->n, r->p->d->n_threads);
-    return (int32_t)(c.blocks * n->n.out->ne[3] * c.runs);
+    (void)r;
+    return cpu_cut_chunks(&n->cut);
 }
 
 double cpu_conv2d_ns(const cpu_run *r, const cpu_node *n) {
@@ -215,13 +279,14 @@ double cpu_conv2d_ns(const cpu_run *r, const cpu_node *n) {
 }
 
 uint64_t cpu_conv2d_scratch(const cpu_program *p, const cpu_node *n) {
-    return conv_wino_fits(&n->n) ? conv_wino_scratch(&n->n, p->d->n_threads)
-                                 : direct_scratch(&n->n, p->d->n_threads);
+    (void)p;
+    return conv_wino_fits(&n->n) ? conv_wino_scratch(&n->n, &n->cut)
+                                 : direct_scratch(&n->n, &n->cut);
 }
 
 void cpu_conv2d_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
     if (conv_wino_fits(&n->n))
-        conv_wino_run(r, &n->n, chunk, thread);
+        conv_wino_run(r, n, chunk, thread);
     else
-        direct_run(r, &n->n, chunk, thread);
+        direct_run(r, n, chunk, thread);
 }

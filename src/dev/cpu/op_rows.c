@@ -152,7 +152,7 @@ static void take_rows_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t 
 
 const cpu_op cpu_ops[DEV_OP_COUNT] = {
 #define ROW_OP(run, ns)                                                                            \
-    { rows_n_chunks, run, ns, NULL, NULL }
+    { rows_n_chunks, run, ns, NULL, NULL, NULL }
     [DEV_OP_GET_ROWS] = ROW_OP(get_rows_run, 0.5f),
     [DEV_OP_TAKE_ROWS] = ROW_OP(take_rows_run, 0.2f),
     [DEV_OP_QUANTIZE] = ROW_OP(quantize_run, 0.3f),
@@ -177,10 +177,10 @@ const cpu_op cpu_ops[DEV_OP_COUNT] = {
     [DEV_OP_MOE_WEIGHTS] = CPU_OP_OWN(moe_weights),
     [DEV_OP_MOE_SUM] = CPU_OP_OWN(moe_sum),
     [DEV_OP_POOL] = CPU_OP_OWN(pool),
-    [DEV_OP_CONV2D] = CPU_OP_OWN(conv2d),
+    [DEV_OP_CONV2D] = CPU_OP_PREPARED(conv2d),
     [DEV_OP_GROUP_NORM] = CPU_OP_OWN(group_norm),
     [DEV_OP_UPSAMPLE2X] = CPU_OP_OWN(upsample2x),
     [DEV_OP_CONCAT] = CPU_OP_OWN(concat),
     [DEV_OP_FREEU] = CPU_OP_OWN(freeu),
-    [DEV_OP_SDPA] = CPU_OP_OWN(sdpa),
+    [DEV_OP_SDPA] = CPU_OP_PREPARED(sdpa),
 };

@@ -14,25 +14,28 @@
 #define LOG2_E 1.44269504f
 
 enum {
-    QUERIES = 192,
+    QUERIES = 256,
     QUERIES_BF16 = 384,
     KEYS = 256,
     ROWS = KERN_GEMM_ROWS,
     COLS = KERN_GEMM_COLS
 };
 
-static int64_t queries_per_chunk(const dev_node *n) {
-    int64_t T = n->in[0]->ne[2], blocks = cpu_div_up(T, n->bf16 ? QUERIES_BF16 : QUERIES);
-    return cpu_min(T, cpu_div_up(T, blocks * ROWS) * ROWS);
-}
-
-static int64_t blocks(const dev_node *n) {
-    return cpu_div_up(n->in[0]->ne[2], queries_per_chunk(n));
+void cpu_sdpa_prepare(const cpu_program *p, cpu_node *n) {
+    const dev_tensor *q = n->n.in[0];
+    n->cut = cpu_cut_find(&(cpu_cut_params){.n = q->ne[2],
+                                            .times = q->ne[1] * q->ne[3],
+                                            .panels = 1,
+                                            .most = n->n.bf16 ? QUERIES_BF16 : QUERIES,
+                                            .unit = ROWS,
+                                            .n_threads = p->d->n_threads,
+                                            .n_parts = n->n.n_parts,
+                                            .panel_cost = 10});
 }
 
 int32_t cpu_sdpa_n_chunks(const cpu_run *r, const cpu_node *n) {
     (void)r;
-    return (int32_t)(blocks(&n->n) * n->n.in[0]->ne[1] * n->n.in[0]->ne[3]);
+    return cpu_cut_chunks(&n->cut);
 }
 
 double cpu_sdpa_ns(const cpu_run *r, const cpu_node *n) {
@@ -61,8 +64,9 @@ typedef struct sdpa_mem {
     int64_t q, scores, weights, keys, values, acc, all;
 } sdpa_mem;
 
-static sdpa_mem mem_of(const dev_node *n) {
-    int64_t Q = queries_per_chunk(n), K = n->in[0]->ne[0], Kv = n->in[2]->ne[0];
+static sdpa_mem mem_of(const cpu_node *cn) {
+    const dev_node *n = &cn->n;
+    int64_t Q = cn->cut.block, K = n->in[0]->ne[0], Kv = n->in[2]->ne[0];
     int64_t S = keys_max(n), f32 = sizeof(float);
     sdpa_mem m = {.q = 0};
     m.scores = m.q + a_bytes(n, Q, K);
@@ -76,7 +80,7 @@ static sdpa_mem mem_of(const dev_node *n) {
 
 uint64_t cpu_sdpa_scratch(const cpu_program *p, const cpu_node *n) {
     (void)p;
-    return (uint64_t)mem_of(&n->n).all;
+    return (uint64_t)mem_of(n).all;
 }
 
 typedef struct sdpa_job {
@@ -191,9 +195,9 @@ static void accumulate(const sdpa_job *j, int64_t i, int32_t rows, int64_t n, co
 void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
     const dev_node *n = &cn->n;
     const dev_tensor *q = n->in[0], *k = n->in[1], *v = n->in[2], *out = n->out;
-    int64_t Q = queries_per_chunk(n), n_blocks = blocks(n), H = q->ne[1];
+    int64_t Q = cn->cut.block, n_blocks = cn->cut.blocks, H = q->ne[1];
     int64_t first = chunk % n_blocks * Q, h = chunk / n_blocks % H, b = chunk / n_blocks / H;
-    sdpa_mem m = mem_of(n);
+    sdpa_mem m = mem_of(cn);
     char *mem = cpu_scratch(r, thread);
     const kern_vec *vec = r->p->d->vec;
     sdpa_job j = {.gemm = r->p->d->gemm,
