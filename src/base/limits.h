@@ -96,9 +96,13 @@
 
 /* Grammars of constrained output */
 #define LIMIT_GRAMMAR_NODES (1u << 20)
-#define LIMIT_GRAMMAR_RULES 4096
-#define LIMIT_GRAMMAR_DEPTH 1000   /* of expressions inside each other */
-#define LIMIT_GRAMMAR_STATES 4096  /* kept at once */
+#define LIMIT_GRAMMAR_RULES 65536
+#define LIMIT_GRAMMAR_LOOKS (1u << 24) /* nodes visited in the search for left recursion */
+#define LIMIT_GRAMMAR_DEPTH 1000       /* of expressions inside each other */
+#define LIMIT_GRAMMAR_STATES 16384     /* kept at once */
+#define LIMIT_GRAMMAR_STATE_BYTES (8u << 20)
+#define LIMIT_GRAMMAR_WORK (1 << 22) /* positions looked at for one answer: so many at once, */
+#define LIMIT_GRAMMAR_WORK_TOKEN (1 << 16) /* and so many more with each token */
 #define LIMIT_GRAMMAR_CELLS 65536u /* of stacks, kept at once: how deep the output may nest */
 #define LIMIT_GRAMMAR_PLACES 32768 /* one state */
 #define LIMIT_GRAMMAR_REPEAT 100000

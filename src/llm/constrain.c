@@ -65,14 +65,27 @@ bool llm_constraint_allows(llm_constraint *c, int32_t id) {
     return piece.len > 0 && grammar_allows(c->g, piece);
 }
 
+/* Without branches: which tokens may come is as good as random. */
+static void keep_eight(uint32_t bits, float *logits) {
+    static const uint32_t BIT[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+    for (int i = 0; i < 8; i++) logits[i] = bits & BIT[i] ? logits[i] : -INFINITY;
+}
+
+static void keep_only(const uint64_t *bits, float *logits, int32_t n) {
+    int32_t i = 0;
+    for (; i + 8 <= n; i += 8) keep_eight((uint32_t)(bits[i / 64] >> i % 64 & 0xFF), logits + i);
+    for (; i < n; i++)
+        if (!(bits[i / 64] >> i % 64 & 1)) logits[i] = -INFINITY;
+}
+
 void llm_constraint_mask(llm_constraint *c, float *logits, int32_t n) {
     const uint64_t *bits = grammar_mask(c->g, c->v);
     VEC(float) kept = {0};
     VEC(float) blank = {0};
     for (size_t i = 0; i < c->blanks.len; i++) VEC_PUSH(blank, logits[c->blanks.items[i]]);
     for (size_t i = 0; i < c->stops.len; i++) VEC_PUSH(kept, logits[c->stops.items[i]]);
-    for (int32_t i = 0; i < n; i++)
-        if (i >= c->n_vocab || !(bits[i / 64] >> i % 64 & 1)) logits[i] = -INFINITY;
+    keep_only(bits, logits, n < c->n_vocab ? n : c->n_vocab);
+    for (int32_t i = c->n_vocab; i < n; i++) logits[i] = -INFINITY;
     for (size_t i = 0; c->n_blank > 0 && i < c->blanks.len; i++)
         logits[c->blanks.items[i]] = blank.items[i];
     bool may_end = grammar_may_end(c->g);

@@ -359,25 +359,33 @@ static void test_gbnf(void **state) {
 
 /* ---- masks ---- */
 
-enum { VOCAB = 3000 };
+enum { VOCAB = 3000, WORD_MAX = 32 };
 
-/* Tokens of JSON's bytes and some others, many with common beginnings, some twice. */
+/* Tokens of JSON's bytes and some others, many with common beginnings, some twice; then words of
+ * the kinds that the vocabulary keeps in groups, some long. */
 static void make_pieces(str *pieces, char *text) {
     static const char ALPHABET[] = "{}[]\":,0123456789 abcdeln\\u\n\xC3\xA4\xE2\x82\xAC";
+    static const char *const WORDS[] = {"a", "b", "z", "Q",        "7",
+                                        " ", "-", "@", "\xC3\xA4", "\xE2\x82\xAC"};
+    static const size_t n_parts[] = {3, 5, COUNT_OF(WORDS)};
     rng r;
     rng_init(&r, 7);
     size_t at = 0;
     for (int i = 0; i < VOCAB; i++) {
-        size_t len = rng_u64(&r) % 6;
-        pieces[i] = (str){text + at, len};
-        for (size_t k = 0; k < len; k++) text[at++] = ALPHABET[rng_u64(&r) % (sizeof ALPHABET - 1)];
+        bool word = i % 2;
+        size_t len = rng_u64(&r) % (i % 16 == 1 ? WORD_MAX : 6), from = at, kind = rng_u64(&r) % 3;
+        for (size_t k = 0; k < len && !word; k++)
+            text[at++] = ALPHABET[rng_u64(&r) % (sizeof ALPHABET - 1)];
+        for (size_t k = 0; k < len && word; k++)
+            for (const char *c = WORDS[rng_u64(&r) % n_parts[kind]]; *c;) text[at++] = *c++;
+        pieces[i] = (str){text + from, at - from};
     }
 }
 
 /* Follows random allowed tokens; at every step the mask must agree with each token's own answer. */
 static void check_masks(const char *schema, uint64_t seed) {
     static str pieces[VOCAB];
-    static char text[VOCAB * 6];
+    static char text[VOCAB * WORD_MAX * 3];
     make_pieces(pieces, text);
     grammar *g = NULL;
     err e = {0};
@@ -406,6 +414,11 @@ static void test_masks(void **state) {
         check_masks("{}", seed);
         check_masks("{\"type\":\"string\"}", seed);
         check_masks("{\"type\":\"string\",\"maxLength\":300}", seed);
+        check_masks("{\"type\":\"string\",\"minLength\":2,\"maxLength\":9}", seed);
+        check_masks("{\"pattern\":\"^([a-z]{2,9} |[A-Z][0-9a-c]+-)+$\"}", seed);
+        check_masks("{\"pattern\":\"b+z|[^@]+@[^@ ]{2}\"}", seed);
+        check_masks("{\"pattern\":\"^[a-zA-Z\xC3\xA0-\xC3\xBF -]{4,20}$\"}", seed);
+        check_masks("{\"pattern\":\"^([a-z ]{3}[0-9a-zA-Z]?)*\xE2\x82\xAC$\"}", seed);
         check_masks("{\"properties\":{\"a\":{\"type\":\"number\",\"minimum\":3},\"b\":{\"type\":"
                     "\"array\",\"items\":{\"enum\":[\"ab\",\"abc\",12]}}},\"required\":[\"a\"]}",
                     seed);
@@ -424,6 +437,29 @@ static void test_depth(void **state) {
     assert_int_equal(code, ERR_LIMIT);
     assert_true(passes(g, "{\"a\":[1]}"));
     grammar_destroy(&g);
+}
+
+/* Ambiguity of the worst kind ends in an error, not in minutes. */
+static void test_hostile(void **state) {
+    (void)state;
+    static const char *const PATTERNS[] = {"(a{0,900}){0,900}b", "((a?){0,300}(aa?){0,300}){9,90}b",
+                                           "(.{0,5000}x){0,20}", "((((a*)*)*)*)*b"};
+    static str pieces[VOCAB];
+    static char text[VOCAB * WORD_MAX * 3];
+    make_pieces(pieces, text);
+    grammar_vocab *v = grammar_vocab_create(pieces, VOCAB);
+    for (size_t i = 0; i < COUNT_OF(PATTERNS); i++) {
+        grammar *g = NULL;
+        err e = {0};
+        err_code code = grammar_from_regex(str_from(PATTERNS[i]), &g, &e);
+        for (int k = 0; k < 400 && code == ERR_OK; k++) {
+            grammar_mask(g, v);
+            code = grammar_accept(g, STR("a"), &e);
+        }
+        if (code) assert_int_equal(code, ERR_LIMIT);
+        grammar_destroy(&g);
+    }
+    grammar_vocab_destroy(&v);
 }
 
 /* More states than are kept at once: the walk goes on. */
@@ -448,7 +484,7 @@ int main(void) {
         cmocka_unit_test(test_numbers),        cmocka_unit_test(test_refused_schemas),
         cmocka_unit_test(test_regex),          cmocka_unit_test(test_gbnf),
         cmocka_unit_test(test_masks),          cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_many_states),
+        cmocka_unit_test(test_many_states),    cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

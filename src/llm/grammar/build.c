@@ -4,7 +4,6 @@
  * Characters become UTF-8 bytes here, and inside JSON strings the escapes they need. */
 #include "base/limits.h"
 #include "llm/grammar/expr.h"
-#include <stdio.h>
 
 typedef struct maker {
     grammar_net *net;
@@ -79,27 +78,50 @@ static bool in_set(grammar_set s, uint32_t c) {
     return false;
 }
 
-static int32_t add_escape(maker *m, uint32_t c, int32_t next, int32_t other) {
-    static const char SHORT[] = "b\bt\tn\nf\fr\r\"\"\\\\";
-    char text[8];
-    for (size_t i = 0; i + 1 < sizeof SHORT; i += 2)
-        if ((uint32_t)SHORT[i + 1] == c) {
-            text[0] = '\\';
-            text[1] = SHORT[i];
-            return add_split(m, other, add_text(m, (str){text, 2}, next));
-        }
-    int n = snprintf(text, sizeof text, "\\u%04x", c & 0xFFFF);
-    return add_split(m, other, add_text(m, (str){text, (size_t)n}, next));
+/* What has an escape of two characters; others are written \u00XX. */
+static const char SHORT_ESCAPES[] = "b\bt\tn\nf\fr\r\"\"\\\\";
+
+static bool has_short_escape(uint32_t c) {
+    for (size_t i = 0; i + 1 < sizeof SHORT_ESCAPES; i += 2)
+        if ((uint32_t)SHORT_ESCAPES[i + 1] == c) return true;
+    return false;
+}
+
+/* The last digit of the control characters \u00H0 to \u00HF in the set; -1 = none. */
+static int32_t add_last_digit(maker *m, grammar_set s, uint32_t high, int32_t next) {
+    static const char DIGITS[] = "0123456789abcdef";
+    int32_t other = -1;
+    for (uint32_t lo = 0, hi; lo < 16; lo = hi + 1) {
+        hi = lo;
+        uint32_t c = high * 16 + lo;
+        if (!in_set(s, c) || has_short_escape(c)) continue;
+        while (hi != 9 && hi < 15 && in_set(s, c + 1) && !has_short_escape(c + 1)) hi++, c++;
+        other = add_split(m, other, add_bytes(m, (uint8_t)DIGITS[lo], (uint8_t)DIGITS[hi], next));
+    }
+    return other;
+}
+
+/* Escapes of the characters that need one, with one backslash for all; -1 = none. */
+static int32_t add_escapes(maker *m, grammar_set s, int32_t next) {
+    int32_t other = -1, controls = -1;
+    for (size_t i = 0; i + 1 < sizeof SHORT_ESCAPES; i += 2) {
+        uint8_t c = (uint8_t)SHORT_ESCAPES[i];
+        if (in_set(s, (uint8_t)SHORT_ESCAPES[i + 1]))
+            other = add_split(m, other, add_bytes(m, c, c, next));
+    }
+    for (uint32_t high = 0; high < 2; high++) {
+        int32_t last = add_last_digit(m, s, high, next);
+        if (last >= 0)
+            controls = add_split(m, controls, add_bytes(m, '0' + high, '0' + high, last));
+    }
+    if (controls >= 0) other = add_split(m, other, add_text(m, STR("u00"), controls));
+    return other < 0 ? -1 : add_bytes(m, '\\', '\\', other);
 }
 
 /* Inside a JSON string: quotes, backslashes and control characters are escaped, the rest is not. */
 static int32_t add_json_chars(maker *m, grammar_set s, int32_t next) {
     static const uint32_t plain[][2] = {{0x20, 0x21}, {0x23, 0x5B}, {0x5D, 0x10FFFF}};
-    int32_t other = -1;
-    for (uint32_t c = 0; c < 0x20; c++)
-        if (in_set(s, c)) other = add_escape(m, c, next, other);
-    if (in_set(s, '"')) other = add_escape(m, '"', next, other);
-    if (in_set(s, '\\')) other = add_escape(m, '\\', next, other);
+    int32_t other = add_escapes(m, s, next);
     for (size_t i = 0; i < s.n; i++)
         for (size_t k = 0; k < COUNT_OF(plain); k++) {
             uint32_t lo = s.ranges[i].lo > plain[k][0] ? s.ranges[i].lo : plain[k][0];
@@ -178,25 +200,28 @@ static int32_t add_expr(maker *m, const grammar_expr *x, int32_t next) {
 
 /* ---- left recursion ---- */
 
-/* What a rule does before its first byte. */
+/* What rules do before their first byte. */
 typedef struct first_look {
     const grammar_net *net;
-    const bool *nullable; /* [rules] */
-    uint32_t *seen;       /* [nodes] number of the last look that was here */
+    bool *nullable; /* [rules] */
+    uint32_t *seen; /* [nodes] number of the last look that was here */
     uint32_t look;
+    uint64_t n_visited; /* nodes, in all looks */
     VEC(int32_t) todo;
+    VEC(int32_t) calls; /* stack of rules called, see has_cycle */
 } first_look;
 
-/* True when a RETURN can be reached without a byte. `calls` (or NULL) notes the rules called. */
-static bool look_from(first_look *f, int32_t node, bool *calls) {
+/* True when a RETURN can be reached without a byte. With `note` the rules called are pushed. */
+static bool look_from(first_look *f, int32_t rule, bool note) {
     bool ends = false;
     f->look++;
     VEC_CLEAR(f->todo);
-    VEC_PUSH(f->todo, node);
+    VEC_PUSH(f->todo, f->net->starts.items[rule]);
     while (f->todo.len > 0) {
         int32_t i = VEC_POP(f->todo);
         if (f->seen[i] == f->look) continue;
         f->seen[i] = f->look;
+        f->n_visited++;
         const grammar_node *n = &f->net->nodes.items[i];
         if (n->op == GRAMMAR_OP_RETURN) ends = true;
         if (n->op == GRAMMAR_OP_SPLIT) {
@@ -204,61 +229,76 @@ static bool look_from(first_look *f, int32_t node, bool *calls) {
             VEC_PUSH(f->todo, n->other);
         }
         if (n->op == GRAMMAR_OP_CALL) {
-            if (calls) calls[n->other] = true;
+            if (note) VEC_PUSH(f->calls, n->other);
             if (f->nullable[n->other]) VEC_PUSH(f->todo, n->next);
         }
     }
     return ends;
 }
 
-/* Whether `from` comes back to itself over edges [n][n]; visits depth first. */
-static bool has_cycle(const bool *edges, size_t n) {
+/* Until nothing changes; forwards and backwards in turn, since rules mostly call neighbours.
+ * False: it takes too long. */
+static bool find_nullable(first_look *f) {
+    size_t n = f->net->starts.len;
+    bool changed = true;
+    for (bool back = true; changed; back = !back) {
+        changed = false;
+        for (size_t i = 0; i < n; i++) {
+            size_t k = back ? n - 1 - i : i;
+            if (f->n_visited > LIMIT_GRAMMAR_LOOKS) return false;
+            if (f->nullable[k] || !look_from(f, (int32_t)k, false)) continue;
+            f->nullable[k] = changed = true;
+        }
+    }
+    return true;
+}
+
+/* A rule on the path of has_cycle, and its calls: [from, VEC end) of first_look.calls. */
+typedef struct on_path {
+    int32_t rule;
+    size_t from;
+} on_path;
+
+/* Whether a rule comes back to itself before a byte; visits depth first. */
+static bool has_cycle(first_look *f) {
+    size_t n = f->net->starts.len;
     uint8_t *state = mem_zalloc(n); /* 1 = on the path, 2 = done */
-    VEC(size_t) path = {0};
-    size_t *next = mem_calloc(n, sizeof *next);
+    VEC(on_path) path = {0};
     bool found = false;
     for (size_t start = 0; start < n && !found; start++) {
-        if (state[start]) continue;
-        VEC_PUSH(path, start);
-        state[start] = 1;
-        while (path.len > 0 && !found) {
-            size_t at = VEC_LAST(path), to = next[at]++;
-            if (to >= n) {
-                state[at] = 2;
-                path.len--;
-            } else if (edges[at * n + to]) {
-                found = state[to] == 1;
-                if (state[to] == 0) {
-                    state[to] = 1;
-                    VEC_PUSH(path, to);
-                }
+        VEC_CLEAR(f->calls);
+        if (state[start] == 0) VEC_PUSH(f->calls, (int32_t)start);
+        while (!found && (f->calls.len > 0 || path.len > 0)) {
+            if (path.len > 0 && f->calls.len == VEC_LAST(path).from) {
+                state[VEC_POP(path).rule] = 2;
+                continue;
             }
+            if (f->calls.len == 0) break;
+            int32_t rule = VEC_POP(f->calls);
+            found = state[rule] == 1;
+            if (state[rule] != 0) continue;
+            state[rule] = 1;
+            VEC_PUSH(path, (on_path){rule, f->calls.len});
+            look_from(f, rule, true);
         }
     }
     VEC_FINISH(path);
-    mem_free(next);
     mem_free(state);
     return found;
 }
 
-static bool is_left_recursive(const grammar_net *net) {
-    size_t n = net->starts.len;
-    bool *nullable = mem_zalloc(n), *calls = mem_zalloc(n * n);
-    first_look f = {
-        .net = net, .nullable = nullable, .seen = mem_calloc(net->nodes.len, sizeof(uint32_t))};
-    for (bool changed = true; changed;) {
-        changed = false;
-        for (size_t i = 0; i < n; i++) {
-            if (nullable[i] || !look_from(&f, net->starts.items[i], NULL)) continue;
-            nullable[i] = changed = true;
-        }
-    }
-    for (size_t i = 0; i < n; i++) look_from(&f, net->starts.items[i], calls + i * n);
-    bool found = has_cycle(calls, n);
+typedef enum recursion { RECURSION_FINE, RECURSION_LEFT, RECURSION_UNKNOWN } recursion;
+
+static recursion check_recursion(const grammar_net *net) {
+    first_look f = {.net = net,
+                    .nullable = mem_zalloc(net->starts.len),
+                    .seen = mem_calloc(net->nodes.len, sizeof(uint32_t))};
+    recursion found = RECURSION_UNKNOWN;
+    if (find_nullable(&f)) found = has_cycle(&f) ? RECURSION_LEFT : RECURSION_FINE;
     VEC_FINISH(f.todo);
+    VEC_FINISH(f.calls);
     mem_free(f.seen);
-    mem_free(calls);
-    mem_free(nullable);
+    mem_free(f.nullable);
     return found;
 }
 
@@ -270,13 +310,14 @@ err_code grammar_build(const grammar_builder *b, grammar_net *ret, err *e) {
         int32_t start = add_expr(&m, b->rules.items[i], 0);
         VEC_PUSH(net.starts, start);
     }
-    bool full = m.full, loops = !full && is_left_recursive(&net);
-    if (!full && !loops) {
+    recursion found = m.full ? RECURSION_UNKNOWN : check_recursion(&net);
+    if (found == RECURSION_FINE) {
         *ret = net;
         return ERR_OK;
     }
     grammar_net_finish(&net);
-    if (loops) FAIL(e, INVALID, "a rule begins with itself before any character (left recursion)");
+    if (found == RECURSION_LEFT)
+        FAIL(e, INVALID, "a rule begins with itself before any character (left recursion)");
     FAIL(e, LIMIT, "the grammar is too large: more than %u states, or nested more than %d deep",
          LIMIT_GRAMMAR_NODES, LIMIT_GRAMMAR_DEPTH);
 }

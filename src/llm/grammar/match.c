@@ -58,7 +58,10 @@ static int32_t state_of(grammar *g, bool may_end) {
     for (; g->state_slots[at]; at = (at + 1) & mask)
         if (same_state(&g->states.items[g->state_slots[at] - 1], p, may_end))
             return (int32_t)g->state_slots[at] - 1;
-    if (g->states.len >= LIMIT_GRAMMAR_STATES) return GRAMMAR_FULL;
+    size_t bytes = p->len * sizeof *p->items + (size_t)g->n_classes * sizeof(int32_t);
+    g->state_bytes += bytes;
+    if (g->states.len >= LIMIT_GRAMMAR_STATES || g->state_bytes > LIMIT_GRAMMAR_STATE_BYTES)
+        return GRAMMAR_FULL;
     grammar_state s = {.n_places = p->len,
                        .may_end = may_end,
                        .places = arena_dup(g->mem, p->items, p->len * sizeof *p->items),
@@ -133,7 +136,7 @@ static int32_t close_over(grammar *g) {
     g->visited.n = 0;
     while (g->todo.len > 0) {
         grammar_place p = VEC_POP(g->todo);
-        if (g->visited.n > LIMIT_GRAMMAR_PLACES) return GRAMMAR_FULL;
+        if (g->visited.n > LIMIT_GRAMMAR_PLACES || g->work_left-- < 0) return GRAMMAR_FULL;
         if (!seen_before(g, p) && !expand(g, p, &may_end)) return GRAMMAR_FULL;
     }
     return state_of(g, may_end);
@@ -149,6 +152,7 @@ int32_t grammar_step(grammar *g, int32_t state, uint8_t byte) {
     uint8_t cls = g->class_of[byte];
     int32_t next = g->states.items[state].next[cls];
     if (next != UNKNOWN) return next;
+    if (g->full || g->work_left < 0) return GRAMMAR_FULL;
     VEC_CLEAR(g->todo);
     const grammar_state *s = &g->states.items[state];
     for (size_t i = 0; i < s->n_places; i++) {
@@ -157,7 +161,8 @@ int32_t grammar_step(grammar *g, int32_t state, uint8_t byte) {
             VEC_PUSH(g->todo, (grammar_place){n->next, s->places[i].stack});
     }
     next = close_over(g);
-    if (next != GRAMMAR_FULL) g->states.items[state].next[cls] = next;
+    g->full = next == GRAMMAR_FULL;
+    if (!g->full) g->states.items[state].next[cls] = next;
     return next;
 }
 
@@ -174,6 +179,7 @@ static int32_t copy_stack(grammar *g, const grammar_cell *old, int32_t stack) {
     VEC(int32_t) nodes = {0};
     for (int32_t c = stack; c >= 0; c = old[c].rest) VEC_PUSH(nodes, old[c].node);
     int32_t at = -1;
+    g->work_left -= (int64_t)nodes.len;
     for (size_t i = nodes.len; i-- > 0;) {
         at = cell_of(g, nodes.items[i], at);
         if (at < 0) break;
@@ -181,6 +187,17 @@ static int32_t copy_stack(grammar *g, const grammar_cell *old, int32_t stack) {
     bool lost = at < 0 && nodes.len > 0;
     VEC_FINISH(nodes);
     return lost ? GRAMMAR_FULL : at;
+}
+
+static void forget_states(grammar *g) {
+    memset(g->cell_slots, 0, g->n_cell_slots * sizeof *g->cell_slots);
+    memset(g->state_slots, 0, GRAMMAR_STATE_SLOTS * sizeof *g->state_slots);
+    VEC_CLEAR(g->cells);
+    VEC_CLEAR(g->states);
+    arena_reset(g->mem);
+    grammar_masks_forget(g);
+    g->state_bytes = 0;
+    g->full = false;
 }
 
 bool grammar_make_room(grammar *g) {
@@ -191,21 +208,17 @@ bool grammar_make_room(grammar *g) {
     grammar_cell *old = g->cells.items;
     g->cells.items = NULL;
     g->cells.len = g->cells.cap = 0;
-    memset(g->cell_slots, 0, g->n_cell_slots * sizeof *g->cell_slots);
-    memset(g->state_slots, 0, GRAMMAR_STATE_SLOTS * sizeof *g->state_slots);
-    VEC_CLEAR(g->states);
-    arena_reset(g->mem);
-    grammar_masks_forget(g);
+    forget_states(g);
     VEC_CLEAR(g->found);
     for (size_t i = 0; i < kept.len && fits; i++) {
         int32_t stack = copy_stack(g, old, kept.items[i].stack);
-        fits = stack != GRAMMAR_FULL;
+        fits = stack != GRAMMAR_FULL && g->work_left >= 0;
         VEC_PUSH(g->found, (grammar_place){kept.items[i].node, stack});
     }
-    if (fits) g->state = state_of(g, may_end);
+    g->state = fits ? state_of(g, may_end) : GRAMMAR_FULL;
     VEC_FINISH(kept);
     mem_free(old);
-    return fits && g->state >= 0;
+    return g->state >= 0;
 }
 
 /* After `bytes`, GRAMMAR_DEAD or GRAMMAR_FULL; makes room once. */
@@ -232,6 +245,9 @@ static void find_classes(grammar *g) {
         if (c > 0 && cut[c]) cls++;
         g->class_of[c] = (uint8_t)cls;
     }
+    g->class_last[255] = 255;
+    for (int c = 255; c-- > 0;)
+        g->class_last[c] = g->class_of[c] == g->class_of[c + 1] ? g->class_last[c + 1] : (uint8_t)c;
     g->n_classes = cls + 1;
 }
 
@@ -243,6 +259,7 @@ grammar *grammar_over(grammar_net *n) {
     g->n_cell_slots = LIMIT_GRAMMAR_CELLS * 2;
     g->cell_slots = NEW_ARRAY(uint32_t, g->n_cell_slots);
     g->state_slots = NEW_ARRAY(uint32_t, GRAMMAR_STATE_SLOTS);
+    g->work_left = LIMIT_GRAMMAR_WORK;
     g->visited.n_slots = SLOTS_MIN;
     g->visited.slots = NEW_ARRAY(grammar_visit, SLOTS_MIN);
     find_classes(g);
@@ -272,12 +289,7 @@ void grammar_destroy(grammar **gp) {
 void grammar_reset(grammar *g) {
     g->state = start_state(g);
     if (g->state != GRAMMAR_FULL) return;
-    VEC_CLEAR(g->cells);
-    VEC_CLEAR(g->states);
-    memset(g->cell_slots, 0, g->n_cell_slots * sizeof *g->cell_slots);
-    memset(g->state_slots, 0, GRAMMAR_STATE_SLOTS * sizeof *g->state_slots);
-    arena_reset(g->mem);
-    grammar_masks_forget(g);
+    forget_states(g);
     g->state = start_state(g);
 }
 
@@ -292,6 +304,8 @@ err_code grammar_accept(grammar *g, str bytes, err *e) {
              LIMIT_GRAMMAR_CELLS);
     if (s < 0) FAIL(e, INVALID, "the grammar does not allow \"" STR_FMT "\" here", STR_ARG(bytes));
     g->state = s;
+    g->work_left += LIMIT_GRAMMAR_WORK_TOKEN;
+    if (g->work_left > LIMIT_GRAMMAR_WORK) g->work_left = LIMIT_GRAMMAR_WORK;
     return ERR_OK;
 }
 
