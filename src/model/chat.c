@@ -5,6 +5,7 @@
 #include "model/chat.h"
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/value_json.h"
 #include "model/chat_go.h"
 #include "model/chat_mend.h"
 #include "model/jinja/jinja.h"
@@ -134,6 +135,14 @@ typedef struct chat_job {
     size_t n_segs;
 } chat_job;
 
+static value *json_text(arena *a, const value *v) {
+    buf b = {0};
+    value_json_write(&b, v, VALUE_JSON_SPACED);
+    value *text = value_str(a, buf_str(&b));
+    buf_finish(&b);
+    return text;
+}
+
 static value *variables(const chat_job *c, value *messages, bool prompt) {
     arena *a = c->a;
     const chat_input *in = c->in;
@@ -143,7 +152,8 @@ static value *variables(const chat_job *c, value *messages, bool prompt) {
         value *tools = value_list(a);
         *tools = *in->tools;
         value_add(a, vars, STR("tools"), tools);
-        value_add(a, vars, STR("xml_tools"), tools); /* SmolLM 3 */
+        value_add(a, vars, STR("xml_tools"), tools);               /* SmolLM 3 */
+        value_add(a, vars, STR("functions"), json_text(a, tools)); /* FireFunction */
     }
     value_add(a, vars, STR("add_generation_prompt"), value_bool(a, prompt));
     value_add(a, vars, STR("bos_token"), trusted_str(a, c->t->bos));

@@ -4,7 +4,7 @@
  * once. What users wrote stays untrusted in the segments; the template's own text, bos and eos and
  * the well-known role names are trusted (some templates build their control tokens from roles).
  *
- * Variables a template gets: messages, tools (undefined when there are none),
+ * Variables a template gets: messages, tools (undefined when there are none; functions: as JSON),
  * add_generation_prompt, bos_token, eos_token, enable_thinking and thinking (when think is set),
  * reasoning_effort (when think_level is), date_string. Messages get content "" when they have none,
  * reasoning_content beside thinking, name beside tool_name, and ids for tool calls. */

@@ -63,16 +63,89 @@ static str joined(arena *a, str first, str second) {
     return str_fmt(a, STR_FMT "\n\n" STR_FMT, STR_ARG(first), STR_ARG(second));
 }
 
+/* `keys` first, in that order, then the rest: templates print whole maps, and models know them so.
+ */
+static value *ordered(arena *a, const value *m, const char *const *keys, size_t n_keys) {
+    value *out = value_map(a);
+    for (size_t i = 0; i < n_keys; i++) {
+        value *v = value_get(m, str_from(keys[i]));
+        if (v) value_add(a, out, str_from(keys[i]), v);
+    }
+    for (size_t i = 0; i < m->as.map.len; i++) {
+        bool known = false;
+        for (size_t k = 0; k < n_keys && !known; k++)
+            known = str_eq(m->as.map.pairs[i].key, str_from(keys[k]));
+        if (!known) value_add(a, out, m->as.map.pairs[i].key, m->as.map.pairs[i].val);
+    }
+    return out;
+}
+
+#define ORDERED(a, m, ...)                                                                         \
+    ordered((a), (m), (const char *const[]){__VA_ARGS__},                                          \
+            sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *))
+
+/* Replaces m's member `key` by what `change` makes of it, when it is a map. */
+static void change_map(arena *a, value *m, const char *key, value *(*change)(arena *, value *)) {
+    value *v = value_get(m, str_from(key));
+    if (v && v->kind == VALUE_MAP) value_set(a, m, str_from(key), change(a, v));
+}
+
+static value *property(arena *a, value *v) {
+    value *out = ORDERED(a, v, "anyOf", "type", "items", "description", "enum", "properties");
+    out->trusted = true; /* gotmpl.h: its type reads as a list */
+    return out;
+}
+
+static value *properties(arena *a, value *v) {
+    value *out = chat_copy_map(a, v);
+    for (size_t i = 0; i < out->as.map.len; i++)
+        if (out->as.map.pairs[i].val->kind == VALUE_MAP)
+            out->as.map.pairs[i].val = property(a, out->as.map.pairs[i].val);
+    return out;
+}
+
+static value *parameters(arena *a, value *v) {
+    value *out = ORDERED(a, v, "type", "$defs", "items", "required", "properties");
+    change_map(a, out, "properties", properties);
+    return out;
+}
+
+static value *function(arena *a, value *v) {
+    value *out = ORDERED(a, v, "name", "description", "parameters");
+    change_map(a, out, "parameters", parameters);
+    return out;
+}
+
+static value *tools_of(arena *a, const value *tools) {
+    value *out = value_list(a);
+    for (size_t i = 0; i < tools->as.list.len; i++) {
+        value *tool = tools->as.list.items[i];
+        if (tool->kind == VALUE_MAP) {
+            tool = ORDERED(a, tool, "type", "items", "function");
+            change_map(a, tool, "function", function);
+        }
+        value_push(a, out, tool);
+    }
+    return out;
+}
+
+static value *called(arena *a, value *v) {
+    return ORDERED(a, v, "index", "name", "arguments");
+}
+
 /* Tool calls get the numbers that templates print. */
 static void number_calls(arena *a, value *m) {
     const value *calls = value_get(m, STR("tool_calls"));
     if (!calls || calls->kind != VALUE_LIST) return;
     value *list = value_list(a);
     for (size_t i = 0; i < calls->as.list.len; i++) {
-        value *call = value_copy(a, calls->as.list.items[i]);
-        value *function = value_get(call, STR("function"));
-        if (function && function->kind == VALUE_MAP && !value_get(function, STR("index")))
-            value_set(a, function, STR("index"), value_int(a, (int64_t)i));
+        value *call = value_copy(a, calls->as.list.items[i]), *f = value_get(call, STR("function"));
+        if (f && f->kind == VALUE_MAP && !value_get(f, STR("index")))
+            value_set(a, f, STR("index"), value_int(a, (int64_t)i));
+        if (call->kind == VALUE_MAP) {
+            call = ORDERED(a, call, "id", "function");
+            change_map(a, call, "function", called);
+        }
         value_push(a, list, call);
     }
     value_set(a, m, STR("tool_calls"), list);
@@ -106,11 +179,8 @@ static err_code join_messages(go_job *j) {
 static value *base_data(go_job *j) {
     value *d = value_map(j->a);
     const chat_input *in = j->in;
-    if (in->tools && in->tools->kind == VALUE_LIST) {
-        value *tools = value_list(j->a);
-        *tools = *in->tools;
-        value_add(j->a, d, STR("Tools"), tools);
-    }
+    if (in->tools && in->tools->kind == VALUE_LIST)
+        value_add(j->a, d, STR("Tools"), tools_of(j->a, in->tools));
     value_add(j->a, d, STR("Think"), value_bool(j->a, in->think > 0));
     value_add(j->a, d, STR("ThinkLevel"), value_str(j->a, in->think_level));
     value_add(j->a, d, STR("IsThinkSet"), value_bool(j->a, in->think >= 0));

@@ -11,8 +11,7 @@ typedef struct variable {
 typedef struct run {
     const gotmpl *t;
     go_env env;
-    const value *root;
-    VEC(variable) vars;
+    VEC(variable) vars; /* the first is $ */
     VEC(tok_segment) segs;
     buf text; /* of the segment at hand */
     bool trusted;
@@ -65,19 +64,28 @@ static err_code find_variable(run *r, str name, variable **ret) {
     FAIL(r->env.e, FORMAT, "template: undefined variable \"$" STR_FMT "\"", STR_ARG(name));
 }
 
+/* p's variable i, a new one or one that is there. */
+static err_code set_variable(run *r, const go_pipe *p, int i, const value *v) {
+    variable *var;
+    if (p->declares) {
+        VEC_PUSH(r->vars, (variable){p->vars[i], v});
+        return ERR_OK;
+    }
+    TRY(find_variable(r, p->vars[i], &var));
+    var->val = v;
+    return ERR_OK;
+}
+
 static err_code eval_operand(run *r, const go_operand *o, const value *dot, const value **ret) {
     const value *v = NULL;
     variable *var;
     TRY(count_step(r));
     switch (o->kind) {
     case GO_DOT:
+    case GO_FIELD:
         v = dot;
         break;
     case GO_VAR:
-        if (o->name.len == 0) {
-            v = r->root;
-            break;
-        }
         TRY(find_variable(r, o->name, &var));
         v = var->val;
         break;
@@ -91,16 +99,17 @@ static err_code eval_operand(run *r, const go_operand *o, const value *dot, cons
         TRY(go_call(&r->env, o->name, NULL, 0, &v));
         break;
     }
-    for (size_t i = 0; i < o->n_fields; i++) v = go_field(v, o->fields[i]);
+    for (size_t i = 0; i < o->n_fields; i++) TRY(go_field(&r->env, v, o->fields[i], &v));
     *ret = v;
     return ERR_OK;
 }
 
 /* and: the first that is false, or the last; or: the first that is true, or the last. */
 static err_code eval_logic(run *r, const go_command *c, const value *dot, const value *final,
-                           const value **ret) {
+                           bool has_final, const value **ret) {
     bool stop_at = str_eq(c->operands[0].name, STR("or"));
     const value *v = NULL;
+    if (c->n == 1 && !has_final) return go_call(&r->env, c->operands[0].name, NULL, 0, ret);
     for (size_t i = 1; i < c->n; i++) {
         TRY(eval_operand(r, &c->operands[i], dot, &v));
         if (go_truth(v) == stop_at) {
@@ -108,7 +117,7 @@ static err_code eval_logic(run *r, const go_command *c, const value *dot, const 
             return ERR_OK;
         }
     }
-    *ret = final ? final : v;
+    *ret = has_final ? final : v;
     return ERR_OK;
 }
 
@@ -121,11 +130,14 @@ static err_code eval_command(run *r, const go_command *c, const value *dot, cons
     size_t n = 0;
     if (f->kind != GO_FUNC || f->n_fields > 0) {
         if (c->n > 1 || has_final)
-            FAIL(r->env.e, FORMAT, "template: can't give argument to non-function");
+            FAIL(r->env.e, FORMAT, "template: :%d: can't give argument to non-function",
+                 r->env.line);
+        if (f->kind == GO_CONST && !f->constant)
+            FAIL(r->env.e, FORMAT, "template: :%d: nil is not a command", r->env.line);
         return eval_operand(r, f, dot, ret);
     }
     if (str_eq(f->name, STR("and")) || str_eq(f->name, STR("or")))
-        return eval_logic(r, c, dot, final, ret);
+        return eval_logic(r, c, dot, final, has_final, ret);
     if (c->n + 1 > ARGS_MAX) FAIL(r->env.e, LIMIT, "template: too many arguments");
     for (size_t i = 1; i < c->n; i++) TRY(eval_operand(r, &c->operands[i], dot, &args[n++]));
     if (has_final) args[n++] = final;
@@ -135,6 +147,7 @@ static err_code eval_command(run *r, const go_command *c, const value *dot, cons
 static err_code eval_commands(run *r, const go_pipe *p, const value *dot, const value **ret) {
     const value *v = NULL;
     if (++r->depth > LIMIT_TEMPLATE_DEPTH) FAIL(r->env.e, LIMIT, "template: it is nested too deep");
+    r->env.line = p->line;
     for (size_t i = 0; i < p->n; i++) TRY(eval_command(r, &p->commands[i], dot, v, i > 0, &v));
     r->depth--;
     *ret = v;
@@ -142,16 +155,8 @@ static err_code eval_commands(run *r, const go_pipe *p, const value *dot, const 
 }
 
 static err_code eval_pipe(run *r, const go_pipe *p, const value *dot, const value **ret) {
-    variable *var;
     TRY(eval_commands(r, p, dot, ret));
-    for (int i = 0; i < p->n_vars; i++) {
-        if (p->declares) {
-            VEC_PUSH(r->vars, (variable){p->vars[i], *ret});
-        } else {
-            TRY(find_variable(r, p->vars[i], &var));
-            var->val = *ret;
-        }
-    }
+    for (int i = 0; i < p->n_vars; i++) TRY(set_variable(r, p, i, *ret));
     return ERR_OK;
 }
 
@@ -161,8 +166,8 @@ static err_code eval_pipe(run *r, const go_pipe *p, const value *dot, const valu
 static err_code run_turn(run *r, const go_node *n, const value *key, const value *item, flow *ret) {
     size_t mark = r->vars.len;
     const go_pipe *p = n->pipe;
-    if (p->n_vars == 2) VEC_PUSH(r->vars, (variable){p->vars[0], key});
-    if (p->n_vars > 0) VEC_PUSH(r->vars, (variable){p->vars[p->n_vars - 1], item});
+    if (p->n_vars == 2) TRY(set_variable(r, p, 0, key));
+    if (p->n_vars > 0) TRY(set_variable(r, p, p->n_vars - 1, item));
     err_code code = run_list(r, &n->body, item, ret);
     r->vars.len = mark;
     return code;
@@ -180,6 +185,8 @@ static err_code run_range(run *r, const go_node *n, const value *dot) {
     if (v && v->kind == VALUE_INT && v->as.integer > 0) len = (size_t)v->as.integer;
     if (v && (v->kind == VALUE_STR || v->kind == VALUE_BOOL || v->kind == VALUE_FLOAT))
         FAIL(r->env.e, FORMAT, "template: :%d: range can't iterate over this value", n->pipe->line);
+    if (v && v->kind == VALUE_INT && n->pipe->n_vars > 1)
+        FAIL(r->env.e, FORMAT, "template: :%d: a number gives one variable only", n->pipe->line);
     if (len == 0) return run_list(r, &n->otherwise, dot, &f);
     for (size_t i = 0; i < len && f != FLOW_BREAK; i++) {
         TRY(count_step(r));
@@ -193,23 +200,23 @@ static err_code run_range(run *r, const go_node *n, const value *dot) {
     return ERR_OK;
 }
 
+/* Another template: it sees its own $ and none of our variables. */
 static err_code run_define(run *r, const go_node *n, const value *dot) {
-    const value *arg = NULL, *root = r->root;
+    const value *arg = NULL;
     flow f;
     if (n->pipe) TRY(eval_pipe(r, n->pipe, dot, &arg));
-    for (size_t i = r->t->defines.len; i-- > 0;) {
+    for (size_t i = 0; i < r->t->defines.len; i++) {
         if (!str_eq(r->t->defines.items[i].name, n->text)) continue;
         if (++r->depth > LIMIT_TEMPLATE_DEPTH)
             FAIL(r->env.e, LIMIT, "template: templates call each other too deep");
         size_t mark = r->vars.len;
-        r->root = arg;
+        VEC_PUSH(r->vars, (variable){(str){0}, arg});
         err_code code = run_list(r, &r->t->defines.items[i].body, arg, &f);
-        r->root = root;
         r->vars.len = mark;
         r->depth--;
         return code;
     }
-    FAIL(r->env.e, FORMAT, "template: no template \"" STR_FMT "\"", STR_ARG(n->text));
+    FAIL(r->env.e, FORMAT, "template: template \"" STR_FMT "\" not defined", STR_ARG(n->text));
 }
 
 static err_code run_choice(run *r, const go_node *n, const value *dot, flow *ret) {
@@ -261,8 +268,9 @@ static err_code run_list(run *r, const go_list *list, const value *dot, flow *re
 
 err_code gotmpl_render(const gotmpl *t, const gotmpl_input *in, arena *a, const tok_segment **ret,
                        size_t *ret_n, err *e) {
-    run r = {.t = t, .env = {a, in->now_unix, e}, .root = in->data, .trusted = true};
+    run r = {.t = t, .env = {a, in->now_unix, e, 0}, .trusted = true};
     flow f;
+    VEC_PUSH(r.vars, (variable){(str){0}, in->data});
     err_code code = run_list(&r, &t->body, in->data, &f);
     if (code == ERR_OK) {
         end_segment(&r);

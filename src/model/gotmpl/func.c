@@ -42,7 +42,7 @@ static size_t snake(str name, char *out, size_t cap) {
     return n;
 }
 
-const value *go_field(const value *v, str name) {
+static const value *find_field(const value *v, str name) {
     char other[128];
     const value *found = value_get(v, name);
     if (found || name.len == 0 || name.len > 60) return found;
@@ -53,19 +53,20 @@ const value *go_field(const value *v, str name) {
     return value_get(v, (str){other, name.len}); /* AnyOf as anyOf */
 }
 
-/* ---- text ---- */
-
-str go_text(arena *a, const value *v, bool *trusted) {
-    if (!v || v->kind == VALUE_NULL) return (str){0};
-    if (v->kind == VALUE_STR) {
-        *trusted = *trusted && v->trusted;
-        return v->as.text;
+err_code go_field(const go_env *env, const value *v, str name, const value **ret) {
+    if (v && v->kind != VALUE_MAP && v->kind != VALUE_NULL)
+        FAIL(env->e, FORMAT, "template: :%d: can't evaluate field " STR_FMT " in type %s",
+             env->line, STR_ARG(name), go_type_name(v));
+    const value *found = find_field(v, name);
+    if (found && v->trusted && found->kind == VALUE_STR && str_eq(name, STR("Type"))) {
+        value *words = value_list(env->a), *word = value_str(env->a, found->as.text);
+        word->trusted = found->trusted;
+        value_push(env->a, words, word);
+        words->trusted = true; /* prints as its one word */
+        found = words;
     }
-    buf out = {0};
-    *trusted &= value_json_write(&out, v, VALUE_JSON_HTML);
-    str s = str_dup(a, buf_str(&out));
-    buf_finish(&out);
-    return s;
+    *ret = found;
+    return ERR_OK;
 }
 
 /* ---- functions ---- */
@@ -77,7 +78,8 @@ static const value *text_value(const go_env *env, str s, bool trusted) {
 }
 
 static err_code wrong(const go_env *env, str name, const char *what) {
-    FAIL(env->e, FORMAT, "template: error calling " STR_FMT ": %s", STR_ARG(name), what);
+    FAIL(env->e, FORMAT, "template: :%d: error calling " STR_FMT ": %s", env->line, STR_ARG(name),
+         what);
 }
 
 static bool is_number(const value *v) {
@@ -88,43 +90,55 @@ static double number(const value *v) {
     return v->kind == VALUE_INT ? (double)v->as.integer : v->as.number;
 }
 
-/* < 0, 0, > 0; 2 when the two cannot be compared. */
-static int compare(const value *x, const value *y) {
-    bool nil_x = !x || x->kind == VALUE_NULL, nil_y = !y || y->kind == VALUE_NULL;
-    if (nil_x || nil_y) return nil_x && nil_y ? 0 : 2;
-    if (is_number(x) && is_number(y)) {
-        double a = number(x), b = number(y);
-        return (a > b) - (a < b);
-    }
-    if (x->kind != y->kind) return 2;
-    if (x->kind == VALUE_STR) {
-        int c = str_cmp(x->as.text, y->as.text);
-        return (c > 0) - (c < 0);
-    }
-    if (x->kind == VALUE_BOOL) return x->as.boolean == y->as.boolean ? 0 : 2;
-    return 2;
+static bool is_nil(const value *v) {
+    return !v || v->kind == VALUE_NULL;
 }
 
-static err_code call_compare(go_env *env, str name, const value *const *args, size_t n,
-                             const value **ret) {
-    if (n < 2) return wrong(env, name, "missing argument for comparison");
-    bool yes = false;
-    int c = compare(args[0], args[1]);
-    if (str_eq(name, STR("eq")))
-        for (size_t i = 1; i < n; i++) yes = yes || compare(args[0], args[i]) == 0;
-    else if (str_eq(name, STR("ne")))
-        yes = c != 0;
-    else if (c == 2)
+/* Whether the two are equal; what is nil equals nothing but nil. */
+static err_code equal(const go_env *env, str name, const value *x, const value *y, bool *ret) {
+    *ret = false;
+    if (is_nil(x) || is_nil(y)) {
+        *ret = is_nil(x) && is_nil(y);
+        return ERR_OK;
+    }
+    if (x->kind == VALUE_LIST || x->kind == VALUE_MAP || y->kind == VALUE_LIST ||
+        y->kind == VALUE_MAP)
+        return wrong(env, name, "non-comparable type");
+    if (is_number(x) && is_number(y))
+        *ret = !(number(x) < number(y)) && !(number(x) > number(y));
+    else if (x->kind != y->kind)
         return wrong(env, name, "incompatible types for comparison");
-    else if (str_eq(name, STR("lt")))
-        yes = c < 0;
-    else if (str_eq(name, STR("le")))
-        yes = c <= 0;
-    else if (str_eq(name, STR("gt")))
-        yes = c > 0;
+    else if (x->kind == VALUE_STR)
+        *ret = str_eq(x->as.text, y->as.text);
     else
-        yes = c >= 0;
-    *ret = value_bool(env->a, yes);
+        *ret = x->as.boolean == y->as.boolean;
+    return ERR_OK;
+}
+
+static err_code call_equal(go_env *env, str name, const value *const *args, size_t n,
+                           const value **ret) {
+    bool yes = false, negate = str_eq(name, STR("ne"));
+    if (n < 2) return wrong(env, name, "missing argument for comparison");
+    for (size_t i = 1; i < n && !yes; i++) TRY(equal(env, name, args[0], args[i], &yes));
+    *ret = value_bool(env->a, yes != negate);
+    return ERR_OK;
+}
+
+static err_code call_order(go_env *env, str name, const value *const *args, size_t n,
+                           const value **ret) {
+    (void)n;
+    const value *x = args[0], *y = args[1];
+    int c;
+    if (is_nil(x) || is_nil(y) || x->kind == VALUE_BOOL || y->kind == VALUE_BOOL)
+        return wrong(env, name, "invalid type for comparison");
+    if (is_number(x) && is_number(y))
+        c = (number(x) > number(y)) - (number(x) < number(y));
+    else if (x->kind == VALUE_STR && y->kind == VALUE_STR)
+        c = str_cmp(x->as.text, y->as.text);
+    else
+        return wrong(env, name, "incompatible types for comparison");
+    bool less = name.ptr[0] == 'l', or_equal = name.ptr[1] == 'e';
+    *ret = value_bool(env->a, (less ? c < 0 : c > 0) || (or_equal && c == 0));
     return ERR_OK;
 }
 
@@ -147,6 +161,10 @@ static err_code call_index(go_env *env, str name, const value *const *args, size
             if (k->as.integer < 0 || (uint64_t)k->as.integer >= at->as.list.len)
                 return wrong(env, name, "index out of range");
             at = at->as.list.items[k->as.integer];
+        } else if (at && at->kind == VALUE_STR && k && k->kind == VALUE_INT) {
+            if (k->as.integer < 0 || (uint64_t)k->as.integer >= at->as.text.len)
+                return wrong(env, name, "index out of range");
+            at = value_int(env->a, (unsigned char)at->as.text.ptr[k->as.integer]);
         } else {
             return wrong(env, name, "cannot index this value so");
         }
@@ -157,73 +175,40 @@ static err_code call_index(go_env *env, str name, const value *const *args, size
 
 static err_code call_slice(go_env *env, str name, const value *const *args, size_t n,
                            const value **ret) {
-    const value *v = n ? args[0] : NULL;
-    size_t bounds[2] = {0, length(v)};
-    for (size_t i = 1; i < n && i < 3; i++) {
-        if (!args[i] || args[i]->kind != VALUE_INT || args[i]->as.integer < 0 ||
-            (uint64_t)args[i]->as.integer > length(v))
+    const value *v = args[0];
+    size_t bounds[3] = {0, length(v), length(v)};
+    if (n > 4) return wrong(env, name, "too many slice indexes");
+    if (n > 3 && v && v->kind == VALUE_STR)
+        return wrong(env, name, "cannot 3-index slice a string");
+    if (v && v->kind != VALUE_STR && v->kind != VALUE_LIST)
+        return wrong(env, name, "cannot slice this value");
+    for (size_t i = 1; i < n; i++) {
+        if (!args[i] || args[i]->kind != VALUE_INT)
+            return wrong(env, name, "cannot index slice with this type");
+        if (args[i]->as.integer < 0 || (uint64_t)args[i]->as.integer > length(v))
             return wrong(env, name, "index out of range");
         bounds[i - 1] = (size_t)args[i]->as.integer;
     }
-    if (bounds[0] > bounds[1]) return wrong(env, name, "invalid slice index");
+    if (bounds[0] > bounds[1] || bounds[1] > bounds[2])
+        return wrong(env, name, "invalid slice index");
     if (v && v->kind == VALUE_STR) {
         *ret = text_value(env, str_sub(v->as.text, bounds[0], bounds[1]), v->trusted);
         return ERR_OK;
     }
-    if (!v || v->kind != VALUE_LIST) return wrong(env, name, "cannot slice this value");
     value *out = value_list(env->a);
-    for (size_t i = bounds[0]; i < bounds[1]; i++) value_push(env->a, out, v->as.list.items[i]);
+    for (size_t i = bounds[0]; v && i < bounds[1]; i++)
+        value_push(env->a, out, v->as.list.items[i]);
     *ret = out;
     return ERR_OK;
 }
 
-/* One verb of printf; %d of text and the like print the value as it is. */
-static void put_verb(const go_env *env, buf *out, str verb_text, const value *v, bool *trusted) {
-    char verb = verb_text.ptr[verb_text.len - 1];
-    ptrdiff_t point = str_find_char(verb_text, '.');
-    int64_t places = 6; /* of %f */
-    str text = go_text(env->a, v, trusted);
-    if (verb == 'q')
-        value_json_string(out, text, VALUE_JSON_HTML);
-    else if (verb == 'f' && is_number(v))
-        buf_putf(
-            out, "%.*f",
-            point >= 0 &&
-                    str_to_i64(str_sub(verb_text, (size_t)point + 1, verb_text.len - 1), &places) &&
-                    places >= 0 && places < 100
-                ? (int)places
-                : 6,
-            number(v));
-    else if (verb == 'x' && v && v->kind == VALUE_INT)
-        buf_putf(out, "%llx", (unsigned long long)v->as.integer);
-    else
-        buf_put_str(out, text);
-}
-
 static err_code call_printf(go_env *env, str name, const value *const *args, size_t n,
                             const value **ret) {
-    if (n == 0 || !args[0] || args[0]->kind != VALUE_STR)
+    if (!args[0] || args[0]->kind != VALUE_STR)
         return wrong(env, name, "the format must be a string");
-    str f = args[0]->as.text;
     bool trusted = args[0]->trusted;
     buf out = {0};
-    size_t arg = 1;
-    for (size_t i = 0; i < f.len; i++) {
-        if (f.ptr[i] != '%' || i + 1 >= f.len) {
-            buf_put_char(&out, f.ptr[i]);
-            continue;
-        }
-        size_t from = i;
-        while (i + 1 < f.len && f.ptr[i + 1] && strchr("0123456789.+-# ", f.ptr[i + 1])) i++;
-        if (i + 1 >= f.len) break;
-        char verb = f.ptr[++i];
-        if (verb == '%')
-            buf_put_char(&out, '%');
-        else if (arg < n)
-            put_verb(env, &out, str_sub(f, from, i + 1), args[arg++], &trusted);
-        else
-            buf_putf(&out, "%%!%c(MISSING)", verb);
-    }
+    go_printf(&out, args[0]->as.text, args + 1, n - 1, &trusted);
     *ret = text_value(env, buf_str(&out), trusted);
     buf_finish(&out);
     return ERR_OK;
@@ -238,7 +223,7 @@ static err_code call_print(go_env *env, str name, const value *const *args, size
         bool texts = i > 0 && ((args[i] && args[i]->kind == VALUE_STR) ||
                                (args[i - 1] && args[i - 1]->kind == VALUE_STR));
         if (i > 0 && (line || !texts)) buf_put_char(&out, ' ');
-        buf_put_str(&out, go_text(env->a, args[i], &trusted));
+        if (args[i]) go_put_value(&out, args[i], &trusted);
     }
     if (line) buf_put_char(&out, '\n');
     *ret = text_value(env, buf_str(&out), trusted);
@@ -246,31 +231,33 @@ static err_code call_print(go_env *env, str name, const value *const *args, size
     return ERR_OK;
 }
 
-static void put_html(buf *out, unsigned char c) {
+static void put_html(buf *out, uint32_t c) {
     if (c == '<' || c == '>' || c == '&')
         buf_put_str(out, c == '<' ? STR("&lt;") : c == '>' ? STR("&gt;") : STR("&amp;"));
     else if (c == '"' || c == '\'')
-        buf_putf(out, "&#%d;", c);
+        buf_putf(out, "&#%u;", (unsigned)c);
     else
-        buf_put_char(out, (char)c);
+        buf_put_utf8(out, c ? c : 0xFFFD);
 }
 
-static void put_js(buf *out, unsigned char c) {
+static void put_js(buf *out, uint32_t c) {
     if (c == '"' || c == '\'' || c == '\\')
-        buf_putf(out, "\\%c", c);
-    else if (c < 0x20 || c == '<' || c == '>' || c == '&' || c == '=')
-        buf_putf(out, "\\u%04X", c);
+        buf_putf(out, "\\%c", (char)c);
+    else if (c == '<' || c == '>' || c == '&' || c == '=' || !go_is_printable(c))
+        buf_putf(out, "\\u%04X", (unsigned)c);
     else
-        buf_put_char(out, (char)c);
+        buf_put_utf8(out, c);
 }
 
-static void put_url(buf *out, unsigned char c) {
-    bool word =
-        (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || (c && strchr("-_.~", c));
+static void put_url(buf *out, uint32_t c) {
+    bool word = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
+                (c && c < 0x80 && strchr("-_.~", (int)c));
+    char bytes[4];
+    size_t n = str_utf8_put(bytes, c);
     if (word || c == ' ')
         buf_put_char(out, c == ' ' ? '+' : (char)c);
     else
-        buf_putf(out, "%%%02X", c);
+        for (size_t i = 0; i < n; i++) buf_putf(out, "%%%02X", (unsigned char)bytes[i]);
 }
 
 /* html, js and urlquery: characters that mean something there are written another way. */
@@ -278,12 +265,11 @@ static err_code call_escape(go_env *env, str name, const value *const *args, siz
                             const value **ret) {
     const value *joined;
     TRY(call_print(env, STR("print"), args, n, &joined));
-    void (*put)(buf *, unsigned char) = str_eq(name, STR("html")) ? put_html
-                                        : str_eq(name, STR("js")) ? put_js
-                                                                  : put_url;
+    void (*put)(buf *, uint32_t) = str_eq(name, STR("html")) ? put_html
+                                   : str_eq(name, STR("js")) ? put_js
+                                                             : put_url;
     buf out = {0};
-    for (size_t i = 0; i < joined->as.text.len; i++)
-        put(&out, (unsigned char)joined->as.text.ptr[i]);
+    for (size_t i = 0; i < joined->as.text.len;) put(&out, str_utf8_next(joined->as.text, &i));
     *ret = text_value(env, buf_str(&out), joined->trusted);
     buf_finish(&out);
     return ERR_OK;
@@ -292,7 +278,7 @@ static err_code call_escape(go_env *env, str name, const value *const *args, siz
 static err_code call_json(go_env *env, str name, const value *const *args, size_t n,
                           const value **ret) {
     buf out = {0};
-    if (n != 1) return wrong(env, name, "wrong number of args, want 1");
+    (void)name, (void)n;
     bool trusted = value_json_write(&out, args[0], VALUE_JSON_HTML);
     *ret = text_value(env, buf_str(&out), trusted);
     buf_finish(&out);
@@ -354,49 +340,68 @@ static void put_type(buf *out, const value *schema, int depth) {
 static err_code call_typescript(go_env *env, str name, const value *const *args, size_t n,
                                 const value **ret) {
     buf out = {0};
-    if (n != 1) return wrong(env, name, "wrong number of args, want 1");
+    (void)name, (void)n;
     put_type(&out, args[0], 0);
     *ret = text_value(env, buf_str(&out), false);
     buf_finish(&out);
     return ERR_OK;
 }
 
-static err_code call_simple(go_env *env, str name, const value *const *args, size_t n,
-                            const value **ret) {
-    if (n != 1) return wrong(env, name, "wrong number of args, want 1");
-    if (str_eq(name, STR("not")))
-        *ret = value_bool(env->a, !go_truth(args[0]));
-    else
-        *ret = value_int(env->a, (int64_t)length(args[0]));
+static err_code call_not(go_env *env, str name, const value *const *args, size_t n,
+                         const value **ret) {
+    (void)name, (void)n;
+    *ret = value_bool(env->a, !go_truth(args[0]));
     return ERR_OK;
 }
+
+/* What is missing is as long as an empty list. */
+static err_code call_len(go_env *env, str name, const value *const *args, size_t n,
+                         const value **ret) {
+    (void)n;
+    const value *v = args[0];
+    if (v && v->kind != VALUE_STR && v->kind != VALUE_LIST && v->kind != VALUE_MAP)
+        return wrong(env, name, "this value has no length");
+    *ret = value_int(env->a, (int64_t)length(v));
+    return ERR_OK;
+}
+
+/* No value that a template sees is a function. */
+static err_code call_call(go_env *env, str name, const value *const *args, size_t n,
+                          const value **ret) {
+    (void)n, (void)ret;
+    return wrong(env, name, is_nil(args[0]) ? "call of nil" : "non-function");
+}
+
+enum { ANY = 1000 };
 
 static const struct {
     const char *name;
     err_code (*call)(go_env *, str, const value *const *, size_t, const value **);
+    size_t least, most; /* arguments */
 } FUNCS[] = {
-    {"and", NULL},
-    {"or", NULL},
-    {"not", call_simple},
-    {"len", call_simple},
-    {"eq", call_compare},
-    {"ne", call_compare},
-    {"lt", call_compare},
-    {"le", call_compare},
-    {"gt", call_compare},
-    {"ge", call_compare},
-    {"index", call_index},
-    {"slice", call_slice},
-    {"print", call_print},
-    {"printf", call_printf},
-    {"println", call_print},
-    {"html", call_escape},
-    {"js", call_escape},
-    {"urlquery", call_escape},
-    {"json", call_json},
-    {"currentDate", call_date},
-    {"yesterdayDate", call_date},
-    {"toTypeScriptType", call_typescript},
+    {"and", NULL, 1, ANY},
+    {"or", NULL, 1, ANY},
+    {"not", call_not, 1, 1},
+    {"len", call_len, 1, 1},
+    {"eq", call_equal, 1, ANY},
+    {"ne", call_equal, 2, 2},
+    {"lt", call_order, 2, 2},
+    {"le", call_order, 2, 2},
+    {"gt", call_order, 2, 2},
+    {"ge", call_order, 2, 2},
+    {"index", call_index, 1, ANY},
+    {"slice", call_slice, 1, ANY},
+    {"print", call_print, 0, ANY},
+    {"printf", call_printf, 1, ANY},
+    {"println", call_print, 0, ANY},
+    {"html", call_escape, 0, ANY},
+    {"js", call_escape, 0, ANY},
+    {"urlquery", call_escape, 0, ANY},
+    {"call", call_call, 1, ANY},
+    {"json", call_json, 1, 1},
+    {"currentDate", call_date, 0, 0},
+    {"yesterdayDate", call_date, 0, 0},
+    {"toTypeScriptType", call_typescript, 1, 1},
 };
 
 bool go_is_func(str name) {
@@ -406,8 +411,14 @@ bool go_is_func(str name) {
 }
 
 err_code go_call(go_env *env, str name, const value *const *args, size_t n, const value **ret) {
-    for (size_t i = 0; i < COUNT_OF(FUNCS); i++)
-        if (FUNCS[i].call && str_eq(name, str_from(FUNCS[i].name)))
-            return FUNCS[i].call(env, name, args, n, ret);
+    for (size_t i = 0; i < COUNT_OF(FUNCS); i++) {
+        if (!str_eq(name, str_from(FUNCS[i].name))) continue;
+        size_t least = FUNCS[i].least, most = FUNCS[i].most;
+        if (n < least || n > most)
+            FAIL(env->e, FORMAT,
+                 "template: :%d: wrong number of args for " STR_FMT ": want %s%zu got %zu",
+                 env->line, STR_ARG(name), most == ANY ? "at least " : "", least, n);
+        if (FUNCS[i].call) return FUNCS[i].call(env, name, args, n, ret);
+    }
     FAIL(env->e, INTERNAL, "template: function " STR_FMT, STR_ARG(name));
 }

@@ -6,11 +6,16 @@
  * untrusted through every function.
  *
  * Data is a map of plain values. A field is looked up as written, then as JSON would spell it
- * (.ToolCalls as tool_calls, .AnyOf as anyOf); a missing one is nil and prints nothing. Lists and
- * maps print as JSON. Functions: and or not eq ne lt le gt ge len index slice print printf println
- * html js urlquery json currentDate yesterdayDate toTypeScriptType. Actions: if, else if, else,
- * range, with, define, template, block, break, continue, variables, comments, trim marks.
- * Threads: a compiled template is immutable. Source: the documentation of Go's text/template. */
+ * (.ToolCalls as tool_calls, .AnyOf as anyOf); a missing one is nil, prints nothing and is as long
+ * as nothing, where Go would need a type to know that. A map that is marked trusted is a property
+ * of a tool: its .Type reads as a list of words and prints as the word when it is one. Maps print
+ * as JSON, and so do lists of maps; other lists as Go prints them. Whole and broken numbers
+ * compare. Everything else, what is refused when included, is as in Go
+ * (tests/golden/gotmpl_cases.c). Functions: and or not eq ne lt le gt ge len index slice print
+ * printf println html js urlquery call json currentDate yesterdayDate toTypeScriptType. Actions:
+ * if, else if, else, range, with, define, template, block, break, continue, variables, comments,
+ * trim marks. Threads: a compiled template is immutable. Source: the documentation of Go's
+ * text/template. */
 #pragma once
 #include "base/err.h"
 #include "base/value.h"
@@ -18,7 +23,8 @@
 
 typedef struct gotmpl gotmpl;
 
-/* Copies `source`. FORMAT in Go's words ("template: :LINE: ..."); LIMIT: too long or nested. */
+/* Copies `source`. FORMAT in nearly Go's words ("template: :LINE: ..."); LIMIT: too long or nested.
+ */
 err_code gotmpl_compile(str source, gotmpl **ret, err *e);
 void gotmpl_destroy(gotmpl **t); /* NULL and *t == NULL allowed */
 

@@ -1,4 +1,4 @@
-/* Parsing: text and actions, by recursive descent straight from the bytes. */
+/* Parsing: recursive descent over the tokens, with Go's own rules of what is refused when. */
 #include "base/limits.h"
 #include "model/gotmpl/syntax.h"
 #include <stdarg.h>
@@ -7,22 +7,41 @@
 
 typedef struct parser {
     gotmpl *t;
-    str src;
+    go_tokens tokens;
     size_t at;
-    size_t end; /* of the action at hand */
-    int depth;
-    size_t counted; /* lines up to here are in `line` */
-    int line;
+    VEC(str) vars; /* in scope */
+    int depth, range_depth;
     err *e;
 } parser;
 
 /* How a list of statements ended. */
 typedef enum list_end { END_OF_TEXT, END_END, END_ELSE } list_end;
 
-static int line_at(const parser *p, size_t at) {
-    int n = 1;
-    for (size_t i = 0; i < at && i < p->src.len; i++) n += p->src.ptr[i] == '\n';
-    return n;
+static const go_token *peek(const parser *p) {
+    return &p->tokens.items[p->at];
+}
+
+static const go_token *peek_part(parser *p) {
+    while (peek(p)->kind == GO_T_SPACE) p->at++;
+    return peek(p);
+}
+
+static const go_token *next_part(parser *p) {
+    const go_token *t = peek_part(p);
+    if (t->kind != GO_T_EOF && t->kind != GO_T_ERROR) p->at++;
+    return t;
+}
+
+static bool is_word(const go_token *t, const char *word) {
+    return t->kind == GO_T_WORD && str_eq(t->text, str_from(word));
+}
+
+static bool is_keyword(const go_token *t) {
+    static const char *const WORDS[] = {"block", "break", "continue", "define",   "else",
+                                        "end",   "if",    "range",    "template", "with"};
+    for (size_t i = 0; i < COUNT_OF(WORDS); i++)
+        if (is_word(t, WORDS[i])) return true;
+    return false;
 }
 
 static err_code bad(const parser *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -33,233 +52,224 @@ static err_code bad(const parser *p, const char *fmt, ...) {
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    FAIL(p->e, FORMAT, "template: :%d: %s", line_at(p, p->at), text);
+    FAIL(p->e, FORMAT, "template: :%d: %s", peek(p)->line, text);
 }
 
-/* ---- inside an action ---- */
-
-static char peek(const parser *p) {
-    return p->at < p->end ? p->src.ptr[p->at] : '\0';
+static err_code unexpected(const parser *p, const go_token *t, const char *context) {
+    str s = t->text.len > 40 ? str_sub(t->text, 0, 40) : t->text;
+    if (t->kind == GO_T_ERROR) return bad(p, STR_FMT, STR_ARG(t->text));
+    if (t->kind == GO_T_EOF) return bad(p, "unexpected EOF");
+    if (is_keyword(t)) return bad(p, "unexpected <" STR_FMT "> in %s", STR_ARG(s), context);
+    return bad(p, "unexpected \"" STR_FMT "\" in %s", STR_ARG(s), context);
 }
 
-static bool is_space(char c) {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+static err_code expect_right(parser *p, const char *context) {
+    const go_token *t = next_part(p);
+    return t->kind == GO_T_RIGHT ? ERR_OK : unexpected(p, t, context);
 }
 
-static void skip_space(parser *p) {
-    while (p->at < p->end && is_space(p->src.ptr[p->at])) p->at++;
-}
-
-static bool is_name(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           (unsigned char)c >= 0x80;
-}
-
-static str read_name(parser *p) {
-    size_t from = p->at;
-    while (p->at < p->end && is_name(p->src.ptr[p->at])) p->at++;
-    return str_sub(p->src, from, p->at);
-}
-
-/* The word at hand when it is `word`, which is then eaten. */
-static bool eat_word(parser *p, const char *word) {
-    size_t from = p->at;
-    if (str_eq(read_name(p), str_from(word))) return true;
-    p->at = from;
-    return false;
-}
-
-static err_code parse_pipe(parser *p, char closer, go_pipe **ret);
-
-static err_code read_escape(parser *p, buf *out) {
-    char c = peek(p);
-    p->at++;
-    uint32_t v = 0;
-    int n = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
-    for (int i = 0; i < n; i++, p->at++) {
-        char d = peek(p);
-        if (d >= '0' && d <= '9')
-            v = v * 16 + (uint32_t)(d - '0');
-        else if ((d | 32) >= 'a' && (d | 32) <= 'f')
-            v = v * 16 + (uint32_t)((d | 32) - 'a' + 10);
-        else
-            return bad(p, "bad character in escape");
-    }
-    if (n == 2)
-        buf_put_char(out, (char)v);
-    else if (n > 2)
-        buf_put_utf8(out, v);
-    else if (c == 'n' || c == 't' || c == 'r')
-        buf_put_char(out, c == 'n' ? '\n' : c == 't' ? '\t' : '\r');
-    else if (c == '"' || c == '\\' || c == '\'')
-        buf_put_char(out, c);
-    else
-        return bad(p, "unknown escape \\%c", c);
+static err_code deeper(parser *p) {
+    if (++p->depth > LIMIT_TEMPLATE_DEPTH) FAIL(p->e, LIMIT, "template: it is nested too deep");
     return ERR_OK;
 }
 
-/* "..." with escapes, `...` without. */
-static err_code read_string(parser *p, const value **ret) {
-    char quote = p->src.ptr[p->at++];
-    buf out = {0};
-    err_code code = ERR_OK;
-    while (code == ERR_OK && peek(p) != quote) {
-        if (p->at >= p->end)
-            code = bad(p, "unterminated quoted string");
-        else if (quote != '`' && peek(p) == '\\') {
-            p->at++;
-            code = read_escape(p, &out);
-        } else {
-            buf_put_char(&out, p->src.ptr[p->at++]);
-        }
+/* ---- pipelines ---- */
+
+static err_code parse_pipe(parser *p, const char *context, go_token_kind end, go_pipe **ret);
+
+static err_code read_text(parser *p, const go_token *t, str *ret) {
+    if (go_read_quoted(p->t->mem, t->text, ret)) return ERR_OK;
+    return bad(p, "invalid syntax: " STR_FMT, STR_ARG(t->text));
+}
+
+static err_code take_number(parser *p, const go_token *t, go_operand *o) {
+    const char *why;
+    if (go_read_number(p->t->mem, t, &o->constant, &why)) return ERR_OK;
+    return bad(p, "%s: " STR_FMT, why, STR_ARG(t->text));
+}
+
+static err_code take_word(parser *p, const go_token *t, go_operand *o) {
+    str name = t->text;
+    if (str_eq(name, STR("true")) || str_eq(name, STR("false"))) {
+        o->constant = value_bool(p->t->mem, name.len == 4);
+        return ERR_OK;
     }
-    p->at++;
-    value *v = value_str(p->t->mem, buf_str(&out));
+    if (str_eq(name, STR("nil"))) return ERR_OK;
+    if (!go_is_func(name)) return bad(p, "function \"" STR_FMT "\" not defined", STR_ARG(name));
+    o->kind = GO_FUNC;
+    o->name = name;
+    return ERR_OK;
+}
+
+static err_code take_variable(parser *p, const go_token *t, go_operand *o) {
+    o->kind = GO_VAR;
+    o->name = t->text;
+    for (size_t i = 0; i < p->vars.len; i++)
+        if (str_eq(p->vars.items[i], t->text)) return ERR_OK;
+    return bad(p, "undefined variable \"$" STR_FMT "\"", STR_ARG(t->text));
+}
+
+static err_code take_string(parser *p, const go_token *t, go_operand *o) {
+    str text;
+    TRY(read_text(p, t, &text));
+    value *v = value_str(p->t->mem, text);
     v->trusted = true;
-    buf_finish(&out);
-    *ret = v;
-    return code;
-}
-
-static err_code read_number(parser *p, const value **ret) {
-    size_t from = p->at++;
-    while (is_name(peek(p)) || peek(p) == '.') p->at++;
-    str text = str_sub(p->src, from, p->at);
-    int64_t whole;
-    double real;
-    if (str_to_i64(text, &whole))
-        *ret = value_int(p->t->mem, whole);
-    else if (str_to_f64(text, &real))
-        *ret = value_float(p->t->mem, real);
-    else
-        return bad(p, "bad number syntax: \"" STR_FMT "\"", STR_ARG(text));
+    o->constant = v;
     return ERR_OK;
 }
 
-/* .A.B behind an operand. */
-static void read_fields(parser *p, go_operand *o) {
-    VEC(str) fields = {0};
-    while (peek(p) == '.' && p->at + 1 < p->end && is_name(p->src.ptr[p->at + 1])) {
+/* *ret_none: the token at hand begins no operand. */
+static err_code parse_term(parser *p, go_operand *o, bool *ret_none) {
+    const go_token *t = peek_part(p);
+    *o = (go_operand){.kind = GO_CONST};
+    *ret_none = false;
+    switch ((int)t->kind) {
+    case GO_T_WORD:
+        *ret_none = is_keyword(t);
+        if (*ret_none) return ERR_OK;
         p->at++;
-        str name = read_name(p);
-        VEC_PUSH(fields, name);
-        VEC_PUSH(p->t->fields, name);
+        return take_word(p, t, o);
+    case GO_T_DOT:
+        o->kind = GO_DOT;
+        break;
+    case GO_T_FIELD:
+        o->kind = GO_FIELD;
+        return ERR_OK; /* the chain reads it */
+    case GO_T_VARIABLE:
+        p->at++;
+        return take_variable(p, t, o);
+    case GO_T_NUMBER:
+    case GO_T_CHAR:
+        p->at++;
+        return take_number(p, t, o);
+    case GO_T_STRING:
+    case GO_T_RAW:
+        p->at++;
+        return take_string(p, t, o);
+    case GO_T_OPEN:
+        p->at++;
+        o->kind = GO_PAREN;
+        return parse_pipe(p, "parenthesized pipeline", GO_T_CLOSE, &o->pipe);
+    default:
+        *ret_none = true;
+        return ERR_OK;
     }
+    p->at++;
+    return ERR_OK;
+}
+
+static err_code parse_operand(parser *p, go_operand *o, bool *ret_none) {
+    VEC(str) fields = {0};
+    TRY(parse_term(p, o, ret_none));
+    bool first = o->kind == GO_FIELD;
+    if (!*ret_none && peek(p)->kind == GO_T_FIELD && (o->kind == GO_CONST || o->kind == GO_DOT))
+        return bad(p, "unexpected . after a literal");
+    for (; !*ret_none && peek(p)->kind == GO_T_FIELD; p->at++) {
+        VEC_PUSH(fields, peek(p)->text);
+        VEC_PUSH(p->t->fields, peek(p)->text);
+    }
+    if (first && fields.len == 0) *ret_none = true;
     o->n_fields = fields.len;
     o->fields = arena_dup(p->t->mem, fields.items, fields.len * sizeof(str));
     VEC_FINISH(fields);
-}
-
-static err_code read_word(parser *p, go_operand *o) {
-    str name = read_name(p);
-    o->kind = GO_CONST;
-    if (str_eq(name, STR("true")) || str_eq(name, STR("false"))) {
-        o->constant = value_bool(p->t->mem, name.len == 4);
-    } else if (!str_eq(name, STR("nil"))) {
-        if (!go_is_func(name)) return bad(p, "function \"" STR_FMT "\" not defined", STR_ARG(name));
-        o->kind = GO_FUNC;
-        o->name = name;
-    }
     return ERR_OK;
 }
 
-static err_code parse_operand(parser *p, go_operand *o) {
-    char c = peek(p);
-    *o = (go_operand){.kind = GO_DOT};
-    if (c == '.' && !(p->at + 1 < p->end && is_name(p->src.ptr[p->at + 1]))) {
-        p->at++;
-    } else if (c == '$') {
-        p->at++;
-        o->kind = GO_VAR;
-        o->name = read_name(p);
-    } else if (c == '(') {
-        p->at++;
-        o->kind = GO_PAREN;
-        TRY(parse_pipe(p, ')', &o->pipe));
-    } else if (c == '"' || c == '`') {
-        o->kind = GO_CONST;
-        TRY(read_string(p, &o->constant));
-    } else if ((c >= '0' && c <= '9') || c == '-' || c == '+') {
-        o->kind = GO_CONST;
-        TRY(read_number(p, &o->constant));
-    } else if (is_name(c)) {
-        TRY(read_word(p, o));
-    } else if (c != '.') {
-        if (p->at >= p->end) return bad(p, "missing value for command");
-        return bad(p, "unexpected \"%c\" in operand", c);
-    }
-    read_fields(p, o);
-    return ERR_OK;
-}
-
-static err_code parse_command(parser *p, char closer, go_command *c) {
+static err_code parse_command(parser *p, go_command *c) {
     VEC(go_operand) list = {0};
     err_code code = ERR_OK;
-    for (skip_space(p); p->at < p->end && peek(p) != '|' && peek(p) != closer; skip_space(p)) {
+    for (;;) {
         go_operand o;
-        code = parse_operand(p, &o);
+        bool none;
+        peek_part(p);
+        code = parse_operand(p, &o, &none);
         if (code) break;
-        VEC_PUSH(list, o);
+        if (!none) VEC_PUSH(list, o);
+        const go_token *t = peek(p);
+        if (t->kind == GO_T_SPACE) continue;
+        if (t->kind == GO_T_PIPE)
+            p->at++;
+        else if (t->kind != GO_T_RIGHT && t->kind != GO_T_CLOSE)
+            code = unexpected(p, t, "operand");
+        break;
     }
-    if (code == ERR_OK && list.len == 0) code = bad(p, "missing value for command");
+    if (code == ERR_OK && list.len == 0) code = bad(p, "empty command");
     c->n = list.len;
     c->operands = arena_dup(p->t->mem, list.items, list.len * sizeof(go_operand));
     VEC_FINISH(list);
     return code;
 }
 
-/* `$x :=`, `$x =`, `$i, $e :=`; nothing is eaten when it is something else. */
-static void parse_variables(parser *p, go_pipe *pipe) {
-    size_t from = p->at;
-    while (peek(p) == '$' && pipe->n_vars < 2) {
-        p->at++;
-        pipe->vars[pipe->n_vars++] = read_name(p);
-        skip_space(p);
-        if (peek(p) == ',') {
-            p->at++;
-            skip_space(p);
-            continue;
+/* `$x :=`, `$x =`, `$i, $e :=`; a variable that is an operand stays where it is. */
+static err_code parse_variables(parser *p, go_pipe *pipe, const char *context) {
+    while (peek_part(p)->kind == GO_T_VARIABLE) {
+        size_t from = p->at;
+        str name = next_part(p)->text;
+        const go_token *t = peek_part(p);
+        bool comma = t->kind == GO_T_OTHER && t->text.ptr[0] == ',';
+        if (t->kind != GO_T_ASSIGN && t->kind != GO_T_DECLARE && !comma) {
+            p->at = from;
+            return ERR_OK;
         }
-        bool declares = peek(p) == ':' && p->at + 1 < p->end && p->src.ptr[p->at + 1] == '=';
-        if (!declares && peek(p) != '=') break;
-        pipe->declares = declares;
-        p->at += declares ? 2 : 1;
-        return;
+        p->at++;
+        if (pipe->n_vars == 2) return bad(p, "too many declarations in %s", context);
+        pipe->vars[pipe->n_vars++] = name;
+        VEC_PUSH(p->vars, name);
+        pipe->declares = t->kind == GO_T_DECLARE;
+        if (!comma) return ERR_OK;
+        if (pipe->n_vars == 2 || strcmp(context, "range") != 0)
+            return bad(p, "too many declarations in %s", context);
+        if (peek_part(p)->kind != GO_T_VARIABLE)
+            return bad(p, "range can only initialize variables");
     }
-    p->at = from;
-    pipe->n_vars = 0;
+    return ERR_OK;
 }
 
-/* Up to `closer`, which is eaten, or the action's end when it is 0. */
-static err_code parse_pipe(parser *p, char closer, go_pipe **ret) {
-    if (++p->depth > LIMIT_TEMPLATE_DEPTH) FAIL(p->e, LIMIT, "template: it is nested too deep");
+static err_code check_pipe(const parser *p, const go_pipe *pipe, const char *context) {
+    if (pipe->n == 0) return bad(p, "missing value for %s", context);
+    for (size_t i = 1; i < pipe->n; i++) {
+        const go_operand *o = &pipe->commands[i].operands[0];
+        if (o->kind == GO_CONST || o->kind == GO_DOT)
+            return bad(p, "non executable command in pipeline stage %zu", i + 1);
+    }
+    return ERR_OK;
+}
+
+/* Up to a token of kind `end`, which is taken. */
+static err_code parse_pipe(parser *p, const char *context, go_token_kind end, go_pipe **ret) {
     go_pipe *pipe = ARENA_NEW(p->t->mem, go_pipe);
     VEC(go_command) list = {0};
-    for (; p->counted < p->at; p->counted++) p->line += p->src.ptr[p->counted] == '\n';
-    pipe->line = p->line + 1;
-    skip_space(p);
-    if (closer == '\0') parse_variables(p, pipe);
-    err_code code = ERR_OK;
-    for (bool more = true; more && code == ERR_OK;) {
+    TRY(deeper(p));
+    pipe->line = peek(p)->line;
+    err_code code = parse_variables(p, pipe, context);
+    while (code == ERR_OK) {
+        const go_token *t = peek_part(p);
+        if (t->kind == end) {
+            p->at++;
+            break;
+        }
+        bool none = t->kind == GO_T_PIPE || t->kind == GO_T_OTHER || t->kind <= GO_T_RIGHT ||
+                    t->kind == GO_T_CLOSE || t->kind >= GO_T_ASSIGN || is_keyword(t);
+        if (none) {
+            code = unexpected(p, t, context);
+            break;
+        }
         go_command c = {0};
-        code = parse_command(p, closer ? closer : ')', &c);
+        code = parse_command(p, &c);
         VEC_PUSH(list, c);
-        more = peek(p) == '|';
-        p->at += more;
     }
     pipe->n = list.len;
     pipe->commands = arena_dup(p->t->mem, list.items, list.len * sizeof(go_command));
     VEC_FINISH(list);
     TRY(code);
-    if (closer && peek(p) != closer) return bad(p, "unclosed left paren");
-    if (!closer && p->at < p->end) return bad(p, "unexpected right paren");
-    p->at += closer != '\0';
     p->depth--;
     *ret = pipe;
-    return ERR_OK;
+    return check_pipe(p, pipe, context);
 }
 
-/* ---- text and actions ---- */
+/* ---- actions ---- */
+
+static err_code parse_list(parser *p, go_list *list, list_end *ret_end);
 
 static go_node *add_node(parser *p, go_list *list, go_node_kind kind) {
     go_node *n = ARENA_NEW(p->t->mem, go_node);
@@ -275,180 +285,175 @@ static go_node *add_node(parser *p, go_list *list, go_node_kind kind) {
     return n;
 }
 
-/* The end of the action that begins at p->at, outside strings; its braces are at *ret. */
-static bool find_close(const parser *p, size_t *ret) {
-    char quote = 0;
-    for (size_t i = p->at; i + 1 < p->src.len; i++) {
-        char c = p->src.ptr[i];
-        if (quote) {
-            if (c == '\\' && quote == '"') i++;
-            if (c == quote) quote = 0;
-        } else if (c == '"' || c == '`') {
-            quote = c;
-        } else if (c == '}' && p->src.ptr[i + 1] == '}') {
-            *ret = i;
-            return true;
-        }
-    }
-    return false;
-}
+static err_code parse_control(parser *p, go_list *list, go_node_kind kind, const char *context);
 
-static str trim_right(str s) {
-    while (s.len > 0 && is_space(s.ptr[s.len - 1])) s.len--;
-    return s;
-}
-
-/* Text up to the next action or the end. */
-static void read_text(parser *p, go_list *list) {
-    str rest = str_sub(p->src, p->at, p->src.len);
-    ptrdiff_t open = str_find(rest, STR("{{"));
-    str text = open < 0 ? rest : str_sub(rest, 0, (size_t)open);
-    p->at += text.len;
-    if (open >= 0 && p->at + 3 < p->src.len && p->src.ptr[p->at + 2] == '-' &&
-        is_space(p->src.ptr[p->at + 3]))
-        text = trim_right(text);
-    if (text.len) add_node(p, list, GO_TEXT)->text = text;
-}
-
-/* Opens the action at p->at: p->at and p->end are set to its inside. False for a comment, which is
- * eaten. *ret_next: where text goes on. */
-static err_code open_action(parser *p, size_t *ret_next, bool *ret_comment) {
-    size_t close;
-    p->at += 2;
-    if (peek(p) == '-' && p->at + 1 < p->src.len && is_space(p->src.ptr[p->at + 1])) p->at++;
-    size_t inside = p->at;
-    while (inside < p->src.len && is_space(p->src.ptr[inside])) inside++;
-    *ret_comment = str_starts(str_sub(p->src, inside, p->src.len), STR("/*"));
-    if (*ret_comment) {
-        ptrdiff_t over = str_find(str_sub(p->src, inside, p->src.len), STR("*/"));
-        if (over < 0) return bad(p, "unclosed comment");
-        p->at = inside + (size_t)over + 2;
-    }
-    if (!find_close(p, &close)) return bad(p, "unclosed action");
-    *ret_next = close + 2;
-    p->end = close;
-    if (close > p->at && p->src.ptr[close - 1] == '-' &&
-        (close - 1 == p->at || is_space(p->src.ptr[close - 2]))) {
-        p->end = close - 1;
-        while (*ret_next < p->src.len && is_space(p->src.ptr[*ret_next])) (*ret_next)++;
-    }
-    return ERR_OK;
-}
-
-static err_code parse_list(parser *p, go_list *list, bool nested, list_end *ret_end);
-
-static void leave_action(parser *p, size_t next) {
-    p->at = next;
-    p->end = p->src.len;
-}
-
-/* The body of if, range, with, and what follows an else. p is inside the opening action. */
-static err_code parse_block(parser *p, go_node *n, size_t next) {
+/* Behind {{else: its list, or the if or with that follows it in the same action. */
+static err_code parse_else(parser *p, go_node *n) {
     list_end end;
-    if (++p->depth > LIMIT_TEMPLATE_DEPTH) FAIL(p->e, LIMIT, "template: it is nested too deep");
-    TRY(parse_pipe(p, '\0', &n->pipe));
-    leave_action(p, next);
-    TRY(parse_list(p, &n->body, true, &end));
-    if (end == END_ELSE) {
-        /* p is inside the else action; its text goes on behind the braces */
-        size_t after = p->end + 2;
-        bool trims = p->src.ptr[p->end] == '-';
-        if (trims) {
-            after = p->end + 3;
-            while (after < p->src.len && is_space(p->src.ptr[after])) after++;
-        }
-        skip_space(p);
-        go_node_kind kind = eat_word(p, "if") ? GO_IF : eat_word(p, "with") ? GO_WITH : GO_TEXT;
-        if (kind != GO_TEXT) {
-            TRY(parse_block(p, add_node(p, &n->otherwise, kind), after));
-        } else {
-            leave_action(p, after);
-            TRY(parse_list(p, &n->otherwise, true, &end));
-            if (end == END_ELSE) return bad(p, "expected end; found {{else}}");
-        }
+    bool chains = (n->kind == GO_IF && is_word(peek_part(p), "if")) ||
+                  (n->kind == GO_WITH && is_word(peek_part(p), "with"));
+    if (chains) {
+        p->at++;
+        return parse_control(p, &n->otherwise, n->kind, n->kind == GO_IF ? "if" : "with");
     }
+    if (is_word(peek_part(p), "if") || is_word(peek_part(p), "with"))
+        return unexpected(p, peek(p), "input");
+    TRY(expect_right(p, "else"));
+    TRY(parse_list(p, &n->otherwise, &end));
+    return end == END_END ? ERR_OK : bad(p, "expected end; found {{else}}");
+}
+
+static err_code parse_control(parser *p, go_list *list, go_node_kind kind, const char *context) {
+    list_end end;
+    size_t scope = p->vars.len;
+    go_node *n = add_node(p, list, kind);
+    TRY(deeper(p));
+    TRY(parse_pipe(p, context, GO_T_RIGHT, &n->pipe));
+    p->range_depth += kind == GO_RANGE;
+    TRY(parse_list(p, &n->body, &end));
+    p->range_depth -= kind == GO_RANGE;
+    if (end == END_ELSE) TRY(parse_else(p, n));
+    p->vars.len = scope;
     p->depth--;
     return ERR_OK;
 }
 
-/* define "name" and block "name" pipeline. */
-static err_code parse_define(parser *p, go_list *list, bool is_block, size_t next) {
-    const value *name;
-    list_end end;
-    go_list body = {0};
-    skip_space(p);
-    if (peek(p) != '"' && peek(p) != '`') return bad(p, "missing template name");
-    TRY(read_string(p, &name));
-    if (is_block) {
-        go_node *n = add_node(p, list, GO_TEMPLATE);
-        n->text = name->as.text;
-        TRY(parse_pipe(p, '\0', &n->pipe));
+static bool is_blank(const go_list *list) {
+    for (size_t i = 0; i < list->len; i++)
+        if (list->items[i]->kind != GO_TEXT || str_trim(list->items[i]->text).len) return false;
+    return true;
+}
+
+static err_code add_define(parser *p, str name, go_list body) {
+    for (size_t i = 0; i < p->t->defines.len; i++) {
+        go_define *d = &p->t->defines.items[i];
+        if (!str_eq(d->name, name)) continue;
+        if (is_blank(&d->body))
+            d->body = body;
+        else if (!is_blank(&body))
+            return bad(p, "template: multiple definition of template \"" STR_FMT "\"",
+                       STR_ARG(name));
+        return ERR_OK;
     }
-    leave_action(p, next);
-    TRY(parse_list(p, &body, true, &end));
-    if (end == END_ELSE) return bad(p, "unexpected {{else}}");
-    VEC_PUSH(p->t->defines, (go_define){name->as.text, body});
+    VEC_PUSH(p->t->defines, (go_define){name, body});
     return ERR_OK;
+}
+
+/* The body of a define or block: a template of its own, with variables of its own. */
+static err_code parse_body(parser *p, str name) {
+    go_list body = {0};
+    list_end end;
+    size_t scope = p->vars.len;
+    int ranges = p->range_depth;
+    VEC(str) outer = {0};
+    for (size_t i = 0; i < scope; i++) VEC_PUSH(outer, p->vars.items[i]);
+    p->vars.len = 1;
+    p->range_depth = 0;
+    err_code code = deeper(p);
+    if (code == ERR_OK) code = parse_list(p, &body, &end);
+    p->vars.len = 0;
+    for (size_t i = 0; i < scope; i++) VEC_PUSH(p->vars, outer.items[i]);
+    VEC_FINISH(outer);
+    TRY(code);
+    p->range_depth = ranges;
+    p->depth--;
+    if (end == END_ELSE) return bad(p, "unexpected {{else}} in a template's definition");
+    return add_define(p, name, body);
+}
+
+static err_code parse_name(parser *p, const char *context, str *ret) {
+    const go_token *t = next_part(p);
+    if (t->kind != GO_T_STRING && t->kind != GO_T_RAW) return unexpected(p, t, context);
+    return read_text(p, t, ret);
+}
+
+static err_code parse_define(parser *p) {
+    str name;
+    TRY(parse_name(p, "define clause", &name));
+    TRY(expect_right(p, "define clause"));
+    return parse_body(p, name);
+}
+
+static err_code parse_block(parser *p, go_list *list) {
+    go_node *n = add_node(p, list, GO_TEMPLATE);
+    TRY(parse_name(p, "block clause", &n->text));
+    TRY(parse_pipe(p, "block clause", GO_T_RIGHT, &n->pipe));
+    return parse_body(p, n->text);
 }
 
 static err_code parse_template(parser *p, go_list *list) {
-    const value *name;
-    skip_space(p);
-    if (peek(p) != '"' && peek(p) != '`') return bad(p, "missing template name");
-    TRY(read_string(p, &name));
     go_node *n = add_node(p, list, GO_TEMPLATE);
-    n->text = name->as.text;
-    skip_space(p);
-    return p->at < p->end ? parse_pipe(p, '\0', &n->pipe) : ERR_OK;
+    TRY(parse_name(p, "template clause", &n->text));
+    if (peek_part(p)->kind == GO_T_RIGHT) {
+        p->at++;
+        return ERR_OK;
+    }
+    return parse_pipe(p, "template clause", GO_T_RIGHT, &n->pipe);
 }
 
-/* One action. *ret_end is set when it ends the list; for else p stays inside it. */
-static err_code parse_action(parser *p, go_list *list, list_end *ret_end) {
-    size_t next = 0;
-    bool comment;
-    *ret_end = END_OF_TEXT;
-    TRY(open_action(p, &next, &comment));
-    skip_space(p);
-    if (comment) {
-        leave_action(p, next);
-        return ERR_OK;
-    }
-    if (eat_word(p, "else")) {
-        *ret_end = END_ELSE;
-        return ERR_OK;
-    }
-    if (eat_word(p, "if")) return parse_block(p, add_node(p, list, GO_IF), next);
-    if (eat_word(p, "range")) return parse_block(p, add_node(p, list, GO_RANGE), next);
-    if (eat_word(p, "with")) return parse_block(p, add_node(p, list, GO_WITH), next);
-    if (eat_word(p, "define")) return parse_define(p, list, false, next);
-    if (eat_word(p, "block")) return parse_define(p, list, true, next);
-    if (eat_word(p, "end"))
-        *ret_end = END_END;
-    else if (eat_word(p, "break"))
-        add_node(p, list, GO_BREAK);
-    else if (eat_word(p, "continue"))
-        add_node(p, list, GO_CONTINUE);
-    else if (eat_word(p, "template"))
-        TRY(parse_template(p, list));
-    else
-        TRY(parse_pipe(p, '\0', &add_node(p, list, GO_PRINT)->pipe));
-    skip_space(p);
-    if (p->at < p->end) return bad(p, "unexpected text in action");
-    leave_action(p, next);
+static err_code parse_jump(parser *p, go_list *list, go_node_kind kind) {
+    const char *word = kind == GO_BREAK ? "break" : "continue";
+    TRY(expect_right(p, kind == GO_BREAK ? "{{break}}" : "{{continue}}"));
+    if (p->range_depth == 0) return bad(p, "{{%s}} outside {{range}}", word);
+    add_node(p, list, kind);
     return ERR_OK;
 }
 
-static err_code parse_list(parser *p, go_list *list, bool nested, list_end *ret_end) {
-    for (;;) {
-        read_text(p, list);
-        if (p->at >= p->src.len) break;
-        TRY(parse_action(p, list, ret_end));
-        if (*ret_end == END_OF_TEXT) continue;
-        if (nested) return ERR_OK;
-        return bad(p, "unexpected {{%s}}", *ret_end == END_END ? "end" : "else");
-    }
+/* One action behind {{. *ret_end is set when it ends the list; else: behind the word. */
+static err_code parse_action(parser *p, go_list *list, list_end *ret_end) {
+    static const struct {
+        const char *word;
+        go_node_kind kind;
+    } CONTROLS[] = {{"if", GO_IF}, {"range", GO_RANGE}, {"with", GO_WITH}};
+    const go_token *t = peek_part(p);
     *ret_end = END_OF_TEXT;
-    return nested ? bad(p, "unexpected EOF") : ERR_OK;
+    if (!is_keyword(t) || is_word(t, "define"))
+        return parse_pipe(p, "command", GO_T_RIGHT, &add_node(p, list, GO_PRINT)->pipe);
+    p->at++;
+    for (size_t i = 0; i < COUNT_OF(CONTROLS); i++)
+        if (is_word(t, CONTROLS[i].word))
+            return parse_control(p, list, CONTROLS[i].kind, CONTROLS[i].word);
+    if (is_word(t, "block")) return parse_block(p, list);
+    if (is_word(t, "template")) return parse_template(p, list);
+    if (is_word(t, "break")) return parse_jump(p, list, GO_BREAK);
+    if (is_word(t, "continue")) return parse_jump(p, list, GO_CONTINUE);
+    *ret_end = is_word(t, "end") ? END_END : END_ELSE;
+    return *ret_end == END_END ? expect_right(p, "end") : ERR_OK;
+}
+
+/* Up to its {{end}} or {{else; the text's end is a mistake. */
+static err_code parse_list(parser *p, go_list *list, list_end *ret_end) {
+    for (;;) {
+        const go_token *t = next_part(p);
+        if (t->kind == GO_T_TEXT) {
+            add_node(p, list, GO_TEXT)->text = t->text;
+        } else if (t->kind == GO_T_LEFT) {
+            TRY(parse_action(p, list, ret_end));
+            if (*ret_end != END_OF_TEXT) return ERR_OK;
+        } else {
+            return unexpected(p, t, "input");
+        }
+    }
+}
+
+static err_code parse_all(parser *p) {
+    list_end end;
+    for (;;) {
+        const go_token *t = next_part(p);
+        if (t->kind == GO_T_EOF) return ERR_OK;
+        if (t->kind == GO_T_TEXT) {
+            add_node(p, &p->t->body, GO_TEXT)->text = t->text;
+            continue;
+        }
+        if (t->kind != GO_T_LEFT) return unexpected(p, t, "input");
+        if (is_word(peek_part(p), "define")) {
+            p->at++;
+            TRY(parse_define(p));
+            continue;
+        }
+        TRY(parse_action(p, &p->t->body, &end));
+        if (end != END_OF_TEXT) return bad(p, "unexpected {{%s}}", end == END_END ? "end" : "else");
+    }
 }
 
 err_code gotmpl_compile(str source, gotmpl **ret, err *e) {
@@ -457,9 +462,12 @@ err_code gotmpl_compile(str source, gotmpl **ret, err *e) {
              LIMIT_TEMPLATE_BYTES);
     gotmpl *t = NEW(gotmpl);
     t->mem = arena_create(0);
-    parser p = {.t = t, .src = str_dup(t->mem, source), .end = source.len, .e = e};
-    list_end end;
-    err_code code = parse_list(&p, &t->body, false, &end);
+    parser p = {.t = t, .e = e};
+    VEC_PUSH(p.vars, (str){0}); /* $ */
+    go_lex(str_dup(t->mem, source), t->mem, &p.tokens);
+    err_code code = parse_all(&p);
+    VEC_FINISH(p.tokens);
+    VEC_FINISH(p.vars);
     if (code)
         gotmpl_destroy(&t);
     else
