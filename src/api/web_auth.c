@@ -189,7 +189,15 @@ void web_signout(http_request *r, void *ctx) {
 
 void web_session_user(http_request *r, void *ctx) {
     (void)ctx;
-    json_t *o = web_user_json(&web_asker(r)->user);
+    const web_who *who = web_asker(r);
+    json_t *o = web_user_json(&who->user);
+    json_object_set_new(o, "token_type", json_string("Bearer"));
+    json_object_set_new(o, "expires_at",
+                        who->grant.expires_ms ? web_seconds(who->grant.expires_ms) : json_null());
+    /* the token goes back to a client that sent it itself; a cookie stays out of scripts' reach */
+    str bearer = http_request_header(r, "Authorization");
+    if (!who->by_cookie && !who->grant.is_key && bearer.len > 7)
+        json_object_set_new(o, "token", comfy_str(str_trim(str_sub(bearer, 7, bearer.len))));
     json_object_set_new(o, "permissions", json_object());
     web_reply(r, o);
 }

@@ -6,6 +6,7 @@
 #define WEB_HANDLER(name) void name(http_request *r, void *ctx)
 
 WEB_HANDLER(web_health); /* web_site.c */
+WEB_HANDLER(web_health_db);
 WEB_HANDLER(web_version);
 WEB_HANDLER(web_config_get);
 WEB_HANDLER(web_signup); /* web_auth.c */
@@ -65,6 +66,11 @@ WEB_HANDLER(web_chat_share_get);
 WEB_HANDLER(web_chat_unshare);
 WEB_HANDLER(web_chat_shared);
 WEB_HANDLER(web_share_delete);
+WEB_HANDLER(web_chat_tags); /* web_tags.c */
+WEB_HANDLER(web_chat_tag_add);
+WEB_HANDLER(web_chat_tag_delete);
+WEB_HANDLER(web_chat_tags_clear);
+WEB_HANDLER(web_tags_all);
 WEB_HANDLER(web_message_post); /* web_messages.c */
 WEB_HANDLER(web_message_get);
 WEB_HANDLER(web_message_edit);
@@ -75,6 +81,7 @@ WEB_HANDLER(web_message_stop);
 WEB_HANDLER(web_message_rate);
 WEB_HANDLER(web_chat_stop);
 WEB_HANDLER(web_tasks_of);
+WEB_HANDLER(web_task_stop);
 WEB_HANDLER(web_chats_import); /* web_io.c */
 WEB_HANDLER(web_chats_all);
 WEB_HANDLER(web_chats_export);

@@ -375,3 +375,15 @@ void web_tasks_of(http_request *r, void *ctx) {
     for (size_t i = 0; i < live.n; i++) json_array_append_new(ids, comfy_str(live.list[i].id));
     web_reply(r, json_pack("{s:o}", "task_ids", ids));
 }
+
+void web_task_stop(http_request *r, void *ctx) {
+    web *w = ctx;
+    str id = http_request_param(r, "message");
+    str chat_id = chats_of_message(w->db, web_user_id(r), id, http_request_arena(r));
+    if (chat_id.len == 0) {
+        web_fail(r, 404, "there is no task \"" STR_FMT "\"", STR_ARG(id));
+        return;
+    }
+    web_run_cancel(w, chat_id, id);
+    web_reply(r, json_pack("{s:b, s:s}", "status", 1, "message", "stopped"));
+}

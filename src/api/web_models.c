@@ -68,6 +68,9 @@ static json_t *model_json(const api_model *m, const engine_resident *r) {
                         r && !forever ? json_integer(r->expires_wall_ns / NS_PER_S) : json_null());
     json_object_set_new(o, "capabilities", capabilities(m));
     json_object_set_new(o, "details", api_model_details(m, true));
+    json_object_set_new(o, "actions", json_array());
+    json_object_set_new(o, "filters", json_array());
+    json_object_set_new(o, "tags", json_array());
     json_object_set_new(o, "preset", json_false());
     json_object_set_new(o, "base_model_id", json_null());
     json_object_set_new(o, "info", json_object());

@@ -9,10 +9,25 @@ void web_health(http_request *r, void *ctx) {
     web_reply(r, json_pack("{s:b}", "status", 1));
 }
 
+void web_health_db(http_request *r, void *ctx) {
+    web *w = ctx;
+    int64_t n;
+    err e;
+    if (users_count(w->db, &n, &e))
+        web_fail(r, 503, "%s", e.msg);
+    else
+        web_health(r, ctx);
+}
+
 void web_version(http_request *r, void *ctx) {
     web *w = ctx;
     web_reply(r, json_pack("{s:s}", "version", w->chat->version));
 }
+
+/* What Open WebUI tells those who are signed in, and hob does not have. */
+static const char *const NOT_HERE[] = {
+    "enable_direct_connections", "enable_channels",         "enable_notes",
+    "enable_web_search",         "enable_code_interpreter", "enable_community_sharing"};
 
 void web_config_get(http_request *r, void *ctx) {
     web *w = ctx;
@@ -25,6 +40,8 @@ void web_config_get(http_request *r, void *ctx) {
     json_object_set_new(f, "enable_signup",
                         json_boolean(n == 0 || web_site_flag(w, "ENABLE_SIGNUP", false)));
     json_object_set_new(f, "enable_login_form", json_true());
+    json_object_set_new(f, "enable_ldap", json_false());
+    json_object_set_new(f, "enable_api_key", json_true()); /* its older name */
     json_object_set_new(f, "enable_api_keys", json_true());
     json_object_set_new(f, "enable_image_generation", json_boolean(w->pictures != NULL));
     json_object_set_new(f, "enable_websocket", json_false());
@@ -34,9 +51,16 @@ void web_config_get(http_request *r, void *ctx) {
     json_object_set_new(o, "default_locale", json_string(""));
     json_object_set_new(o, "oauth", json_pack("{s:{}}", "providers"));
     if (n == 0) json_object_set_new(o, "onboarding", json_true());
-    if (web_asker(r))
+    if (web_asker(r)) {
         json_object_set_new(o, "default_models",
                             comfy_str(web_site_text(w, "DEFAULT_MODELS", "", a)));
+        json_object_set_new(o, "file",
+                            json_pack("{s:I, s:i}", "max_size",
+                                      (json_int_t)(LIMIT_UPLOAD_BYTES >> 20), "max_count",
+                                      LIMIT_WEB_ATTACHED));
+        for (size_t i = 0; i < COUNT_OF(NOT_HERE); i++)
+            json_object_set_new(f, NOT_HERE[i], json_false());
+    }
     json_object_set_new(o, "features", f);
     web_reply(r, o);
 }

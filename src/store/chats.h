@@ -40,6 +40,8 @@ err_code chats_add(db *d, const chat *c, const message *list, size_t n, err *e);
 /* NOT_FOUND also when it is another user's. */
 err_code chats_find(db *d, str user_id, str id, arena *a, chat *ret, err *e);
 str chats_owner(db *d, str id, arena *a); /* empty when there is none */
+/* The user's chat that holds this message; empty when there is none. */
+str chats_of_message(db *d, str user_id, str message_id, arena *a);
 /* Stores everything but id, user_id, created_ms and share_id. A current_id whose ptr is NULL stays:
  * an answer may have moved it meanwhile. */
 err_code chats_update(db *d, const chat *c, err *e);
@@ -70,6 +72,13 @@ typedef struct chats_query {
 /* Newest change first. */
 err_code chats_list(db *d, const chats_query *q, arena *a, chat **ret, size_t *ret_n, err *e);
 
+typedef struct str_list {
+    str *items; /* [n] */
+    size_t n;
+} str_list;
+/* What the user's chats have in "tags" of their meta, each once. */
+err_code chats_tags(db *d, str user_id, arena *a, str_list *ret, err *e);
+
 typedef struct chat_hit {
     chat chat;
     str message_id, snippet; /* empty when the title was found; hits between U+0002 and U+0003 */
@@ -95,7 +104,10 @@ err_code messages_update(db *d, const message *m, err *e);
 /* And all below it; the chat's current message becomes the parent if it was among them. */
 err_code messages_delete(db *d, str chat_id, str id, bool *ret_any, err *e);
 
-/* The same inside a db_work, and nothing is made current. */
+/* Changes some and adds others of one chat, all or nothing; nothing is made current. */
+err_code messages_put(db *d, str chat_id, const message_list *changed, const message_list *fresh,
+                      err *e);
+/* Adds inside a db_work. */
 err_code messages_insert(sqlite3 *conn, str chat_id, const message *list, size_t n, err *e);
 
 /* What an answer said since the last time. */

@@ -158,6 +158,23 @@ err_code messages_update(db *d, const message *m, err *e) {
     return db_write(d, update, (void *)(uintptr_t)m, e);
 }
 
+typedef struct put_args {
+    str chat_id;
+    const message_list *changed, *fresh;
+} put_args;
+
+static err_code put(sqlite3 *conn, void *arg, err *e) {
+    const put_args *x = arg;
+    for (size_t i = 0; i < x->changed->n; i++) TRY(update(conn, &x->changed->items[i], e));
+    return messages_insert(conn, x->chat_id, x->fresh->items, x->fresh->n, e);
+}
+
+err_code messages_put(db *d, str chat_id, const message_list *changed, const message_list *fresh,
+                      err *e) {
+    put_args x = {chat_id, changed, fresh};
+    return db_write(d, put, &x, e);
+}
+
 typedef struct delete_args {
     str chat_id, id;
     int64_t n;

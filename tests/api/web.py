@@ -79,8 +79,8 @@ class Client:
     def post(self, path, body=None, **k):
         return self.call("POST", path, {} if body is None else body, **k)
 
-    def delete(self, path, **k):
-        return self.call("DELETE", path, **k)
+    def delete(self, path, body=None, **k):
+        return self.call("DELETE", path, body, **k)
 
     def upload(self, name, data, kind="text/plain", query=""):
         mark = uuid.uuid4().hex
