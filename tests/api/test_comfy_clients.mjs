@@ -1,5 +1,6 @@
 // ComfyUI's JavaScript clients, unchanged, against a real server with the demo checkpoint.
 import assert from 'node:assert/strict';
+import { File as BufferFile } from 'node:buffer';
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,6 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
+
+globalThis.File ??= BufferFile; // Node 18 has it, but not there
 
 const require = createRequire(import.meta.url); // so that NODE_PATH counts
 const HOB = process.env.HOB_BIN ?? 'build/hob';

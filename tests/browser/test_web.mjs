@@ -17,6 +17,13 @@ let chatId;
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'hob-browser-files-'));
 const file = (name, text) => { const p = path.join(scratch, name); fs.writeFileSync(p, text); return p; };
 
+/** A chat whose answer is being written for a while: greedy, this story goes round in circles and has no end. */
+async function endless() {
+  const chat = (await api(page, 'POST', '/api/v1/chats/new', { model: 'smollm2:135m' })).data.id;
+  await api(page, 'POST', `/api/v1/chats/${chat}/messages`, { content: STORY, params: { temperature: 0, num_predict: 3000 } });
+  return chat;
+}
+
 before(async () => {
   server = await new Server().start();
   await server.createModels();
@@ -78,8 +85,7 @@ describe('the web app', { timeout: 400000 }, () => {
   });
 
   it('a reload while it is written loses and doubles nothing', async () => {
-    await page.getByRole('button', { name: 'New chat' }).first().click();
-    await send(page, STORY);
+    await page.goto(`/c/${await endless()}`);
     await page.locator('article.last[data-state="writing"] .prose').waitFor();
     await page.waitForFunction(() => (document.querySelector('article.last .prose')?.textContent ?? '').length > 60);
     await page.reload();
@@ -96,9 +102,7 @@ describe('the web app', { timeout: 400000 }, () => {
   });
 
   it('two tabs show one answer, and either may stop it', async () => {
-    await page.getByRole('button', { name: 'New chat' }).first().click();
-    await send(page, STORY);
-    await page.waitForURL(/\/c\//);
+    await page.goto(`/c/${await endless()}`);
     const other = await ada.context.newPage();
     await other.goto(page.url());
     await other.locator('article.last[data-state="writing"] .prose').waitFor();
@@ -361,9 +365,7 @@ describe('the web app', { timeout: 400000 }, () => {
   });
 
   it('a killed server: the text is kept, and the answer says it was interrupted', async () => {
-    // greedy, this story goes round in circles and has no end
-    const chat = (await api(page, 'POST', '/api/v1/chats/new', { model: 'smollm2:135m' })).data.id;
-    await api(page, 'POST', `/api/v1/chats/${chat}/messages`, { content: STORY, params: { temperature: 0 } });
+    const chat = await endless();
     await page.goto(`/c/${chat}`);
     await page.waitForFunction(() => (document.querySelector('article.last .prose')?.textContent ?? '').length > 500);
     await server.stop('SIGKILL');

@@ -1,4 +1,4 @@
-import { del, get, post, postRaw } from './http';
+import { del, get, getExact, post, postRaw } from './http';
 import type { ChatInfo, Folder, Message, Params, Picture, PictureWorkflow, SearchHit, ThreadData } from './types';
 
 const V1 = '/api/v1';
@@ -11,8 +11,8 @@ export const archivedChats = (): Promise<ChatInfo[]> => get(`${V1}/chats/archive
 export const searchChats = (text: string): Promise<SearchHit[]> => get(`${V1}/chats/search?text=${encodeURIComponent(text)}`);
 export const newChat = (body: { model?: string; system?: string; params?: Params; folder_id?: string | null }): Promise<ChatInfo> =>
   post(`${V1}/chats/new`, body);
-export const thread = (id: string): Promise<ThreadData> => get(`${chat(id)}/thread?light=1`);
-export const oneMessage = (id: string, message: string): Promise<Message> => get(`${chat(id)}/messages/${message}`);
+export const thread = (id: string): Promise<ThreadData> => getExact(`${chat(id)}/thread?light=1`);
+export const oneMessage = (id: string, message: string): Promise<Message> => getExact(`${chat(id)}/messages/${message}`);
 export const changeChat = (id: string, body: Record<string, unknown>): Promise<unknown> => post(chat(id), body);
 export const deleteChat = (id: string): Promise<unknown> => del(chat(id));
 export const deleteAllChats = (): Promise<unknown> => del(`${V1}/chats/`);
@@ -52,7 +52,7 @@ export const makePicture = (
   id: string,
   body: { prompt: string; parent_id?: string | null; image?: string; workflow_id?: string; graph?: unknown } & Picture['inputs'],
 ): Promise<Pair> => post(`${chat(id)}/pictures`, body);
-export const messageWorkflow = (id: string, message: string): Promise<unknown> => get(`${chat(id)}/messages/${message}/workflow`);
+export const messageWorkflow = (id: string, message: string): Promise<unknown> => getExact(`${chat(id)}/messages/${message}/workflow`);
 
 export const folders = (): Promise<Folder[]> => get(`${V1}/folders/`);
 export const newFolder = (name: string): Promise<Folder> => post(`${V1}/folders/`, { name });

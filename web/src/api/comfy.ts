@@ -1,6 +1,7 @@
 /** The picture API below /comfy, and its WebSocket. */
 import type { ApiGraph } from '../graph/api-format';
-import { get, post, postForm } from './http';
+import { stringifyExact } from '../graph/exact';
+import { getExact, post, postForm } from './http';
 
 const BASE = '/comfy';
 
@@ -27,10 +28,10 @@ export interface PromptFailure {
 }
 export type PromptReply = { prompt_id: string; number: number; node_errors: NodeErrors };
 
-export const objectInfo = (): Promise<Record<string, unknown>> => get(`${BASE}/object_info`);
-export const queue = (): Promise<QueueState> => get(`${BASE}/queue`);
-export const history = (max: number): Promise<Record<string, HistoryEntry>> => get(`${BASE}/history?max_items=${max}`);
-export const historyOf = (id: string): Promise<Record<string, HistoryEntry>> => get(`${BASE}/history/${encodeURIComponent(id)}`);
+export const objectInfo = (): Promise<Record<string, unknown>> => getExact(`${BASE}/object_info`);
+export const queue = (): Promise<QueueState> => getExact(`${BASE}/queue`);
+export const history = (max: number): Promise<Record<string, HistoryEntry>> => getExact(`${BASE}/history?max_items=${max}`);
+export const historyOf = (id: string): Promise<Record<string, HistoryEntry>> => getExact(`${BASE}/history/${encodeURIComponent(id)}`);
 export const interrupt = (): Promise<unknown> => post(`${BASE}/interrupt`);
 export const deletePending = (ids: string[]): Promise<unknown> => post(`${BASE}/queue`, { delete: ids });
 export const clearPending = (): Promise<unknown> => post(`${BASE}/queue`, { clear: true });
@@ -71,7 +72,7 @@ export async function queuePrompt(prompt: ApiGraph, clientId: string, workflow: 
   const reply = await fetch(`${BASE}/prompt`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
-    body: JSON.stringify({ prompt, client_id: clientId, extra_data: { extra_pnginfo: { workflow }, preview_method: 'auto' } }),
+    body: stringifyExact({ prompt, client_id: clientId, extra_data: { extra_pnginfo: { workflow }, preview_method: 'auto' } }),
   });
   const text = await reply.text();
   try {

@@ -1,5 +1,7 @@
 /** Server-sent events with names. EventSource reconnects and resumes by itself (Last-Event-ID); when it
  * gives up (a proxy's error page, a restart) it is opened again with the last id seen. */
+import { parseExact } from '../graph/exact';
+
 export type EventHandlers = Record<string, (data: unknown) => void>;
 
 export interface EventFeed {
@@ -29,7 +31,7 @@ export function openEvents(url: (after: string) => string, after: string, on: Ev
       source.addEventListener(name, (e: MessageEvent<string>) => {
         if (closed) return;
         if (e.lastEventId) last = e.lastEventId;
-        handler(JSON.parse(e.data));
+        handler(parseExact(e.data));
       });
     }
   }

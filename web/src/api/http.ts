@@ -1,4 +1,6 @@
 /** The only place that calls fetch: errors become ApiError, a lost session is told to one listener. */
+import { parseExact, stringifyExact } from '../graph/exact';
+
 export class ApiError extends Error {
   constructor(
     readonly status: number,
@@ -54,10 +56,12 @@ async function json<T>(reply: Response): Promise<T> {
 }
 
 function withBody(method: string, body: unknown): RequestInit {
-  return { method, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body ?? {}) };
+  return { method, headers: { 'Content-Type': 'application/json' }, body: stringifyExact(body ?? {}) };
 }
 
 export const get = async <T>(path: string): Promise<T> => json<T>(await send(path));
+/** For what may hold seeds: whole numbers beyond 2^53 come as bigint. */
+export const getExact = async <T>(path: string): Promise<T> => parseExact(await (await send(path)).text()) as T;
 export const post = async <T>(path: string, body?: unknown): Promise<T> => json<T>(await send(path, withBody('POST', body)));
 export const del = async <T>(path: string): Promise<T> => json<T>(await send(path, { method: 'DELETE' }));
 export const postForm = async <T>(path: string, form: FormData): Promise<T> =>

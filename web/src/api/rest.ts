@@ -1,4 +1,4 @@
-import { del, get, post, postForm, upload } from './http';
+import { del, get, getExact, post, postForm, upload } from './http';
 import type {
   AdminConfig, ApiKey, Config, FileInfo, Knowledge, Machine, Model, Preset, Prompt, Pull, Session, Source, User,
 } from './types';
@@ -89,7 +89,7 @@ export interface SavedWorkflow {
   data?: unknown;
 }
 export const workflows = (): Promise<SavedWorkflow[]> => get(`${V1}/workflows/`);
-export const workflow = (id: string): Promise<SavedWorkflow> => get(`${V1}/workflows/${id}`);
+export const workflow = (id: string): Promise<SavedWorkflow> => getExact(`${V1}/workflows/${id}`);
 export const saveWorkflow = (name: string, data: unknown, id?: string): Promise<SavedWorkflow> =>
   post(id ? `${V1}/workflows/${id}` : `${V1}/workflows/`, { name, data });
 export const deleteWorkflow = (id: string): Promise<unknown> => del(`${V1}/workflows/${id}`);

@@ -117,7 +117,7 @@ export interface PictureFile {
 export interface Picture {
   prompt_id?: string;
   workflow_id?: string;
-  inputs?: Record<string, string | number | null>;
+  inputs?: Record<string, string | number | bigint | null>;
   files?: PictureFile[];
   error?: string | null;
 }

@@ -1,5 +1,5 @@
 /** /object_info as the editor uses it: every input is a socket or a widget with its limits. */
-export type Value = string | number | boolean | null | Value[] | { [key: string]: Value };
+export type Value = string | number | bigint | boolean | null | Value[] | { [key: string]: Value };
 
 export interface InputDef {
   name: string;
@@ -9,8 +9,8 @@ export interface InputDef {
   optional: boolean;
   options: string[];
   default: Value;
-  min?: number;
-  max?: number;
+  min?: number | bigint;
+  max?: number | bigint;
   step: number;
   multiline: boolean;
   upload: boolean; // a picture can be uploaded for it
@@ -51,6 +51,7 @@ interface RawInfo {
 
 const WIDGETS = new Set(['INT', 'FLOAT', 'STRING', 'BOOLEAN', 'COMBO']);
 const number = (v: unknown): number | undefined => (typeof v === 'number' ? v : undefined);
+const limit = (v: unknown): number | bigint | undefined => (typeof v === 'bigint' ? v : number(v));
 const text = (v: unknown): string => (typeof v === 'string' ? v : '');
 
 function inputOf(name: string, spec: Spec, optional: boolean): InputDef {
@@ -66,8 +67,8 @@ function inputOf(name: string, spec: Spec, optional: boolean): InputDef {
     optional,
     options: list,
     default: (o.default as Value | undefined) ?? fallback,
-    min: number(o.min),
-    max: number(o.max),
+    min: limit(o.min),
+    max: limit(o.max),
     step: number(o.step) ?? (type === 'FLOAT' ? 0.01 : 1),
     multiline: o.multiline === true,
     upload: o.image_upload === true,

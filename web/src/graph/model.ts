@@ -1,5 +1,6 @@
 /** A workflow as the editor holds it, free of any library's shapes. */
 import type { Catalog, NodeDef, Value } from './catalog';
+import { clamp, whole } from './exact';
 
 /** 0 runs, 2 is muted, 4 is bypassed (ComfyUI's numbers). */
 export type Mode = 0 | 2 | 4;
@@ -50,10 +51,10 @@ export function defaultsOf(def: NodeDef | undefined): Record<string, Value> {
 }
 
 /** A seed that JSON numbers keep exactly. */
-export function randomSeed(max = Number.MAX_SAFE_INTEGER): number {
+export function randomSeed(max: number | bigint = Number.MAX_SAFE_INTEGER): number {
   const r = crypto.getRandomValues(new Uint32Array(2));
   const n = (r[0]! & 0x1fffff) * 4294967296 + r[1]!;
-  return max > 0 && max < Number.MAX_SAFE_INTEGER ? n % (max + 1) : n;
+  return max > 0 && max < Number.MAX_SAFE_INTEGER ? n % (Number(max) + 1) : n;
 }
 
 /** What happens to seeds after a job was queued. Returns the changed values. */
@@ -62,9 +63,11 @@ export function afterQueue(graph: Graph, catalog: Catalog): Map<string, Record<s
   for (const n of graph.nodes) {
     const input = catalog.get(n.type)?.inputs.find((i) => i.seed);
     if (!input || graph.links.some((l) => l.to === n.id && l.input === input.name)) continue;
-    const old = Number(n.values[input.name] ?? 0);
-    const next = { randomize: randomSeed(input.max), increment: old + 1, decrement: Math.max(0, old - 1), fixed: old }[n.after ?? 'randomize'];
-    if (next !== old) out.set(n.id, { [input.name]: next });
+    const v = n.values[input.name];
+    const old = typeof v === 'bigint' ? v : BigInt(typeof v === 'number' ? Math.trunc(v) : 0);
+    const step = { increment: 1n, decrement: -1n, fixed: 0n, randomize: 0n }[n.after ?? 'randomize'];
+    if (step) out.set(n.id, { [input.name]: whole(String(clamp(old + step, input.min, input.max))) });
+    else if ((n.after ?? 'randomize') === 'randomize') out.set(n.id, { [input.name]: randomSeed(input.max) });
   }
   return out;
 }

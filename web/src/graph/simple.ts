@@ -12,7 +12,7 @@ export interface SimpleForm {
   batch: number;
   steps: number;
   cfg: number;
-  seed: number;
+  seed: number | bigint; // -1 takes a new one each time
   sampler: string;
   scheduler: string;
   image: string; // name of an uploaded picture, or ''
@@ -24,7 +24,7 @@ export const SIMPLE: SimpleForm = {
   sampler: 'euler', scheduler: 'normal', image: '', denoise: 0.6,
 };
 
-export function simpleGraph(f: SimpleForm, seed: number): ApiGraph {
+export function simpleGraph(f: SimpleForm, seed: number | bigint): ApiGraph {
   const g: ApiGraph = { '4': { class_type: 'CheckpointLoaderSimple', inputs: { ckpt_name: f.checkpoint } } };
   let model: Value = ['4', 0];
   let clip: Value = ['4', 1];

@@ -15,6 +15,8 @@ class App {
   config = $state.raw<Config | null>(null);
   ready = $state(false);
   offline = $state(false);
+  linked = $state(true); // the user's event stream
+  #lost: ReturnType<typeof setTimeout> | undefined;
   theme = $state<Theme>((localStorage.getItem('hob.theme') as Theme | null) ?? 'system');
   sidebarOpen = $state(innerWidth >= 900 && localStorage.getItem('hob.sidebar') !== 'closed');
   toasts = $state<Toast[]>([]);
@@ -36,6 +38,13 @@ class App {
       setTimeout(() => void this.start(), 1500);
     }
     this.ready = true;
+  }
+
+  /** A short gap (a reload, another network) is not told. */
+  onLink(up: boolean): void {
+    clearTimeout(this.#lost);
+    if (up) this.linked = true;
+    else this.#lost = setTimeout(() => (this.linked = false), 1500);
   }
 
   async signOut(): Promise<void> {

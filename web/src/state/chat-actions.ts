@@ -2,7 +2,7 @@
 import * as api from '../api/chats';
 import type { ChatInfo, Folder } from '../api/types';
 import { askText, confirmed } from '../ui/Ask.svelte';
-import type { MenuItem } from '../ui/Menu.svelte';
+import type { MenuItem, MenuList } from '../ui/Menu.svelte';
 import { app } from './app.svelte';
 import { t } from './i18n.svelte';
 import { go, route } from './router.svelte';
@@ -21,11 +21,11 @@ async function change(chat: ChatInfo, patch: Partial<ChatInfo>): Promise<void> {
   if (ok) sidebar.put({ ...chat, ...patch });
 }
 
-export function chatMenu(chat: ChatInfo): (MenuItem | null)[] {
+export function chatMenu(chat: ChatInfo): MenuList {
   return [
     { label: t('Rename'), icon: 'edit', run: () => void rename(chat) },
     { label: chat.pinned ? t('Unpin') : t('Pin'), icon: 'pin', run: () => void change(chat, { pinned: !chat.pinned }) },
-    { label: t('Move to folder'), icon: 'folder', run: () => void move(chat) },
+    { label: t('Move to folder'), icon: 'folder', items: () => folderChoices(chat) },
     { label: t('Duplicate'), icon: 'copy', run: () => void clone(chat) },
     { label: t('Archive'), icon: 'archive', run: () => void archive(chat) },
     null,
@@ -60,22 +60,16 @@ export async function remove(chat: ChatInfo): Promise<void> {
   if (yes && (await app.attempt(() => api.deleteChat(chat.id)))) sidebar.drop(chat.id);
 }
 
-async function move(chat: ChatInfo): Promise<void> {
-  const names = sidebar.folders.map((f) => f.name).join(', ');
-  const name = await askText({
-    title: t('Move to folder'),
-    text: names ? t('Folders: {names}. A new name makes a new folder; “-” takes it out.', { names }) : t('A new name makes a new folder.'),
-    label: t('Folder'),
-    value: sidebar.folders.find((f) => f.id === chat.folder_id)?.name ?? '',
-    yes: t('Move'),
-  });
-  if (!name) return;
-  if (name === '-') return change(chat, { folder_id: null });
-  await app.attempt(async () => {
-    const folder = sidebar.folders.find((f) => f.name.toLowerCase() === name.toLowerCase()) ?? (await api.newFolder(name));
-    if (!sidebar.folders.some((f) => f.id === folder.id)) sidebar.folders = [...sidebar.folders, folder];
-    await change(chat, { folder_id: folder.id });
-  });
+/** Every folder, the way out of one, and a new one. */
+function folderChoices(chat: ChatInfo): MenuList {
+  const to = (id: string | null): (() => void) => () => void change(chat, { folder_id: id });
+  const folders = sidebar.folders.map((f): MenuItem => ({ label: f.name, icon: 'folder', checked: f.id === chat.folder_id, run: to(f.id) }));
+  return [
+    ...folders,
+    ...(chat.folder_id ? [{ label: t('No folder'), icon: 'x' as const, checked: false, run: to(null) }] : []),
+    ...(folders.length ? [null] : []),
+    { label: t('New folder …'), icon: 'plus', run: () => void makeFolder().then((f) => f && change(chat, { folder_id: f.id })) },
+  ];
 }
 
 export async function drop(chatId: string, folder: Folder | null): Promise<void> {
@@ -83,7 +77,7 @@ export async function drop(chatId: string, folder: Folder | null): Promise<void>
   if (chat) await change(chat, { folder_id: folder?.id ?? null });
 }
 
-export function folderMenu(folder: Folder): (MenuItem | null)[] {
+export function folderMenu(folder: Folder): MenuList {
   return [
     { label: t('New chat here'), icon: 'plus', run: () => go(`/?folder=${folder.id}`) },
     { label: t('Rename'), icon: 'edit', run: () => void renameFolder(folder) },
@@ -107,11 +101,14 @@ async function removeFolder(folder: Folder): Promise<void> {
   if (route.query.get('folder') === folder.id) go('/', true);
 }
 
-export async function makeFolder(): Promise<void> {
+export async function makeFolder(): Promise<Folder | null> {
   const name = await askText({ title: t('New folder'), label: t('Folder'), yes: t('Create') });
-  if (!name) return;
+  if (!name) return null;
+  let made: Folder | null = null;
   await app.attempt(async () => {
     const f = await api.newFolder(name);
     if (!sidebar.folders.some((x) => x.id === f.id)) sidebar.folders = [...sidebar.folders, f];
+    made = f;
   });
+  return made;
 }

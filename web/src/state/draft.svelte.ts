@@ -24,7 +24,7 @@ export class Draft {
   attachments = $state<Attachment[]>([]);
   knowledge = $state.raw<{ id: string; name: string }[]>([]);
   picture = $state(false);
-  pictureInputs = $state<Record<string, string | number | null>>({});
+  pictureInputs = $state<Record<string, string | number | bigint | null>>({});
   system = $state('');
   params = $state.raw<Params>({});
   think = $state<boolean | undefined>(undefined);
@@ -90,6 +90,12 @@ export class Draft {
       if (a) a.error = messageOf(e);
       app.say(`${file.name}: ${messageOf(e)}`, 'error');
     }
+  }
+
+  /** A file that is on the server already. */
+  attachFile(info: FileInfo): void {
+    if (this.attachments.some((a) => a.info?.id === info.id)) return;
+    this.attachments.push({ key: ++this.#key, name: info.name, share: 1, info, error: '' });
   }
 
   detach(key: number): void {

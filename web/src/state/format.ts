@@ -1,4 +1,6 @@
 /** Numbers and times for people. */
+import { t } from './i18n.svelte';
+
 export function bytes(n: number | undefined | null): string {
   if (!n || n < 0) return '0 B';
   const units = ['B', 'KB', 'MB', 'GB', 'TB'];
@@ -39,6 +41,8 @@ export function when(at: number | undefined | null, lang: string): string {
   const sameDay = d.toDateString() === new Date().toDateString();
   return d.toLocaleString(lang, sameDay ? { hour: '2-digit', minute: '2-digit' } : { dateStyle: 'medium', timeStyle: 'short' });
 }
+
+export const filesOf = (n: number): string => (n === 1 ? t('1 file') : t('{n} files', { n }));
 
 /** Which heading of the sidebar a time belongs under. */
 export function dateGroup(at: number, now = new Date()): string {

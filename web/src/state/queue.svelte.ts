@@ -3,6 +3,7 @@ import { SvelteMap } from 'svelte/reactivity';
 import * as comfy from '../api/comfy';
 import type { ApiGraph } from '../graph/api-format';
 import { app } from './app.svelte';
+import { randomId } from './device';
 import { t } from './i18n.svelte';
 
 export interface Made {
@@ -17,7 +18,7 @@ export interface Made {
 const HISTORY = 60;
 
 function clientId(): string {
-  const kept = sessionStorage.getItem('hob.client') ?? crypto.randomUUID();
+  const kept = sessionStorage.getItem('hob.client') ?? randomId();
   sessionStorage.setItem('hob.client', kept);
   return kept;
 }

@@ -18,6 +18,11 @@ export function focusComposer(): void {
   document.querySelector<HTMLElement>('[data-composer]')?.focus();
 }
 
+function copyLast(): void {
+  const last = [...document.querySelectorAll('article:not(.mine)')].at(-1);
+  last?.querySelector<HTMLElement>('[data-copy-answer]')?.click();
+}
+
 export function onShortcut(e: KeyboardEvent): void {
   const ctrl = e.ctrlKey || e.metaKey;
   const key = e.key.toLowerCase();
@@ -25,6 +30,7 @@ export function onShortcut(e: KeyboardEvent): void {
   else if (ctrl && e.shiftKey && key === 'o') newChat();
   else if (ctrl && e.shiftKey && key === 's') app.toggleSidebar();
   else if (ctrl && e.key === '/') app.shortcutsOpen = !app.shortcutsOpen;
+  else if (ctrl && e.shiftKey && key === 'c') copyLast();
   else if (e.shiftKey && e.key === 'Escape') focusComposer();
   else return;
   e.preventDefault();

@@ -3,6 +3,7 @@ import * as api from '../api/chats';
 import { openEvents, type EventFeed } from '../api/events';
 import { userEventsUrl } from '../api/rest';
 import type { ChatInfo, FileInfo, Folder, Pull } from '../api/types';
+import { app } from './app.svelte';
 import { dateGroup } from './format';
 import { models } from './models.svelte';
 import { go, route } from './router.svelte';
@@ -91,7 +92,7 @@ class Sidebar {
       pull: (d) => models.onPull(d as Pull),
       file: (d) => this.#onFile.forEach((f) => f(d as FileInfo)),
       reset: again,
-    });
+    }, (up) => app.onLink(up));
   }
 
   stop(): void {

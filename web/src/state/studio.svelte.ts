@@ -3,6 +3,7 @@ import type { Edge, Node } from '@xyflow/svelte';
 import * as rest from '../api/rest';
 import { fromApi, isApiGraph, toApi } from '../graph/api-format';
 import type { Catalog, NodeDef, Value } from '../graph/catalog';
+import { parseExact, stringifyExact } from '../graph/exact';
 import { afterQueue, defaultsOf, EMPTY, type After, type GLink, type GNode, type Graph, type Mode } from '../graph/model';
 import { exifJson, pngTexts } from '../graph/png';
 import { typeClass } from '../graph/colors';
@@ -113,7 +114,7 @@ class Studio {
     this.#timer = setTimeout(() => this.commit(), 250);
   }
   commit(): void {
-    const text = JSON.stringify({ ...this.graph, nodes: this.graph.nodes.map(({ h: _, ...n }) => n) });
+    const text = stringifyExact({ ...this.graph, nodes: this.graph.nodes.map(({ h: _, ...n }) => n) });
     if (text === this.#now) return;
     if (this.#now) this.#past.push(this.#now);
     if (this.#past.length > UNDO_MAX) this.#past.shift();
@@ -125,7 +126,7 @@ class Studio {
     this.undoable = this.#past.length;
     this.redoable = this.#future.length;
     try {
-      localStorage.setItem(DRAFT, JSON.stringify({ name: this.name, fileId: this.fileId, graph: JSON.parse(text) as Graph }));
+      localStorage.setItem(DRAFT, stringifyExact({ name: this.name, fileId: this.fileId, graph: parseExact(text) as Graph }));
     } catch {
       /* storage full: the canvas still works */
     }
@@ -135,21 +136,21 @@ class Studio {
     const text = this.#past.pop();
     if (!text) return;
     this.#future.push(this.#now);
-    this.put(JSON.parse(text) as Graph);
+    this.put(parseExact(text) as Graph);
     this.#keep(text);
   }
   redo(): void {
     const text = this.#future.pop();
     if (!text) return;
     this.#past.push(this.#now);
-    this.put(JSON.parse(text) as Graph);
+    this.put(parseExact(text) as Graph);
     this.#keep(text);
   }
 
   /** What was here last time. False when nothing was. */
   restore(): boolean {
     try {
-      const kept = JSON.parse(localStorage.getItem(DRAFT) ?? 'null') as { name?: string; fileId?: string; graph?: Graph } | null;
+      const kept = parseExact(localStorage.getItem(DRAFT) ?? 'null') as { name?: string; fileId?: string; graph?: Graph } | null;
       if (!kept?.graph?.nodes?.length) return false;
       this.open(kept.graph, kept.name ?? '', kept.fileId);
       return true;
@@ -170,6 +171,10 @@ class Studio {
   }
   link(l: GLink): void {
     this.edges = [...this.edges.filter((e) => !(e.target === l.to && e.targetHandle === l.input)), this.edgeOf(l)];
+    this.touch();
+  }
+  unlink(to: string, input: string): void {
+    this.edges = this.edges.filter((e) => !(e.target === to && e.targetHandle === input));
     this.touch();
   }
   clear(): void {
@@ -197,12 +202,12 @@ class Studio {
   copy(): void {
     const ids = new Set(this.selected.map((n) => n.id));
     const g = this.graph;
-    this.#copied = JSON.stringify({ nodes: g.nodes.filter((n) => ids.has(n.id)), links: g.links.filter((l) => ids.has(l.to)), groups: [] } satisfies Graph);
+    this.#copied = stringifyExact({ nodes: g.nodes.filter((n) => ids.has(n.id)), links: g.links.filter((l) => ids.has(l.to)), groups: [] } satisfies Graph);
   }
   /** Copies keep their links to each other, and to what fed them. */
   paste(at?: { x: number; y: number }): void {
     if (!this.#copied) return;
-    const g = JSON.parse(this.#copied) as Graph;
+    const g = parseExact(this.#copied) as Graph;
     if (!g.nodes.length) return;
     const x = Math.min(...g.nodes.map((n) => n.x));
     const y = Math.min(...g.nodes.map((n) => n.y));
@@ -232,7 +237,7 @@ class Studio {
   load(text: string, name: string): boolean {
     let data: unknown;
     try {
-      data = JSON.parse(text);
+      data = parseExact(text);
     } catch {
       app.say(t('“{name}” holds no workflow.', { name }), 'error');
       return false;

@@ -1,0 +1,37 @@
+/** JSON whose whole numbers keep all their digits: seeds go to 2^64, JavaScript's numbers are exact to 2^53.
+ * Beyond that a value is a bigint in memory and plain digits in the text. */
+import { randomId } from '../state/device';
+
+const LONG = /\d{16}/;
+const PIECES = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+export function whole(text: string): number | bigint {
+  const n = Number(text);
+  return Number.isSafeInteger(n) ? n : BigInt(text);
+}
+
+export function parseExact(text: string): unknown {
+  if (!LONG.test(text)) return JSON.parse(text);
+  const mark = `${randomId()}:`;
+  const marked = text.replace(PIECES, (x) => (x.length > 15 && /^-?\d+$/.test(x) && !Number.isSafeInteger(Number(x)) ? `"${mark}${x}"` : x));
+  if (marked === text) return JSON.parse(text);
+  return JSON.parse(marked, (_, v: unknown) => (typeof v === 'string' && v.startsWith(mark) ? BigInt(v.slice(mark.length)) : v));
+}
+
+export function stringifyExact(value: unknown, indent?: number): string {
+  const mark = randomId();
+  let found = false;
+  const text = JSON.stringify(value, (_, v: unknown) => {
+    if (typeof v !== 'bigint') return v;
+    found = true;
+    return `${mark}:${v}`;
+  }, indent);
+  return found ? text.replace(new RegExp(`"${mark}:(-?\\d+)"`, 'g'), '$1') : text;
+}
+
+/** Into [min, max]; numbers and bigints may be mixed. */
+export function clamp<T extends number | bigint>(v: T, min?: number | bigint, max?: number | bigint): T | number | bigint {
+  if (min !== undefined && v < min) return min;
+  if (max !== undefined && v > max) return max;
+  return v;
+}
