@@ -257,7 +257,7 @@ static err_code read_tools(const json_t *body, const api_model *m, arena *mem, e
     return dialect_take_tools(m, out, mem, p, e);
 }
 
-static err_code read_tool_choice(const json_t *body, engine_prompt *p, err *e) {
+static err_code read_tool_choice(const json_t *body, arena *mem, engine_prompt *p, err *e) {
     const json_t *choice = field_get(body, "tool_choice");
     bool parallel = true;
     TRY(field_bool(body, "parallel_tool_calls", &parallel, e));
@@ -269,6 +269,7 @@ static err_code read_tool_choice(const json_t *body, engine_prompt *p, err *e) {
         p->tool_choice = ENGINE_TOOLS_NONE;
         return ERR_OK;
     }
+    if (is_type(choice, "allowed_tools")) return request_allowed_tools(choice, mem, p, e);
     p->tool_choice = ENGINE_TOOLS_REQUIRED;
     if (str_eq(word, STR("required"))) return ERR_OK;
     p->tool_name = is_type(choice, "function") ? field_text(choice, "name") : STR("");
@@ -337,7 +338,7 @@ err_code responses_read(const json_t *body, api_model *m, arena *mem, engine_job
     if (api_model_can(m, "thinking")) TRY(openai_effort(effort, m, &job->prompt, e));
     if (str_eq(field_text(body, "truncation"), STR("disabled"))) job->prompt.truncate = false;
     TRY(read_tools(body, m, mem, &job->prompt, e));
-    TRY(read_tool_choice(body, &job->prompt, e));
+    TRY(read_tool_choice(body, mem, &job->prompt, e));
     TRY(read_format(body, mem, &job->format, e));
     TRY(field_keep_alive(body, &job->keep_alive_set, &job->keep_alive_ns, e));
     return read_messages(body, m, mem, job, e);

@@ -27,13 +27,28 @@ void request_set_options(engine_job_spec *job, const options *o) {
     job->prompt.n_keep = o->n_keep;
 }
 
+/* A renderer that is not built in, a file without a template: messages cannot become a prompt. The
+ * complaint comes as a template, so that it is made when one is wanted and not before. */
+static str template_of(const api_model *m, arena *mem) {
+    str name = m->stored.config.renderer;
+    bool plain = name.len > 0 && name.len < 64;
+    if (m->template_text.len || m->file.chat_template.len || name.len == 0) return m->template_text;
+    for (size_t i = 0; i < name.len && plain; i++)
+        plain = name.ptr[i] != '\'' && name.ptr[i] != '\\' && (unsigned char)name.ptr[i] >= 0x20;
+    return str_fmt(mem,
+                   "{{ raise_exception('the renderer \"" STR_FMT
+                   "\" is not built in, and the model "
+                   "file has no chat template: create the model with a TEMPLATE') }}",
+                   STR_ARG(plain ? name : STR("?")));
+}
+
 err_code request_job(const api_model *m, const json_t *object, arena *mem, engine_job_spec *ret,
                      err *e) {
     options o = m->options;
     TRY(options_apply(&o, object, mem, e));
     *ret = (engine_job_spec){.kind = ENGINE_JOB_GENERATE, .model = m->engine};
     ret->prompt.truncate = ret->prompt.shift = true;
-    ret->prompt.template_text = m->template_text;
+    ret->prompt.template_text = template_of(m, mem);
     ret->prompt.parser = m->stored.config.parser;
     request_set_options(ret, &o);
     return ERR_OK;
@@ -95,7 +110,42 @@ static err_code read_tools(const json_t *tools, arena *mem, engine_prompt *ret, 
     return ERR_OK;
 }
 
-static err_code read_tool_choice(const json_t *v, engine_prompt *ret, err *e) {
+/* The tool of this name, or NULL. */
+static value *tool_named(const value *tools, str name) {
+    for (size_t i = 0; tools && i < tools->as.list.len; i++) {
+        value *tool = tools->as.list.items[i];
+        const value *known = value_get(value_get(tool, STR("function")), STR("name"));
+        if (known && known->kind == VALUE_STR && str_eq(known->as.text, name)) return tool;
+    }
+    return NULL;
+}
+
+err_code request_allowed_tools(const json_t *choice, arena *mem, engine_prompt *ret, err *e) {
+    const json_t *inner = json_object_get(choice, "allowed_tools");
+    const json_t *spec = inner ? inner : choice, *names = NULL;
+    value *allowed = value_list(mem);
+    str mode = str_from(json_string_value(json_object_get(spec, "mode")));
+    TRY(field_array(spec, "tools", &names, e));
+    bool required = str_eq(mode, STR("required"));
+    if (!required && !str_eq(mode, STR("auto")))
+        FAIL(e, INVALID, "tool_choice: the mode of allowed_tools must be \"auto\" or \"required\"");
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const json_t *item = json_array_get(names, i), *fn = json_object_get(item, "function");
+        str name = str_from(json_string_value(json_object_get(fn ? fn : item, "name")));
+        value *tool = tool_named(ret->tools, name);
+        if (!tool)
+            FAIL(e, INVALID,
+                 "tool_choice allows the tool \"" STR_FMT "\", which is not among tools",
+                 STR_ARG(name));
+        value_push(mem, allowed, tool);
+    }
+    if (allowed->as.list.len == 0) FAIL(e, INVALID, "tool_choice: allowed_tools names no tool");
+    ret->tools = allowed;
+    ret->tool_choice = required ? ENGINE_TOOLS_REQUIRED : ENGINE_TOOLS_AUTO;
+    return ERR_OK;
+}
+
+static err_code read_tool_choice(const json_t *v, arena *mem, engine_prompt *ret, err *e) {
     static const char *const NAMES[] = {[ENGINE_TOOLS_AUTO] = "auto",
                                         [ENGINE_TOOLS_NONE] = "none",
                                         [ENGINE_TOOLS_REQUIRED] = "required"};
@@ -107,10 +157,12 @@ static err_code read_tool_choice(const json_t *v, engine_prompt *ret, err *e) {
     const json_t *fn = json_object_get(v, "function");
     const char *name = json_string_value(json_object_get(fn ? fn : v, "name"));
     const char *type = json_string_value(json_object_get(v, "type"));
+    if (type && str_eq(str_from(type), STR("allowed_tools")))
+        return request_allowed_tools(v, mem, ret, e);
     if (!name || !name[0] || !type || !str_eq(str_from(type), STR("function")))
         FAIL(e, INVALID,
-             "tool_choice must be \"none\", \"auto\", \"required\" or {\"type\": \"function\", "
-             "\"function\": {\"name\": ...}}");
+             "tool_choice must be \"none\", \"auto\", \"required\", {\"type\": \"function\", "
+             "\"function\": {\"name\": ...}} or {\"type\": \"allowed_tools\", ...}");
     ret->tool_choice = ENGINE_TOOLS_REQUIRED;
     ret->tool_name = str_from(name);
     return ERR_OK;
@@ -129,7 +181,7 @@ err_code request_tools(const json_t *body, const api_model *m, arena *mem, engin
                  STR_ARG(store_name_full(mem, &m->stored.name)));
         TRY(read_tools(tools, mem, ret, e));
     }
-    if (choice) TRY(read_tool_choice(choice, ret, e));
+    if (choice) TRY(read_tool_choice(choice, mem, ret, e));
     if (ret->tool_choice == ENGINE_TOOLS_REQUIRED && !ret->tools)
         FAIL(e, INVALID, "tool_choice asks for a call, but there are no tools");
     return ERR_OK;

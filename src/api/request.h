@@ -16,10 +16,16 @@ void request_set_options(engine_job_spec *job, const options *o);
  * and for models that cannot. */
 err_code request_think(const json_t *body, const api_model *m, engine_prompt *ret, err *e);
 
-/* tools, tool_choice ("none", "auto", "required", {"type": "function", "function": {"name"}}) and
- * parallel_tool_calls. INVALID when the model cannot use tools, or for tools without a name. */
+/* tools, tool_choice ("none", "auto", "required", {"type": "function", "function": {"name"}}, or as
+ * below) and parallel_tool_calls. INVALID when the model cannot use tools, or for tools without a
+ * name. */
 err_code request_tools(const json_t *body, const api_model *m, arena *mem, engine_prompt *ret,
                        err *e);
+
+/* tool_choice of type allowed_tools, {"mode": "auto" or "required", "tools": [names]}, also inside
+ * a member "allowed_tools": the others are not offered. INVALID for tools that ret does not have.
+ */
+err_code request_allowed_tools(const json_t *choice, arena *mem, engine_prompt *ret, err *e);
 
 /* logprobs and top_logprobs (0 to 20). */
 err_code request_logprobs(const json_t *body, engine_job_spec *job, err *e);

@@ -211,6 +211,20 @@ class Creating(unittest.TestCase):
         again = self.hob("show", "named", "--modelfile")
         self.assertIn("\nRENDERER qwen3-coder\nPARSER qwen3-coder\n", again)
 
+    def test_a_renderer_that_is_not_built_in(self):
+        self.create("other", f"FROM {GOLDEN}/llama.gguf\nRENDERER laguna\nPARSER laguna\n")
+        self.assertEqual(self.show("other")["renderer"], "laguna")
+        ask = {"model": "other", "messages": [{"role": "user", "content": "t5"}], "stream": False,
+               "options": {"num_predict": 1}}
+        status, answer = self.server.call("/api/chat", ask)
+        self.assertEqual(status, 400, answer)
+        self.assertIn('the renderer "laguna" is not built in', answer["error"])
+        raw = {"model": "other", "prompt": "t5", "raw": True, "stream": False, "options": {"num_predict": 1}}
+        self.assertEqual(self.server.call("/api/generate", raw)[0], 200)
+        self.create("mended", "FROM other\nTEMPLATE {{ .Prompt }}\n")
+        ask["model"] = "mended"
+        self.assertEqual(self.server.call("/api/chat", ask)[0], 200)
+
     def test_a_file_used_in_place(self):
         source = self.dir / "m.gguf"
         shutil.copy(GOLDEN / "qwen2.gguf", source)

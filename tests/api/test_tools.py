@@ -119,6 +119,24 @@ class Tools(unittest.TestCase):
         self.assertEqual(status, 400)
         self.assertIn("send_mail", answer["error"])
 
+    def test_allowed_tools(self):
+        name = {"type": "function", "function": {"name": "send_mail"}}
+        choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [name]}}
+        for seed in range(4):
+            status, answer = self.chat(seed=seed, tools=[TOOL, OTHER], tool_choice=choice)
+            self.assertEqual(status, 200, answer)
+            self.assertEqual(answer["message"]["tool_calls"][0]["function"]["name"], "send_mail")
+        flat = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_weather"}]}
+        status, answer = self.chat("calls", tools=[TOOL, OTHER], tool_choice=flat)
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(answer["message"]["tool_calls"][0]["function"]["name"], "get_weather")
+        for wanted, wrong in (("send_mail", {"mode": "auto", "tools": [name]}),
+                              ("names no tool", {"mode": "auto", "tools": []}),
+                              ("mode", {"mode": "never", "tools": [name]})):
+            status, answer = self.chat(tools=[TOOL], tool_choice={"type": "allowed_tools", "allowed_tools": wrong})
+            self.assertEqual(status, 400)
+            self.assertIn(wanted, answer["error"])
+
     def test_streamed_call(self):
         lines = self.chat(stream=True, tools=[TOOL], tool_choice="required")
         calls = [c for o in lines for c in o["message"].get("tool_calls", [])]

@@ -99,17 +99,82 @@ static const example EXAMPLES[] = {
     {"harmony", "", "<|start|>assistant", true, true, "Just words.", "C:Just words."},
     {"harmony", "", "<|start|>assistant", true, true, "<|channel|>ana", ""},
     {"deepseek", "", "<think>\n", true, true,
-     "Hm.</think>" DS("calls" LOW "begin")
-         DS("call" LOW "begin") "function" DS("sep") "weather\n```json\n{\"city\": "
-                                                     "\"Rome\"}\n```" DS("call" LOW "end") "\n" DS(
-                                                         "call" LOW
-                                                         "begin") "time" DS("sep") "{}" DS("cal"
-                                                                                           "l" LOW
-                                                                                           "end")
-                                                         DS("calls" LOW "end"),
+     "Hm.</think>" DS("calls" LOW "begin") DS("call" LOW "begin") "function" DS(
+         "sep") "weather\n```json\n{\"city\": "
+                "\"Rome\"}\n```" DS("call" LOW "end") "\n" DS("call" LOW "begin") "time" DS(
+                    "sep") "{}" DS("cal"
+                                   "l" LOW "end") DS("calls" LOW "end"),
      "T:Hm.|F:weather {\"city\":\"Rome\"}|F:time {}"},
     {"deepseek", "", "", true, true, DS("call" LOW "begin") "time" DS("sep") "{",
      "C:" DS("call" LOW "begin") "time" DS("sep") "{"},
+    {"llama3", "", "", true, false,
+     "[weather(city=\"Rome, \\\"x\\\"]\", days=2), time(), weather(\"Bonn\", 3, now=True)]",
+     "F:weather {\"city\":\"Rome, \\\"x\\\"]\",\"days\":2}|F:time {}|F:weather "
+     "{\"city\":\"Bonn\",\"days\":3,\"now\":true}"},
+    {"llama3", "", "", true, false,
+     "<|python_start|>[weather(city='It\\'s (a) [b]', deep={'a': [1, -2.5, None], 'b': "
+     "(True, \"\\u00e9\")})]<|python_end|>",
+     "F:weather {\"city\":\"It's (a) "
+     "[b]\",\"deep\":{\"a\":[1,-2.5,null],\"b\":[true,\"\xc3\xa9\"]}}"},
+    {"llama3", "", "", true, false, "[{\"name\":\"time\",\"parameters\":{}}]", "F:time {}"},
+    {"llama3", "", "", true, false, "[Rome](http://x) is a city (it's old)",
+     "C:[Rome](http://x) is a city (it's old)"},
+    {"llama3", "", "", true, false, "[nobody(a=1)] yes", "C:[nobody(a=1)] yes"},
+    {"llama3", "", "", true, false, "[weather(city=oops)] yes", "C:[weather(city=oops)] yes"},
+    {"llama3", "", "", true, false, "[weather(city=\"Ro", "C:[weather(city=\"Ro"},
+    {"llama3", "", "", true, false, "[1, 2, 3]", "C:[1, 2, 3]"},
+    {"llama3", "", "", false, false, "[time()]", "C:[time()]"},
+    {"lfm2", "", "", true, true,
+     "<think>hm</think>Ok.<|tool_call_start|>[time(), weather(city=\"a\")]<|tool_call_end|>\nDone.",
+     "T:hm|C:Ok.|F:time {}|F:weather {\"city\":\"a\"}|C:Done."},
+    {"lfm2", "", "", true, false,
+     "<|tool_call_start|>[{\"name\": \"time\", \"arguments\": {}}]<|tool_call_end|>", "F:time {}"},
+    {"lfm2", "", "", true, false, "<|tool_call_start|>[time(]<|tool_call_end|>",
+     "C:<|tool_call_start|>[time(]<|tool_call_end|>"},
+    {"olmo3", "", "<think>", true, true,
+     "hm</think>\n<function_calls>\ntime()\nweather(city=\"x\", days=1)\n</function_calls>",
+     "T:hm|F:time {}|F:weather {\"city\":\"x\",\"days\":1}"},
+    {"olmo3", "", "", true, false, "<function_calls>\nno call\n</function_calls>.",
+     "C:<function_calls>\nno call\n</function_calls>."},
+    {"kimi", "", "", true, true,
+     "I look.<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0"
+     "<|tool_call_argument_begin|>{\"city\": \"x\"}<|tool_call_end|><|tool_call_begin|>time:1"
+     "<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
+     "C:I look.|F:weather {\"city\":\"x\"}|F:time {}"},
+    {"kimi", "", "", true, true,
+     "<|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>{\"ci<|tool_call_end|>",
+     "C:<|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>{\"ci<|tool_call_end|>"},
+    {"minimax", "", "<think>\n", true, true,
+     "hm\n</think>\n\n<minimax:tool_call>\n<invoke name=\"weather\">\n<parameter "
+     "name=\"city\">12</parameter>\n<parameter name=\"days\">12</parameter>\n</invoke>\n"
+     "<invoke name=\"time\">\n</invoke>\n</minimax:tool_call>",
+     "T:hm|F:weather {\"city\":\"12\",\"days\":12}|F:time {}"},
+    {"minimax", "", "", true, false,
+     "<" BAR "DSML" BAR "function_calls><" BAR "DSML" BAR "invoke name=\"weather\"><" BAR "DSML" BAR
+     "parameter name=\"city\" string=\"true\">a</b></" BAR "DSML" BAR "parameter></" BAR "DSML" BAR
+     "invoke></" BAR "DSML" BAR "function_calls>",
+     "F:weather {\"city\":\"a</b>\"}"},
+    {"minimax", "", "", true, false, "<minimax:tool_call><invoke name=></minimax:tool_call>",
+     "C:<minimax:tool_call><invoke name=></minimax:tool_call>"},
+    {"apertus", "<|inner_prefix|>", "", true, true,
+     "<|inner_prefix|>hm<|inner_suffix|><|tools_prefix|>[{\"weather\": {\"city\": \"x\"}}, "
+     "{\"time\": {}}]<|tools_suffix|>",
+     "T:hm|F:weather {\"city\":\"x\"}|F:time {}"},
+    {"qwen3-coder", "", "", true, false,
+     "<seed:tool_call>\n<function=time>\n</function>\n</seed:tool_call>", "F:time {}"},
+    {"json", "", "", true, false,
+     " functools[{\"name\": \"time\", \"arguments\": {}}, {\"name\": \"weather\", \"arguments\": "
+     "{}}]",
+     "F:time {}|F:weather {}"},
+    {"json", "", "", true, false,
+     "<|action_start|><|plugin|>\n{\"name\": \"time\", \"parameters\": {}}<|action_end|>",
+     "C:<|action_start|>|F:time {}"},
+    {"json", "", "", true, false, "functools is a module", "C:functools is a module"},
+    {"cohere", "", "", true, false,
+     "Action: ```json\n[\n    {\n        \"tool_name\": \"time\",\n        \"parameters\": {}\n    "
+     "}\n]```",
+     "F:time {}"},
+    {"cohere", "", "", true, false, "Action: go home", "C:Action: go home"},
     {"mistral", "", "", true, false,
      "[TOOL_CALLS] [{\"name\": \"weather\", \"arguments\": {\"city\": \"]\"}}, {\"name\": "
      "\"time\", \"arguments\": {}}]",
@@ -266,6 +331,30 @@ static const char *const PARTS[] = {
     "</arg_value>",
     "<|START_ACTION|>",
     "<|END_ACTION|>",
+    "(",
+    ")",
+    "'",
+    "[time()]",
+    "[weather(city='",
+    "<|python_start|>",
+    "<|python_end|>",
+    "<|tool_call_start|>",
+    "<|tool_call_end|>",
+    "<function_calls>",
+    "</function_calls>",
+    "<|tool_call_begin|>",
+    "<|tool_call_argument_begin|>",
+    "<|tool_call_end|>",
+    "<minimax:tool_call>",
+    "</minimax:tool_call>",
+    "<invoke name=\"time\">",
+    "</invoke>",
+    "<parameter name=\"x\">",
+    "<|tools_prefix|>",
+    "<|tools_suffix|>",
+    "Action:",
+    "```json",
+    "functools",
     "<",
     "|",
     ",",
@@ -284,14 +373,15 @@ static void run_soup(const char *format, str text, size_t piece, heard *h, const
 static void test_soup(void **state) {
     static const char *const FORMATS[] = {"think",  "harmony",       "qwen3",    "qwen3-coder",
                                           "gemma",  "functiongemma", "deepseek", "mistral",
-                                          "llama3", "json",          "cohere"};
+                                          "llama3", "json",          "cohere",   "lfm2",
+                                          "olmo3",  "kimi",          "minimax",  "apertus"};
     (void)state;
     rng random;
     rng_init(&random, 11);
     arena *a = arena_create(0);
     value *tools = NULL;
     assert_int_equal(value_json_read(a, STR(TOOLS), &tools, NULL), ERR_OK);
-    for (int k = 0; k < 4000; k++) {
+    for (int k = 0; k < 6000; k++) {
         buf text = {0};
         size_t n = 1 + rng_below(&random, 12);
         for (size_t i = 0; i < n; i++)
@@ -317,6 +407,12 @@ static void test_picking(void **state) {
     assert_string_equal(reply_pick(STR("{% if tools %}<tool_call><function=x>")), "qwen3-coder");
     assert_string_equal(reply_pick(STR("<|start|>system<|message|> <|channel|>")), "harmony");
     assert_string_equal(reply_pick(STR("{% if tools %}[TOOL_CALLS]")), "mistral");
+    assert_string_equal(reply_pick(STR("{% if tools %}<|tool_call_start|>")), "lfm2");
+    assert_string_equal(reply_pick(STR("<|python_start|>{% if tools %}")), "llama3");
+    assert_string_equal(reply_pick(STR("<|tool_call_argument_begin|>")), "kimi");
+    assert_string_equal(reply_pick(STR("{{ tools }}<functions><function_calls>")), "olmo3");
+    assert_string_equal(reply_find(STR("Olmo3-Think")), "olmo3");
+    assert_null(reply_find(STR("laguna")));
     assert_string_equal(reply_pick(STR("<|start_header_id|>{% if tools %}")), "llama3");
     assert_string_equal(reply_pick(STR("{{ .Tools }}")), "json");
     assert_string_equal(reply_find(STR("Qwen3-Coder")), "qwen3-coder");

@@ -1,15 +1,17 @@
 /* command-r and its successors: a list of JSON calls between <|START_ACTION|> and <|END_ACTION|>,
- * the answer between <|START_RESPONSE|> and <|END_RESPONSE|>, thinking before both. */
+ * or in a fence behind "Action:"; the answer between <|START_RESPONSE|> and <|END_RESPONSE|>,
+ * thinking before both. */
 #include "model/reply/reply_impl.h"
 
 #define CALLS                                                                                      \
     {.text = "<|START_ACTION|>", .next = &CALL, .need = REPLY_TOOLS},                              \
+        {.text = "Action:", .next = &ACTION, .need = REPLY_TOOLS},                                 \
         {.text = "<|START_RESPONSE|>", .next = &CONTENT}, {                                        \
         .text = "<|END_RESPONSE|>", .next = &CONTENT                                               \
     }
 
 static void take_calls(reply *r);
-static const reply_state CALL, CONTENT, START, THINKING;
+static const reply_state CALL, ACTION, FENCE, CONTENT, START, THINKING;
 
 /* [{"tool_call_id", "tool_name", "parameters"}] */
 static void take_calls(reply *r) {
@@ -40,6 +42,14 @@ static const reply_state CALL = {
     .marks = {{.text = "<|END_ACTION|>", .next = &CONTENT, .act = take_calls}},
     .whole = take_calls,
     .then = &CONTENT};
+static const reply_state ACTION = {
+    .use = REPLY_USE_SKIP,
+    .marks = {{.text = "```json", .next = &FENCE}, {.text = "```", .next = &FENCE}},
+    .otherwise = &CONTENT};
+static const reply_state FENCE = {.use = REPLY_USE_BODY,
+                                  .marks = {{.text = "```", .next = &CONTENT, .act = take_calls}},
+                                  .whole = take_calls,
+                                  .then = &CONTENT};
 static const reply_state CONTENT = {.use = REPLY_USE_CONTENT, .marks = {CALLS}};
 static const reply_state THINKING = {.use = REPLY_USE_THINKING, .marks = {{.next = &CONTENT}}};
 static const reply_state START = {

@@ -110,6 +110,9 @@ const reply_format reply_think = {
 #define JSON_MARKS                                                                                 \
     {.text = "{", .next = &OBJECT, .need = REPLY_TOOLS, .stays = true},                            \
         {.text = "<|tool_call|>", .next = &MARKED, .need = REPLY_TOOLS},                           \
+        {.text = "<tool_calls>", .next = &MARKED, .need = REPLY_TOOLS},                            \
+        {.text = "<|plugin|>", .next = &MARKED, .need = REPLY_TOOLS},                              \
+        {.text = "functools", .next = &MARKED, .need = REPLY_TOOLS},                               \
         {.text = "<TOOLCALL>", .next = &MARKED, .need = REPLY_TOOLS}, {                            \
         .text = "<tool_call>", .next = &MARKED, .need = REPLY_TOOLS                                \
     }
@@ -129,6 +132,8 @@ static const reply_state BEHIND = {.use = REPLY_USE_SKIP,
                                              {.text = "</tool_call>", .next = &CONTENT},
                                              {.text = "<|/tool_call|>", .next = &CONTENT},
                                              {.text = "</TOOLCALL>", .next = &CONTENT},
+                                             {.text = "</tool_calls>", .next = &CONTENT},
+                                             {.text = "<|action_end|>", .next = &CONTENT},
                                              {.text = ",", .next = &BEHIND}},
                                    .otherwise = &CONTENT};
 static const reply_state CONTENT = {.use = REPLY_USE_CONTENT, .marks = {JSON_MARKS}};

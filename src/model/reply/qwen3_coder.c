@@ -86,8 +86,59 @@ void reply_body_xml(reply *r) {
     if (!(function ? take_function(r, body) : take_pairs(r, body))) reply_give_up(r);
 }
 
+/* The text of name="...", of which *s begins inside the mark; *s goes behind the mark's end. */
+static str name_attribute(str *s) {
+    ptrdiff_t end = str_find_char(*s, '>');
+    str mark = end < 0 ? (str){0} : str_sub(*s, 0, (size_t)end);
+    *s = end < 0 ? *s : str_sub(*s, (size_t)end + 1, s->len);
+    if (!cut_at(&mark, STR("name=\"")).ptr) return (str){0};
+    return cut_at(&mark, STR("\""));
+}
+
+/* What `s` holds up to the mark that closes it: `</`, any prefix, and `word`. */
+static str up_to_close(str *s, str word) {
+    for (size_t from = 0;;) {
+        ptrdiff_t open = str_find(str_sub(*s, from, s->len), STR("</"));
+        if (open < 0) return (str){0};
+        size_t at = from + (size_t)open;
+        str mark = str_sub(*s, at, s->len);
+        ptrdiff_t end = str_find_char(mark, '>');
+        mark = end < 0 ? (str){0} : str_sub(mark, 0, (size_t)end);
+        if (str_ends(mark, word)) {
+            str inside = str_sub(*s, 0, at);
+            *s = str_sub(*s, at + mark.len + 1, s->len);
+            return inside.ptr ? inside : STR("");
+        }
+        from = at + 2;
+    }
+}
+
+bool reply_invokes(reply *r, str body) {
+    enum { CALLS_MAX = 64 };
+    struct {
+        str name;
+        value *arguments;
+    } calls[CALLS_MAX];
+    size_t n = 0;
+    while (cut_at(&body, STR("invoke ")).ptr) {
+        str name = name_attribute(&body), inside = up_to_close(&body, STR("invoke"));
+        if (name.len == 0 || !inside.ptr || n == CALLS_MAX) return false;
+        calls[n].name = str_dup(r->mem, name);
+        calls[n].arguments = value_map(r->mem);
+        while (cut_at(&inside, STR("parameter ")).ptr) {
+            str key = name_attribute(&inside), words = up_to_close(&inside, STR("parameter"));
+            if (key.len == 0 || !words.ptr) return false;
+            value_set(r->mem, calls[n].arguments, key, argument(r, name, key, words));
+        }
+        n++;
+    }
+    for (size_t i = 0; i < n; i++) reply_call(r, calls[i].name, calls[i].arguments);
+    return n > 0;
+}
+
 #define CALLS                                                                                      \
-    {.text = "<tool_call>", .next = &OPEN, .need = REPLY_TOOLS}, {                                 \
+    {.text = "<tool_call>", .next = &OPEN, .need = REPLY_TOOLS},                                   \
+        {.text = "<seed:tool_call>", .next = &OPEN, .need = REPLY_TOOLS}, {                        \
         .text = "<function=", .next = &BODY, .need = REPLY_TOOLS, .stays = true                    \
     }
 
@@ -105,7 +156,9 @@ static const reply_state CALL = {.use = REPLY_USE_JSON, .whole = reply_body_call
 static const reply_state BEHIND = {
     .use = REPLY_USE_SKIP,
     .fresh = true,
-    .marks = {CALLS, {.text = "</tool_call>", .next = &BEHIND, .act = reply_forget}},
+    .marks = {CALLS,
+              {.text = "</tool_call>", .next = &BEHIND, .act = reply_forget},
+              {.text = "</seed:tool_call>", .next = &BEHIND, .act = reply_forget}},
     .otherwise = &CONTENT};
 static const reply_state CONTENT = {.use = REPLY_USE_CONTENT, .marks = {CALLS}};
 static const reply_state THINKING = {.use = REPLY_USE_THINKING, .marks = {{.next = &CONTENT}}};

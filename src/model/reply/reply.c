@@ -34,7 +34,8 @@ static void enter(reply *r, const reply_state *s) {
     if (s->fresh && s != r->state) buf_clear(&r->raw);
     r->state = s;
     r->depth = 0;
-    r->in_string = r->escaped = false;
+    r->quote = 0;
+    r->escaped = false;
     buf_clear(&r->body);
     if (s->use != REPLY_USE_BODY && s->use != REPLY_USE_JSON && s->use != REPLY_USE_SKIP)
         buf_clear(&r->raw);
@@ -156,13 +157,15 @@ static size_t json_span(reply *r, str s, bool *ret_whole) {
         char c = s.ptr[i];
         if (r->escaped)
             r->escaped = false;
-        else if (r->in_string && c == '\\')
+        else if (r->quote && c == '\\')
             r->escaped = true;
-        else if (c == '"')
-            r->in_string = !r->in_string;
-        else if (!r->in_string && (c == '{' || c == '['))
+        else if (r->quote)
+            r->quote = c == r->quote ? 0 : r->quote;
+        else if (c == '"' || (c == '\'' && r->state->python))
+            r->quote = c;
+        else if (c == '{' || c == '[' || (c == '(' && r->state->python))
             r->depth++;
-        else if (!r->in_string && (c == '}' || c == ']') && --r->depth <= 0) {
+        else if ((c == '}' || c == ']' || (c == ')' && r->state->python)) && --r->depth <= 0) {
             *ret_whole = true;
             return i + 1;
         }
@@ -183,7 +186,10 @@ static size_t step_json(reply *r, str s) {
     bool whole;
     size_t n = json_span(r, s, &whole);
     use_text(r, str_sub(s, 0, n));
-    if (whole) finish_whole(r);
+    if (r->state->python && reply_python_hopeless(reply_body(r)))
+        reply_give_up(r);
+    else if (whole)
+        finish_whole(r);
     return n;
 }
 
@@ -260,6 +266,7 @@ static const char *const THINK_MARKS[][2] = {
     {"<|START_THINKING|>", "<|END_THINKING|>"},
     {"<|channel>thought\n", "<channel|>"},
     {"\xe2\x97\x81think\xe2\x96\xb7", "\xe2\x97\x81/think\xe2\x96\xb7"},
+    {"<|inner_prefix|>", "<|inner_suffix|>"},
     {"<reasoning>", "</reasoning>"},
     {"<thought>", "</thought>"},
 };
@@ -277,9 +284,10 @@ static void find_think_marks(reply *r, str template_text) {
 
 static const reply_format *find_format(const char *name) {
     static const reply_format *const ALL[] = {
-        &reply_plain, &reply_think,    &reply_harmony,     &reply_qwen3,
-        &reply_gemma, &reply_deepseek, &reply_mistral,     &reply_llama3,
-        &reply_json,  &reply_cohere,   &reply_qwen3_coder, &reply_functiongemma};
+        &reply_plain,       &reply_think,         &reply_harmony, &reply_qwen3, &reply_gemma,
+        &reply_deepseek,    &reply_mistral,       &reply_llama3,  &reply_json,  &reply_cohere,
+        &reply_qwen3_coder, &reply_functiongemma, &reply_lfm2,    &reply_olmo3, &reply_kimi,
+        &reply_minimax,     &reply_apertus};
     for (size_t i = 0; name && i < COUNT_OF(ALL); i++)
         if (strcmp(ALL[i]->name, name) == 0) return ALL[i];
     return NULL;

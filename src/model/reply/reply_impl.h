@@ -27,7 +27,7 @@ typedef struct reply_mark {
     void (*act)(reply *r); /* with the body so far, before the state changes */
 } reply_mark;
 
-enum { REPLY_MARKS = 6 };
+enum { REPLY_MARKS = 12 };
 
 struct reply_state {
     reply_use use;
@@ -35,6 +35,8 @@ struct reply_state {
     const reply_state *otherwise;  /* anything but white space and marks leads there */
     void (*whole)(reply *r);       /* JSON: the value is whole; BODY: the text ended here */
     const reply_state *then;       /* behind `whole`, unless that went elsewhere */
+    bool python;                   /* JSON: Python's strings and brackets count as well */
+    bool then_known;               /* for reply_body_list: names of tools only */
     size_t most;                   /* BODY: bytes; more are text after all. 0 = no bound */
     bool fresh;                    /* what led here is done with: raw begins anew */
     bool awaits_call;              /* a call as JSON comes next */
@@ -62,10 +64,11 @@ struct reply {
     buf space; /* white space that may stand before a mark */
     buf body;  /* of BODY and JSON */
     buf raw;
-    buf name;  /* a format's own */
-    bool said; /* something was given out in this state: its leading white space counts */
-    int depth; /* of JSON */
-    bool in_string, escaped;
+    buf name;   /* a format's own */
+    bool said;  /* something was given out in this state: its leading white space counts */
+    int depth;  /* of JSON */
+    char quote; /* of the string that is open, or 0 */
+    bool escaped;
     bool moved; /* act or whole chose the state itself */
 };
 
@@ -88,6 +91,10 @@ bool reply_json_calls(reply *r, str text, bool known);
 /* The body as JSON calls; gives up when it is none. */
 void reply_body_calls(reply *r);
 void reply_body_known_calls(reply *r);
+/* The same for calls written as Python, alone or in a list. */
+bool reply_python_calls(reply *r, str text, bool known);
+bool reply_python_hopeless(str body); /* no list of either begins so */
+void reply_body_list(reply *r);       /* JSON or Python */
 /* Arguments as a JSON object, which may be missing. NULL: they are something else. */
 const value *reply_json_arguments(reply *r, str text);
 const value *reply_json_list(reply *r, str text); /* NULL: it is no list */
@@ -97,4 +104,4 @@ extern const reply_state reply_forced;  /* one call as JSON */
 
 extern const reply_format reply_plain, reply_think, reply_harmony, reply_qwen3, reply_qwen3_coder,
     reply_gemma, reply_functiongemma, reply_deepseek, reply_mistral, reply_llama3, reply_json,
-    reply_cohere;
+    reply_cohere, reply_lfm2, reply_olmo3, reply_kimi, reply_minimax, reply_apertus;

@@ -6,3 +6,7 @@
 /* The body as <function=name><parameter=key>value</parameter>...</function>, or as
  * name<arg_key>key</arg_key><arg_value>value</arg_value>...; gives up when it is neither. */
 void reply_body_xml(reply *r);
+
+/* Calls as invoke name="f" ... parameter name="k" ...>value</...: the marks' own prefixes do not
+ * matter. False: there is none, and nothing was given out. */
+bool reply_invokes(reply *r, str body);
