@@ -146,6 +146,7 @@ void web_picture_recover(web *w, const message *m) {
 
 static int64_t number_of(const json_t *o, const char *key, int64_t fallback) {
     const json_t *v = json_object_get(o, key);
+    if (json_is_integer(v) && json_integer_value(v) >= -1) return json_integer_value(v);
     double d = json_is_number(v) ? json_number_value(v) : (double)fallback;
     return d >= -1 && d < 1e15 ? (int64_t)d : fallback;
 }

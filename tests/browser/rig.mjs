@@ -30,6 +30,11 @@ async function freePort() {
 }
 
 export class Server {
+  /** `more`: of the server's environment. */
+  constructor(more = {}) {
+    this.more = more;
+  }
+
   async start() {
     this.home ??= fs.mkdtempSync(path.join(os.tmpdir(), 'hob-browser-'));
     const checkpoints = path.join(this.home, 'comfy/models/checkpoints');
@@ -39,7 +44,7 @@ export class Server {
     this.webPort ??= await freePort();
     this.env = { ...process.env, HOB_HOME: this.home, OLLAMA_MODELS: path.join(this.home, 'models'),
       OLLAMA_HOST: `127.0.0.1:${await freePort()}`, HOB_IMAGE_HOST: `127.0.0.1:${await freePort()}`,
-      HOB_WEB_HOST: `127.0.0.1:${this.webPort}` };
+      HOB_WEB_HOST: `127.0.0.1:${this.webPort}`, ...this.more };
     this.url = `http://127.0.0.1:${this.webPort}`;
     const log = fs.openSync(path.join(this.home, 'server.log'), 'a');
     this.process = spawn(HOB, ['serve'], { env: this.env, stdio: ['ignore', log, log] });
@@ -56,12 +61,17 @@ export class Server {
   }
 
   async createModels() {
-    for (const [name, file] of Object.entries(MODELS)) {
-      const p = spawn(HOB, ['create', name, '-f', '-'], { env: this.env, stdio: ['pipe', 'ignore', 'inherit'] });
-      p.stdin.end(`FROM ${path.join(DEMO, file)}\n`);
-      const [status] = await once(p, 'exit');
-      if (status !== 0) throw new Error(`hob create ${name} ended with ${status}`);
-    }
+    for (const name of Object.keys(MODELS)) await this.create(name);
+  }
+
+  /** A model of the demo's weights; `more` lines for its Modelfile. */
+  async create(name, more = '', of = name) {
+    const p = spawn(HOB, ['create', name, '-f', '-'], { env: this.env, stdio: ['pipe', 'ignore', 'pipe'] });
+    let said = '';
+    p.stderr.on('data', (d) => (said += d));
+    p.stdin.end(`FROM ${path.join(DEMO, MODELS[of])}\n${more}`);
+    const [status] = await once(p, 'exit');
+    if (status !== 0) throw new Error(`hob create ${name} ended with ${status}: ${said}`);
   }
 
   async stop(signal = 'SIGTERM') {
@@ -92,6 +102,25 @@ export async function visitor(browser, server, options = {}) {
   });
   await context.addInitScript(() => { window.addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`)); });
   return { context, problems, page: await context.newPage() };
+}
+
+export async function signUp(page, name, email, password) {
+  await page.goto('/');
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('Email').fill(email);
+  await page.getByLabel('Password').fill(password);
+  await page.getByRole('button', { name: 'Create account' }).click();
+  await page.getByLabel('Message', { exact: true }).waitFor();
+}
+
+/** Lets go of files over a place of the page. files: [[name, type, Buffer]] */
+export async function dropFiles(page, selector, files) {
+  const data = await page.evaluateHandle((list) => {
+    const d = new DataTransfer();
+    for (const [name, type, bytes] of list) d.items.add(new File([new Uint8Array(bytes)], name, { type }));
+    return d;
+  }, files.map(([name, type, bytes]) => [name, type, [...bytes]]));
+  for (const type of ['dragenter', 'dragover', 'drop']) await page.dispatchEvent(selector, type, { dataTransfer: data });
 }
 
 export async function signIn(page, email, password) {

@@ -81,6 +81,9 @@ export const userEventsUrl = `${V1}/events`;
 export const logs = (after: number): Promise<{ lines: { n: number; at: number; level: string; text: string }[] }> =>
   get(`${V1}/logs?after=${after}`);
 
+/** The server's JSON ends at 2^63: longer numbers go as text, and fromUi() takes them back. */
+const asText = (data: unknown): unknown => JSON.parse(JSON.stringify(data, (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v)));
+
 /** A workflow of the studio as the server keeps it; lists leave `data` out. */
 export interface SavedWorkflow {
   id: string;
@@ -91,6 +94,6 @@ export interface SavedWorkflow {
 export const workflows = (): Promise<SavedWorkflow[]> => get(`${V1}/workflows/`);
 export const workflow = (id: string): Promise<SavedWorkflow> => getExact(`${V1}/workflows/${id}`);
 export const saveWorkflow = (name: string, data: unknown, id?: string): Promise<SavedWorkflow> =>
-  post(id ? `${V1}/workflows/${id}` : `${V1}/workflows/`, { name, data });
+  post(id ? `${V1}/workflows/${id}` : `${V1}/workflows/`, { name, data: asText(data) });
 export const deleteWorkflow = (id: string): Promise<unknown> => del(`${V1}/workflows/${id}`);
 export { postForm };

@@ -10,6 +10,9 @@ export function whole(text: string): number | bigint {
   return Number.isSafeInteger(n) ? n : BigInt(text);
 }
 
+/** What an INT widget holds: digits in quotes are a number too. */
+export const unquoted = (v: unknown): unknown => (typeof v === 'string' && /^\d{16,20}$/.test(v) ? whole(v) : v);
+
 export function parseExact(text: string): unknown {
   if (!LONG.test(text)) return JSON.parse(text);
   const mark = `${randomId()}:`;

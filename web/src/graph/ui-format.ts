@@ -1,5 +1,6 @@
 /** ComfyUI's saved workflows (version 0.4; version 1 is read too): nodes, links, groups, widgets in order. */
 import type { Catalog, InputDef, NodeDef, Value } from './catalog';
+import { unquoted } from './exact';
 import { defaultsOf, type After, type GGroup, type Graph, type GLink, type GNode, type Mode } from './model';
 
 interface UiNode {
@@ -41,7 +42,8 @@ function readValues(def: NodeDef | undefined, given: UiNode['widgets_values']): 
   let after: After | undefined;
   for (const input of def.inputs.filter((i) => i.widget)) {
     if (at >= given.length) break;
-    values[input.name] = given[at++] ?? null;
+    const v = given[at++] ?? null;
+    values[input.name] = input.type === 'INT' ? (unquoted(v) as Value) : v;
     if (input.seed && AFTER.includes(String(given[at]))) after = given[at++] as After;
     if (input.upload && given[at] === 'image') at++;
   }

@@ -42,9 +42,13 @@ class App {
 
   /** A short gap (a reload, another network) is not told. */
   onLink(up: boolean): void {
+    if (!up) {
+      this.#lost ??= setTimeout(() => (this.linked = false), 1500);
+      return;
+    }
     clearTimeout(this.#lost);
-    if (up) this.linked = true;
-    else this.#lost = setTimeout(() => (this.linked = false), 1500);
+    this.#lost = undefined;
+    this.linked = true;
   }
 
   async signOut(): Promise<void> {
