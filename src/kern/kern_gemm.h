@@ -116,13 +116,13 @@ typedef struct kern_norm_apply {
 /* Online softmax of one row over its blocks. */
 typedef struct kern_soft_state {
     float max; /* largest score so far, -INFINITY at first */
-    float sum; /* of exp(score - max) */
+    float sum; /* of 2^(score - max) */
 } kern_soft_state;
 
 /* pack_rows:    `rows` rows of k floats, `stride` floats apart, to an A tile; the end of the last
  *               block is 0
  * norm_sums:    sum[c] += x, square[c] += x^2 over n pixels `stride` floats apart
- * soft:         s, an A tile of rows x k scores, to weights exp(score - new max) in place, 0 behind
+ * soft:         s, an A tile of rows x k scores, to weights 2^(score - new max) in place, 0 behind
  *               k; updates st[rows] and gives corr[rows], the factor for what was accumulated
  *               before (1 where nothing is seen: all scores -INFINITY)
  * In bf16:

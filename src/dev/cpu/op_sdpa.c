@@ -3,9 +3,10 @@
  * A chunk is a block of queries of one head of one picture. Keys come in blocks: a block's keys and
  * values are packed, its scores against all queries are products written as A tiles, the softmax
  * goes on online (Milakov and Gimelshein 2018), and the weights times the values are added to the
- * outputs so far. Scores exist for one tile of queries and one block of keys only. In bfloat16
- * queries, keys, values and weights are rounded; scores, sums and the softmax stay f32, and scores
- * are in units of ln 2. */
+ * outputs so far. Scores exist for one tile of queries and one block of keys only, in units of
+ * ln 2. In bfloat16 queries, keys, values and weights are rounded; scores, sums and the softmax
+ * stay f32.
+ */
 #include "base/mem.h"
 #include "dev/cpu/cpu.h"
 #include <math.h>
@@ -112,7 +113,7 @@ static void pack_queries(const sdpa_job *j, const kern_vec *vec) {
             j->gemm->pack_rows(to, token(j->q, j->q_stride, i), stride, rows, j->K);
     }
     float *all = (float *)(void *)j->pq;
-    if (!j->n->bf16) vec->scale(all, all, kern_gemm_a_floats(j->n_q, j->K), j->scale, 0);
+    if (!j->n->bf16) vec->scale(all, all, kern_gemm_a_floats(j->n_q, j->K), j->scale * LOG2_E, 0);
 }
 
 static void pack_values(const sdpa_job *j, int64_t from, int64_t n, int64_t d, char *mem) {

@@ -139,10 +139,10 @@ static void soft_ref(float *s, int32_t rows, int64_t k, kern_soft_state *st, flo
         float base = max == -INFINITY ? 0 : max;
         for (int64_t i = 0; i < (k + BLOCK - 1) / BLOCK * BLOCK; i++) {
             float *p = &row[i / BLOCK * rows * BLOCK + i % BLOCK];
-            *p = i < k ? expf(*p - base) : 0;
+            *p = i < k ? exp2f(*p - base) : 0;
             sum += *p;
         }
-        corr[m] = max == st[m].max ? 1 : expf(st[m].max - max);
+        corr[m] = max == st[m].max ? 1 : exp2f(st[m].max - max);
         st[m] = (kern_soft_state){max, st[m].sum * corr[m] + sum};
     }
 }

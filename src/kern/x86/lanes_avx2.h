@@ -218,6 +218,11 @@ static inline vf vf_scale_2(vf x, vf n) {
     return _mm256_mul_ps(x,
                          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23)));
 }
+/* The same for n in [-127, 127], where 2^-127 counts as 0. */
+static inline vf vf_scale_2_small(vf x, vf n) {
+    vi bits = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(bits, 23)));
+}
 /* The even and the odd elements of a, b; and back. */
 static inline void vf_split(vf a, vf b, vf *even, vf *odd) {
     vf lo = _mm256_permute2f128_ps(a, b, 0x20), hi = _mm256_permute2f128_ps(a, b, 0x31);

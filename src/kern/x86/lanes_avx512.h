@@ -180,6 +180,11 @@ static inline vf vf_round(vf a) {
 static inline vf vf_scale_2(vf x, vf n) {
     return _mm512_scalef_ps(x, n);
 }
+/* The same for n in [-127, 127], where 2^-127 counts as 0. */
+static inline vf vf_scale_2_small(vf x, vf n) {
+    vi bits = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+    return _mm512_mul_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(bits, 23)));
+}
 /* The even and the odd elements of a, b; and back. */
 static inline void vf_split(vf a, vf b, vf *even, vf *odd) {
     __m512i e = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
