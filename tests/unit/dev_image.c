@@ -398,7 +398,8 @@ static void test_mistakes(void **state) {
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) { /* or only the test named */
+    if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conv),
         cmocka_unit_test(test_group_norm),
