@@ -15,6 +15,8 @@ import jinja2
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from jinja_families import MORE
+
 NOW = 1732460400  # 2024-11-24 15:00:00
 
 
@@ -98,6 +100,17 @@ VARS = {
 
 # One expression each, rendered as {{ expression }} with "basic".
 EXPRESSIONS = r"""
+'-' ~ s.center(16) ~ '-' ~ s.center(15, '*') ~ s.center(3)
+u.ljust(20, '_') ~ u.rjust(20) ~ '5'.zfill(3) ~ '-5'.zfill(4) ~ '+'.zfill(3) ~ ''.zfill(2)
+s.ljust(20, 'ab')
+s | center(20) ~ '|' ~ (n | center(5))
+s | center | length
+'one two three four' | truncate(9) ~ ('one two three four' | truncate(9, true)) ~ ('one two three' | truncate(9))
+'one two three four' | truncate(9, false, '…', 0) ~ (u | truncate(7, true, '', 0)) ~ (s | truncate)
+'abcdefghijk' | truncate(5, leeway=0) ~ ('abc' | truncate(length=1))
+words | slice(3) | list
+words | slice(3, 'x') | list ~ (el | slice(2) | list)
+words | slice(9, none) | map('length') | list
 1 + 2 * 3
 (1 + 2) * 3
 7 // 2
@@ -1447,7 +1460,7 @@ SMALL = {
 FAMILIES = {"glm": GLM, "granite": GRANITE, "seed": SEED, "nemotron": NEMOTRON, "smol": SMOL, **SMALL,
             "chatml": CHATML, "qwen": QWEN, "llama": LLAMA, "gemma": GEMMA, "mistral": MISTRAL,
             "harmony": HARMONY, "deepseek": DEEPSEEK, "phi": PHI, "xmltools": XMLTOOLS,
-            "smol3": SMOL3, "command": COMMAND, "hermes": HERMES}
+            "smol3": SMOL3, "command": COMMAND, "hermes": HERMES, **MORE}
 CHATS = ["chat", "sys", "turns", "noprompt", "calls", "tools", "think", "nothink", "bad"]
 
 
@@ -1478,13 +1491,14 @@ def main():
     for name, template in FAMILIES.items():
         for chat in CHATS:
             add(name, template, chat)
+            cases[-1].pop("t")  # it is in "templates"
     for path in sys.argv[1:]:
         template = gguf_template(path)
         for chat in CHATS if template else []:
             add(os.path.basename(path), template, chat)
     here = os.path.dirname(os.path.abspath(__file__))
     with open(os.path.join(here, "jinja_cases.json"), "w", encoding="utf-8") as f:
-        json.dump({"now": NOW, "vars": VARS, "cases": cases}, f, ensure_ascii=True, indent=0)
+        json.dump({"now": NOW, "vars": VARS, "templates": FAMILIES, "cases": cases}, f, ensure_ascii=True, indent=0)
         f.write("\n")
     failed = sum("error" in c for c in cases)
     print(len(cases), "cases,", failed, "of them errors")

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 static err_code f_trim(jinja_run *r, jval in, const jargs *a, jval *ret) {
     jval chars;
@@ -208,10 +209,11 @@ static err_code f_wordcount(jinja_run *r, jval in, const jargs *a, jval *ret) {
     str s = jval_text(r, in).as.text->text;
     int64_t n = 0;
     bool inside = false;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        bool word = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                    c == '_' || (unsigned char)c >= 0x80;
+    for (size_t i = 0; i < s.len;) {
+        uint32_t c = str_utf8_next(s, &i);
+        utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+        bool word = c == '_' || (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO) ||
+                    (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO);
         n += word && !inside;
         inside = word;
     }
@@ -296,5 +298,6 @@ jfilter_fn jinja_filter_text_find(str name) {
 
 jfilter_fn jinja_filter_find(str name) {
     jfilter_fn fn = jinja_filter_text_find(name);
-    return fn ? fn : jinja_filter_list_find(name);
+    if (!fn) fn = jinja_filter_list_find(name);
+    return fn ? fn : jinja_filter_pad_find(name);
 }

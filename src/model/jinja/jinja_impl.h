@@ -119,6 +119,7 @@ typedef struct jfilter_entry {
 jfilter_fn jinja_filter_find(str name);
 jfilter_fn jinja_filter_text_find(str name);
 jfilter_fn jinja_filter_list_find(str name);
+jfilter_fn jinja_filter_pad_find(str name);
 typedef err_code (*jtest_fn)(jinja_run *r, jval in, const jargs *args, bool *ret);
 jtest_fn jinja_test_find(str name);
 
@@ -180,6 +181,15 @@ void jbuf_put_sub(jbuf *b, const jstr *s, size_t from, size_t to);
 jval jbuf_take(jbuf *b);
 jval jstr_strip(jinja_run *r, const jstr *s, const jstr *chars, bool left, bool right);
 jval jstr_replace(jinja_run *r, const jstr *s, const jstr *from, const jstr *to, int64_t max);
+/* To the width that the arguments give; where the text goes. ZERO: zeros behind its sign. */
+typedef enum jstr_side {
+    JSIDE_LEFT,
+    JSIDE_RIGHT,
+    JSIDE_CENTER,
+    JSIDE_CENTER_80, /* where no width is given */
+    JSIDE_ZERO
+} jstr_side;
+err_code jstr_pad(jinja_run *r, const jstr *s, jstr_side side, const jargs *a, jval *ret);
 typedef enum jstr_case { JCASE_UPPER, JCASE_LOWER, JCASE_TITLE, JCASE_CAPITALIZE } jstr_case;
 jval jstr_change_case(jinja_run *r, const jstr *s, jstr_case how, bool word_by_space);
 err_code jstr_percent(jinja_run *r, const jstr *fmt, const jval *items, size_t n, jval *ret);

@@ -397,6 +397,22 @@ static err_code m_islower(jinja_run *r, const jstr *s, const jargs *a, jval *ret
     return test_case(r, s, "lower", ret);
 }
 
+static err_code m_ljust(jinja_run *r, const jstr *s, const jargs *a, jval *ret) {
+    return jstr_pad(r, s, JSIDE_LEFT, a, ret);
+}
+
+static err_code m_rjust(jinja_run *r, const jstr *s, const jargs *a, jval *ret) {
+    return jstr_pad(r, s, JSIDE_RIGHT, a, ret);
+}
+
+static err_code m_center(jinja_run *r, const jstr *s, const jargs *a, jval *ret) {
+    return jstr_pad(r, s, JSIDE_CENTER, a, ret);
+}
+
+static err_code m_zfill(jinja_run *r, const jstr *s, const jargs *a, jval *ret) {
+    return jstr_pad(r, s, JSIDE_ZERO, a, ret);
+}
+
 static const struct {
     const char *name;
     method_fn fn;
@@ -432,6 +448,10 @@ static const struct {
     {"isspace", m_isspace},
     {"isupper", m_isupper},
     {"islower", m_islower},
+    {"ljust", m_ljust},
+    {"rjust", m_rjust},
+    {"center", m_center},
+    {"zfill", m_zfill},
 };
 
 bool jinja_has_text_method(str name) {
