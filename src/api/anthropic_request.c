@@ -42,9 +42,10 @@ typedef struct turn {
     json_t *results; /* messages of tools, to go first */
     json_t *names;   /* tool_use id -> name, of all turns */
     bool any;        /* the message says something of its own */
+    bool sees;       /* the model reads images */
 } turn;
 
-static err_code read_image(turn *t, const json_t *block, err *e) {
+static err_code read_image(const turn *t, const json_t *block, json_t *to, err *e) {
     const json_t *source = json_object_get(block, "source");
     str type = field_text(source, "type"), data = field_text(source, "data");
     if (!str_eq(type, STR("base64")))
@@ -52,8 +53,19 @@ static err_code read_image(turn *t, const json_t *block, err *e) {
              "invalid image source type: " STR_FMT ". Only base64 images are supported.",
              STR_ARG(type));
     if (data.len == 0) FAIL(e, INVALID, "messages[%zu]: an image without data", t->number);
-    json_array_append_new(t->images, dialect_text(data));
+    json_array_append_new(to, dialect_text(data));
     return ERR_OK;
+}
+
+/* An image among a tool's answer. A model that cannot see is told so in its place: an agent whose
+ * tool happened on a picture goes on, while a picture of the user's own is refused. */
+static err_code read_result_image(turn *t, const json_t *block, buf *text, err *e) {
+    json_t *unseen = json_array();
+    err_code code = read_image(t, block, t->sees ? t->images : unseen, e);
+    if (!t->sees) buf_put_str(text, STR("[an image, which this model cannot see]"));
+    if (t->sees) t->any = true;
+    json_decref(unseen);
+    return code;
 }
 
 /* A tool's answer: text, or blocks of text and images. */
@@ -66,7 +78,8 @@ static err_code read_result(turn *t, const json_t *block, err *e) {
     if (json_is_string(content)) buf_put_str(&text, string_of(content));
     if (json_is_array(content)) json_array_foreach(content, i, part) {
             if (is_type(part, "text")) buf_put_str(&text, field_text(part, "text"));
-            if (is_type(part, "image") && code == ERR_OK) code = read_image(t, part, e);
+            if (is_type(part, "image") && code == ERR_OK)
+                code = read_result_image(t, part, &text, e);
         }
     json_object_set_new(message, "content", dialect_text(buf_str(&text)));
     str id = field_text(block, "tool_use_id");
@@ -117,7 +130,7 @@ static err_code read_block(turn *t, const json_t *block, err *e) {
         FAIL(e, INVALID, "messages[%zu]: a text block without text", t->number);
     if (text) buf_put_str(&t->text, field_text(block, "text"));
     if (thinking) buf_put_str(&t->thinking, field_text(block, "thinking"));
-    if (image) return read_image(t, block, e);
+    if (image) return read_image(t, block, t->images, e);
     return call ? read_call(t, block, e) : ERR_OK;
 }
 
@@ -136,9 +149,9 @@ static void put_turn(const turn *t, json_t *out) {
     json_array_append_new(out, m);
 }
 
-static err_code read_turn(const json_t *message, size_t number, json_t *names, json_t *out,
-                          err *e) {
-    turn t = {.number = number, .names = names};
+static err_code read_turn(const json_t *message, const turn *proto, json_t *out, err *e) {
+    turn t = *proto;
+    size_t number = t.number;
     if (!json_is_object(message))
         FAIL(e, INVALID, "messages[%zu] must be an object, not %s", number,
              json_type_name(message));
@@ -193,7 +206,10 @@ static err_code read_messages(const json_t *body, const api_model *m, arena *mem
         FAIL(e, LIMIT, "%zu messages, at most %d are allowed", json_array_size(list),
              LIMIT_MESSAGES);
     TRY(read_system(body, out, e));
-    json_array_foreach(list, i, message) TRY(read_turn(message, i, names, out, e));
+    json_array_foreach(list, i, message) {
+        turn t = {.number = i, .names = names, .sees = api_model_can(m, "vision")};
+        TRY(read_turn(message, &t, out, e));
+    }
     TRY(request_messages(m, out, mem, &messages, e));
     p->kind = ENGINE_PROMPT_MESSAGES;
     p->messages = messages;

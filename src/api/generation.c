@@ -236,18 +236,25 @@ bool generation_is_done(const generation *g) {
 }
 
 generation_usage generation_get_usage(const generation *g) {
-    generation_usage u = {g->out->done.n_prompt_tokens, g->out->done.n_cached_tokens, 0};
-    for (size_t i = 0; i < g->n_out; i++) u.n_eval += g->out[i].done.n_eval_tokens;
+    generation_usage u = {0};
+    for (size_t i = 0; i < g->n_out; i++) {
+        const engine_event *done = &g->out[i].done;
+        bool first = i % (g->n_out / g->n_jobs) == 0;
+        u.n_prompt += first ? done->n_prompt_tokens : 0;
+        u.n_cached += first ? done->n_cached_tokens : 0;
+        u.n_eval += done->n_eval_tokens;
+    }
     return u;
 }
 
-static running *running_create(const generation *proto) {
+static running *running_create(const generation *proto, size_t n_jobs) {
     running *r = NEW(running);
     r->g = *proto;
     r->mem = arena_create(0);
     r->g.model = str_dup(r->mem, proto->model);
     r->g.created_s = clock_wall_ns() / NS_PER_S;
-    if (r->g.n_out == 0) r->g.n_out = 1;
+    r->g.n_jobs = n_jobs;
+    r->g.n_out = (proto->n_out ? proto->n_out : 1) * n_jobs;
     r->g.out = ARENA_ARRAY(r->mem, generation_output, r->g.n_out);
     r->events = ARENA_ARRAY(r->mem, engine_stream *, r->g.n_out);
     for (size_t i = 0; i < r->g.n_out; i++) {
@@ -259,14 +266,20 @@ static running *running_create(const generation *proto) {
 
 void generation_start(api *a, http_request *req, const generation *proto,
                       const engine_job_spec *spec) {
-    running *r = running_create(proto);
-    engine_job_spec one = *spec;
+    generation_start_each(a, req, proto, spec, 1);
+}
+
+void generation_start_each(api *a, http_request *req, const generation *proto,
+                           const engine_job_spec *specs, size_t n_specs) {
+    running *r = running_create(proto, n_specs);
+    size_t n_each = r->g.n_out / n_specs;
     err e;
     pump_hold(&r->source, run);
     r->pump = a->pump;
     r->stream = http_stream_create(req, proto->content_type, on_gone, r);
     for (size_t i = 0; i < r->g.n_out; i++) {
-        if (i > 0 && spec->sample.seed >= 0) one.sample.seed = spec->sample.seed + (int64_t)i;
+        engine_job_spec one = specs[i / n_each];
+        if (one.sample.seed >= 0) one.sample.seed += (int64_t)(i % n_each);
         if (engine_submit(a->eng, &one, on_event, r, &r->events[i], &e)) {
             on_error(r, &e);
             running_destroy(r);

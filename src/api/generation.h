@@ -66,7 +66,8 @@ struct generation {
     char id[40];              /* the dialect's */
     int64_t created_s;
     generation_output *out; /* [n_out] */
-    size_t n_out;           /* 0 when started means 1 */
+    size_t n_out;           /* 0 when started means 1; with generation_start_each: for each job */
+    size_t n_jobs;          /* output i is of job i / (n_out / n_jobs) */
     int64_t n_objects;      /* written to the stream before the array at hand */
     /* The dialect's own. `echo` is taken over by generation_start: what the answer repeats of the
      * request. The numbers start at what the handler sets. */
@@ -80,10 +81,14 @@ struct generation {
 void generation_start(api *a, http_request *req, const generation *proto,
                       const engine_job_spec *spec);
 
+/* The same for several jobs, the prompts of one request: proto->n_out outputs of each, in order. */
+void generation_start_each(api *a, http_request *req, const generation *proto,
+                           const engine_job_spec *specs, size_t n_specs);
+
 /* Every output is over. */
 bool generation_is_done(const generation *g);
 
-/* Tokens of all outputs; the prompt counts once. */
+/* Tokens of all outputs; each prompt counts once. */
 typedef struct generation_usage {
     int64_t n_prompt, n_cached, n_eval;
 } generation_usage;

@@ -196,6 +196,19 @@ static void reply_show(http_request *r, api *a, const api_model *m, bool verbose
     api_reply_json(r, o);
 }
 
+/* The file's keys and tensors too. What the model can do stays as it is known: its template has a
+ * say in that, the file alone has not. */
+static err_code read_details(api *a, bool verbose, arena *mem, api_model *m, err *e) {
+    engine_file_info info;
+    if (m->engine.path.len == 0) return ERR_OK;
+    TRY(engine_file_read(a->eng, m->engine.path,
+                         verbose ? ENGINE_FILE_VERBOSE : ENGINE_FILE_TENSORS, mem, &info, e));
+    m->file.kv = info.kv;
+    m->file.tensors = info.tensors;
+    m->file.n_tensors = info.n_tensors;
+    return ERR_OK;
+}
+
 void ollama_show(http_request *r, void *ctx) {
     api *a = ctx;
     arena *mem = http_request_arena(r);
@@ -215,10 +228,7 @@ void ollama_show(http_request *r, void *ctx) {
         return;
     }
     err_code code = api_model_find(a, name, mem, &m, &e);
-    if (code == ERR_OK && m.engine.path.len)
-        code =
-            engine_file_read(a->eng, m.engine.path,
-                             verbose ? ENGINE_FILE_VERBOSE : ENGINE_FILE_TENSORS, mem, &m.file, &e);
+    if (code == ERR_OK) code = read_details(a, verbose, mem, &m, &e);
     if (code == ERR_NOT_FOUND) {
         store_name parsed;
         store_name_parse(mem, name, &parsed);

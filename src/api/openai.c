@@ -160,6 +160,28 @@ static json_t *model_object(const store_model *m, arena *mem) {
                      "owned_by", text(m->name.space));
 }
 
+/* Anthropic's clients ask on the same path and say who they are. */
+static bool is_anthropic(const http_request *r) {
+    return http_request_header(r, "anthropic-version").len > 0;
+}
+
+static json_t *anthropic_model(const store_model *m, arena *mem) {
+    json_t *name = text(store_name_display(mem, &m->name));
+    char created[CLOCK_TEXT_BYTES];
+    clock_rfc3339_utc(created, m->modified_ns);
+    return json_pack("{s:s, s:O, s:o, s:s}", "type", "model", "id", name, "display_name", name,
+                     "created_at", created);
+}
+
+static json_t *anthropic_models(const store_model *list, size_t n, arena *mem) {
+    json_t *data = json_array();
+    for (size_t i = 0; i < n; i++) json_array_append_new(data, anthropic_model(&list[i], mem));
+    json_t *first = json_object_get(json_array_get(data, 0), "id");
+    json_t *last = json_object_get(json_array_get(data, n - 1), "id");
+    return json_pack("{s:o, s:b, s:O?, s:O?}", "data", data, "has_more", 0, "first_id", first,
+                     "last_id", last);
+}
+
 void openai_models(http_request *r, void *ctx) {
     api *a = ctx;
     arena *mem = http_request_arena(r);
@@ -168,6 +190,10 @@ void openai_models(http_request *r, void *ctx) {
     err e;
     if (store_list(a->store, mem, &list, &n, &e)) {
         openai_reply_err(r, &e);
+        return;
+    }
+    if (is_anthropic(r)) {
+        api_reply_json(r, anthropic_models(list, n, mem));
         return;
     }
     json_t *data = n ? json_array() : json_null();
@@ -183,7 +209,7 @@ void openai_model(http_request *r, void *ctx) {
     store_model m;
     err e;
     if (store_find(a->store, name, mem, &m, &e) == ERR_OK) {
-        api_reply_json(r, model_object(&m, mem));
+        api_reply_json(r, is_anthropic(r) ? anthropic_model(&m, mem) : model_object(&m, mem));
         return;
     }
     if (e.code == ERR_NOT_FOUND && store_name_parse(mem, name, &parsed))

@@ -1,6 +1,7 @@
 /* POST /v1/completions: a prompt instead of messages, otherwise as chat.
  *
- * The prompt goes through the model's template as a user's message, as Ollama has it. `n` and
+ * The prompt goes through the model's template as a user's message, as Ollama has it. A list of
+ * prompts has `n` answers to each, in order; lists of tokens are refused. `n` and
  * `logprobs` are answered in OpenAI's own shape; echo and best_of are ignored, as Ollama does. */
 #include "api/dialect.h"
 #include "api/fields.h"
@@ -122,11 +123,10 @@ static err_code read_logprobs(const json_t *body, engine_job_spec *job, err *e) 
     return ERR_OK;
 }
 
-static err_code read_prompt(const json_t *body, api_model *m, arena *mem, engine_job_spec *job,
-                            err *e) {
-    str prompt = {0}, suffix = {0};
+static err_code read_prompt(const json_t *body, str prompt, api_model *m, arena *mem,
+                            engine_job_spec *job, err *e) {
+    str suffix = {0};
     value *messages;
-    TRY(field_str(body, "prompt", &prompt, e));
     TRY(field_str(body, "suffix", &suffix, e));
     if (suffix.len && !m->file.has_insert)
         FAIL(e, INVALID, STR_FMT " does not support insert",
@@ -157,9 +157,47 @@ static err_code read_completion(const json_t *body, api_model *m, arena *mem, ge
     if (n < 1 || n > LIMIT_CHOICES)
         FAIL(e, INVALID, "n is %lld; it must be between 1 and %d", (long long)n, LIMIT_CHOICES);
     g->n_out = (size_t)n;
-    TRY(request_grammar(body, &job->format, e));
-    TRY(read_prompt(body, m, mem, job, e));
-    if (job->kind == ENGINE_JOB_LOAD) g->n_out = 1;
+    return request_grammar(body, &job->format, e);
+}
+
+/* One request's prompts and the job of each; in the arena. */
+typedef struct job_list {
+    str *prompts;
+    engine_job_spec *jobs;
+    size_t n;
+} job_list;
+
+/* `prompt`: a text, or a list of texts that say something. */
+static err_code read_prompts(const json_t *body, arena *mem, job_list *ret, err *e) {
+    const json_t *v = field_get(body, "prompt");
+    size_t n = json_is_array(v) ? json_array_size(v) : 1;
+    if (n == 0 || n > LIMIT_CHOICES)
+        FAIL(e, INVALID, "prompt is a list of %zu; 1 to %d are possible", n, LIMIT_CHOICES);
+    *ret = (job_list){ARENA_ARRAY(mem, str, n), ARENA_ARRAY(mem, engine_job_spec, n), n};
+    ret->prompts[0] = (str){0};
+    if (!json_is_array(v)) return field_str(body, "prompt", &ret->prompts[0], e);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *one = json_array_get(v, i);
+        if (!json_is_string(one))
+            FAIL(e, INVALID, "prompt[%zu] must be a text, not %s%s", i, json_type_name(one),
+                 json_is_integer(one) ? "; lists of tokens are not read" : "");
+        ret->prompts[i] = (str){json_string_value(one), json_string_length(one)};
+        if (ret->prompts[i].len == 0) FAIL(e, INVALID, "prompt[%zu] is empty", i);
+    }
+    return ERR_OK;
+}
+
+/* A job for each prompt, which differ in nothing else. */
+static err_code read_jobs(const json_t *body, api_model *m, arena *mem, generation *g, job_list *l,
+                          err *e) {
+    TRY(read_completion(body, m, mem, g, &l->jobs[0], e));
+    for (size_t i = 1; i < l->n; i++) l->jobs[i] = l->jobs[0];
+    for (size_t i = 0; i < l->n; i++)
+        TRY(read_prompt(body, l->prompts[i], m, mem, &l->jobs[i], e));
+    if (l->jobs[0].kind == ENGINE_JOB_LOAD) g->n_out = 1;
+    if (g->n_out * l->n > LIMIT_CHOICES)
+        FAIL(e, INVALID, "n is %zu for each of %zu prompts; %d answers are possible in all",
+             g->n_out, l->n, LIMIT_CHOICES);
     return ERR_OK;
 }
 
@@ -167,21 +205,21 @@ void openai_completions(http_request *r, void *ctx) {
     api *a = ctx;
     const json_t *body = openai_body(r);
     generation g = {.d = &COMPLETIONS, .content_type = "text/event-stream"};
-    engine_job_spec job;
+    arena *mem = http_request_arena(r);
     api_model m;
-    str prompt = {0};
+    job_list list = {0};
     err e;
     if (!body) return;
-    if (field_str(body, "model", &g.model, &e) || field_str(body, "prompt", &prompt, &e)) {
+    if (field_str(body, "model", &g.model, &e) || read_prompts(body, mem, &list, &e)) {
         openai_reply_err(r, &e);
         return;
     }
     if (!openai_find_model(a, r, g.model, &m)) return;
     if (!api_model_can(&m, "completion"))
         err_set(&e, ERR_INVALID, "\"" STR_FMT "\" does not support generate", STR_ARG(g.model));
-    else if (read_completion(body, &m, http_request_arena(r), &g, &job, &e) == ERR_OK) {
+    else if (read_jobs(body, &m, mem, &g, &list, &e) == ERR_OK) {
         dialect_id(g.id, sizeof g.id, "cmpl-", 10, 9);
-        generation_start(a, r, &g, &job);
+        generation_start_each(a, r, &g, list.jobs, list.n);
         return;
     }
     openai_reply_err(r, &e);

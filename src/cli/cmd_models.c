@@ -72,7 +72,6 @@ static void add_processor(format_table *t, int64_t size, int64_t on_gpu) {
 }
 
 int cmd_ps(cli_context *c, int argc, char **argv) {
-    (void)argc, (void)argv;
     err e;
     json_t *reply = NULL;
     if (cli_client_call(c->client, "GET", "/api/ps", NULL, &reply, &e)) return cli_fail(&e);
@@ -83,6 +82,8 @@ int cmd_ps(cli_context *c, int argc, char **argv) {
     size_t i;
     json_t *m;
     json_array_foreach(json_object_get(reply, "models"), i, m) {
+        str name = str_from(text_of(m, "name"));
+        if (argc > 1 && !str_starts(name, str_from(argv[1]))) continue;
         int64_t size = json_integer_value(json_object_get(m, "size"));
         char context[24];
         snprintf(context, sizeof context, "%lld",

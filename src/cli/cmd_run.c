@@ -119,6 +119,7 @@ err_code run_send(cli_context *c, run_session *s, str content, err *e) {
         if (isatty(STDOUT_FILENO)) printf("\n");
         json_array_append_new(s->messages, json_pack("{s:s, s:s}", "role", "assistant", "content",
                                                      buf_cstr(&a.content)));
+        fflush(stdout); /* the figures come after the answer, where both go to one file */
         if (s->verbose && a.last) print_figures(a.last);
     } else {
         json_array_remove(s->messages, json_array_size(s->messages) - 1);
@@ -163,6 +164,11 @@ static err_code find_model(cli_context *c, const run_session *s, bool *ret_embed
     return ERR_OK;
 }
 
+/* A flag that stands alone or says =false. */
+static bool is_on(const char *text) {
+    return strcmp(text, "false") != 0;
+}
+
 /* A flag that may stand alone: true, false or another value. */
 static json_t *parse_switch(const char *text) {
     if (*text == '\0' || strcmp(text, "true") == 0) return json_true();
@@ -180,16 +186,18 @@ static json_t *parse_format(const char *text) {
     return schema ? schema : json_string(text);
 }
 
-/* Fills the session from the flags; what is left over is the prompt. False: unknown flag. */
-static bool parse_args(int argc, char **argv, run_session *s, buf *prompt) {
+/* Fills the session from the flags; what is left over is the prompt, which may be given and empty.
+ * False: unknown flag. */
+static bool parse_args(int argc, char **argv, run_session *s, buf *prompt, bool *ret_given) {
+    *ret_given = false;
     for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
         const char *v;
         if (cli_flag(&args, "verbose", 0, false, &v))
-            s->verbose = true;
+            s->verbose = is_on(v);
         else if (cli_flag(&args, "nowordwrap", 0, false, &v))
-            s->wordwrap = false;
+            s->wordwrap = !is_on(v);
         else if (cli_flag(&args, "hidethinking", 0, false, &v))
-            s->hide_thinking = true;
+            s->hide_thinking = is_on(v);
         else if (cli_flag(&args, "keepalive", 0, true, &v))
             s->keep_alive = mem_dup(v, strlen(v) + 1);
         else if (cli_flag(&args, "format", 0, true, &v))
@@ -197,7 +205,7 @@ static bool parse_args(int argc, char **argv, run_session *s, buf *prompt) {
         else if (cli_flag(&args, "think", 0, false, &v))
             s->think = parse_switch(v);
         else if (cli_flag(&args, "insecure", 0, false, &v))
-            s->insecure = strcmp(v, "false") != 0;
+            s->insecure = is_on(v);
         else if (cli_flag(&args, "truncate", 0, false, &v))
             s->truncate = parse_switch(v);
         else if (cli_flag(&args, "dimensions", 0, true, &v))
@@ -206,8 +214,10 @@ static bool parse_args(int argc, char **argv, run_session *s, buf *prompt) {
             return false;
         else if (!s->model)
             s->model = mem_dup(argv[args.at], strlen(argv[args.at]) + 1);
-        else
+        else {
             buf_putf(prompt, "%s%s", prompt->len ? " " : "", argv[args.at]);
+            *ret_given = true;
+        }
     }
     return s->model != NULL;
 }
@@ -235,13 +245,22 @@ static err_code find_or_pull(cli_context *c, run_session *s, bool *embeds, err *
     return find_model(c, s, embeds, e);
 }
 
+/* `hob run MODEL ""`, or with nothing on standard input: the model is loaded, nothing is said. */
+static err_code load_only(cli_context *c, const run_session *s, err *e) {
+    json_t *body = json_pack("{s:s, s:b}", "model", s->model, "stream", 0);
+    if (s->keep_alive) json_object_set_new(body, "keep_alive", json_string(s->keep_alive));
+    err_code code = cli_client_call(c->client, "POST", "/api/generate", body, NULL, e);
+    json_decref(body);
+    return code;
+}
+
 int cmd_run(cli_context *c, int argc, char **argv) {
     run_session s = {.messages = json_array(), .options = json_object(), .wordwrap = true};
     buf prompt = {0};
     err e;
     int status = 0;
-    bool embeds = false;
-    if (!parse_args(argc, argv, &s, &prompt)) {
+    bool embeds = false, given;
+    if (!parse_args(argc, argv, &s, &prompt, &given)) {
         status =
             cli_usage("hob run MODEL [PROMPT] [--verbose] [--nowordwrap] [--format json] "
                       "[--keepalive 5m] [--think[=LEVEL]] [--hidethinking] [--truncate[=false]] "
@@ -255,7 +274,9 @@ int cmd_run(cli_context *c, int argc, char **argv) {
         status = cli_fail(&e);
     } else if (embeds) {
         status = embed(c, &s, buf_str(&prompt));
-    } else if (prompt.len || piped || !isatty(STDOUT_FILENO)) {
+    } else if (prompt.len == 0 && (piped || given)) {
+        status = load_only(c, &s, &e) ? cli_fail(&e) : 0;
+    } else if (prompt.len || !isatty(STDOUT_FILENO)) {
         status = run_send(c, &s, buf_str(&prompt), &e) ? cli_fail(&e) : 0;
     } else {
         status = chat_loop(c, &s);

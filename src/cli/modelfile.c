@@ -119,18 +119,24 @@ static bool is_bool(str s) {
     return false;
 }
 
-static err_code check_parameter(const modelfile_line *l, err *e) {
-    const char *type = parameter_type(l->key);
+err_code modelfile_check_parameter(str name, str text, err *e) {
+    const char *type = parameter_type(name);
     int64_t i;
     double d;
-    if (!type)
-        FAIL(e, FORMAT, "(line %d): unknown parameter '" STR_FMT "'", l->line_no, STR_ARG(l->key));
-    bool ok = type[0] == 't' ? is_bool(l->text) : str_to_f64(l->text, &d);
-    if (type[0] == 'a' && type[1] == 'n') ok = str_to_i64(l->text, &i);
+    if (!type) FAIL(e, FORMAT, "unknown parameter '" STR_FMT "'", STR_ARG(name));
+    bool ok = type[0] == 't' ? is_bool(text) : str_to_f64(text, &d);
+    if (type[0] == 'a' && type[1] == 'n') ok = str_to_i64(text, &i);
     if (type[0] == 'a' && type[2] == 't') ok = true;
     if (!ok)
-        FAIL(e, FORMAT, "(line %d): %.*s must be %s, not \"" STR_FMT "\"", l->line_no,
-             STR_ARG(l->key), type, STR_ARG(str_sub(l->text, 0, 60)));
+        FAIL(e, FORMAT, STR_FMT " must be %s, not \"" STR_FMT "\"", STR_ARG(name), type,
+             STR_ARG(str_sub(text, 0, 60)));
+    return ERR_OK;
+}
+
+static err_code check_parameter(const modelfile_line *l, err *e) {
+    err inner;
+    if (modelfile_check_parameter(l->key, l->text, &inner))
+        FAIL(e, FORMAT, "(line %d): %s", l->line_no, inner.msg);
     return ERR_OK;
 }
 

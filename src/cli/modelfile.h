@@ -17,3 +17,6 @@ typedef struct modelfile_line {
 
 /* ERR_FORMAT names the line. At least one FROM is required. */
 err_code modelfile_parse(arena *a, str text, modelfile_line **ret, size_t *ret_n, err *e);
+
+/* Is it a parameter, and its value of the right kind? ERR_FORMAT says what it must be. */
+err_code modelfile_check_parameter(str name, str text, err *e);

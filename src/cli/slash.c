@@ -1,5 +1,6 @@
 /* Slash commands: each is a row of one table; the rest of the line is its argument. */
 #include "cli/slash.h"
+#include "cli/modelfile.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,11 @@ static void set_parameter(run_session *s, str arg) {
         printf("Usage: /set parameter NAME VALUE\n");
         return;
     }
+    err e;
+    if (modelfile_check_parameter(name, rest, &e)) {
+        printf("Couldn't set parameter: %s\n", e.msg);
+        return;
+    }
     char *key = dup_str(name);
     if (str_eq(name, STR("stop"))) {
         json_t *stops = json_array();
@@ -50,11 +56,24 @@ static void set_parameter(run_session *s, str arg) {
     mem_free(key);
 }
 
+static void help_set(void) {
+    printf("Available Commands:\n"
+           "  /set parameter NAME VALUE   Set a parameter, such as temperature 0.2\n"
+           "  /set system TEXT            Set the system message\n"
+           "  /set history | nohistory    Keep lines in the history file, or not\n"
+           "  /set wordwrap | nowordwrap  Break lines between words, or not\n"
+           "  /set format json | noformat Ask for JSON, or not\n"
+           "  /set verbose | quiet        Show the figures after each answer, or not\n"
+           "  /set think [LEVEL] | nothink\n");
+}
+
 static void cmd_set(cli_context *c, run_session *s, slash_state *state, str arg) {
     (void)c;
     str rest = arg, what = str_cut(&rest, ' ');
     rest = str_trim(rest);
-    if (str_eq(what, STR("parameter")))
+    if (what.len == 0)
+        help_set();
+    else if (str_eq(what, STR("parameter")))
         set_parameter(s, rest);
     else if (str_eq(what, STR("system"))) {
         if (str_starts(rest, STR("\"\"\"")) && rest.len >= 6) rest = str_sub(rest, 3, rest.len - 3);
@@ -90,6 +109,19 @@ static void cmd_set(cli_context *c, run_session *s, slash_state *state, str arg)
         printf("Unknown command '/set " STR_FMT "'. Type /? for help\n", STR_ARG(what));
 }
 
+/* What /set parameter has said; the model's own follow. */
+static void print_options(const run_session *s) {
+    const char *key;
+    json_t *v;
+    if (json_object_size(s->options)) printf("User defined parameters:\n");
+    json_object_foreach(s->options, key, v) {
+        char *value = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+        printf("  %-24s %s\n", key, value ? value : "");
+        free(value);
+    }
+    if (json_object_size(s->options)) printf("\nModel defined parameters:\n");
+}
+
 static void cmd_show_part(cli_context *c, run_session *s, slash_state *state, str arg) {
     (void)state;
     static const char *const parts[] = {"license", "modelfile", "parameters", "system", "template"};
@@ -102,6 +134,11 @@ static void cmd_show_part(cli_context *c, run_session *s, slash_state *state, st
     }
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
         if (!str_eq(arg, str_from(parts[i]))) continue;
+        if (str_eq(arg, STR("system")) && s->system) {
+            printf("%s\n", s->system);
+            return;
+        }
+        if (str_eq(arg, STR("parameters"))) print_options(s);
         snprintf(flag, sizeof flag, "--%s", parts[i]);
         cmd_show(c, 3, argv);
         return;
@@ -171,14 +208,7 @@ static void cmd_bye(cli_context *c, run_session *s, slash_state *state, str arg)
 static void cmd_help(cli_context *c, run_session *s, slash_state *state, str arg) {
     (void)c, (void)s, (void)state;
     if (str_eq(arg, STR("set"))) {
-        printf("Available Commands:\n"
-               "  /set parameter NAME VALUE   Set a parameter, such as temperature 0.2\n"
-               "  /set system TEXT            Set the system message\n"
-               "  /set history | nohistory    Keep lines in the history file, or not\n"
-               "  /set wordwrap | nowordwrap  Break lines between words, or not\n"
-               "  /set format json | noformat Ask for JSON, or not\n"
-               "  /set verbose | quiet        Show the figures after each answer, or not\n"
-               "  /set think [LEVEL] | nothink\n");
+        help_set();
         return;
     }
     if (str_eq(arg, STR("shortcuts"))) {

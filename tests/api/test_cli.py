@@ -62,6 +62,22 @@ class CommandLine(unittest.TestCase):
                       "prompt eval rate:", "eval count:", "eval duration:", "eval rate:"):
             self.assertRegex(text, rf"(?m)^{label} +\d")
 
+    def test_figures_come_after_the_answer_or_not_at_all(self):
+        r = subprocess.run([HOB, "run", "brief", "Hi", "--verbose"], env=self.server.env, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL)
+        self.assertRegex(r.stdout, r"\ntotal duration:")
+        r = subprocess.run([HOB, "run", "brief", "Hi", "--verbose=false"], env=self.server.env,
+                           capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        self.assertEqual(r.stderr, "")
+
+    def test_an_empty_prompt_only_loads(self):
+        self.hob("stop", "brief")
+        self.assertEqual(self.hob("run", "brief", "", "--keepalive", "-1s"), "")
+        self.assertIn("Forever", self.hob("ps", "brief"))
+        self.assertNotIn("brief", self.hob("ps", "other"))
+        self.assertEqual(self.hob("run", "brief", "--keepalive", "5m"), "")
+        self.assertNotIn("Forever", self.hob("ps", "brief"))
+
     def test_an_embedding_model_prints_a_vector(self):
         self.assertEqual(len(json.loads(self.hob("run", "all-minilm", "hello"))), 384)
         self.assertEqual(len(json.loads(self.hob("run", "all-minilm", "hello", "--dimensions", "3"))), 3)
@@ -181,7 +197,13 @@ class TerminalChat(unittest.TestCase):
             t.send(' line"""\n')
             t.wait(r"\w+[^>]*>>> ")
             t.send("/show parameters\n")
-            t.wait(">>> ")
+            t.wait(r"User defined parameters:\s+num_predict +5")
+            t.send("/set parameter temperature hot\n")
+            t.wait("temperature must be a number, not \"hot\"")
+            t.send("/set parameter heat 1\n")
+            t.wait("unknown parameter 'heat'")
+            t.send("/show system\n")
+            t.wait("system\r?\nYou are brief.")
             t.send("/?\n")
             t.wait("/bye")
             t.send("/nonsense\n")

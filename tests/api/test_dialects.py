@@ -75,8 +75,24 @@ class Dialects(unittest.TestCase):
         self.assertEqual(cut["choices"][0]["text"], whole["text"][:whole["text"].index(stop)])
         self.assertEqual(cut["choices"][0]["finish_reason"], "stop")
 
+    def test_completions_of_a_list_of_prompts(self):
+        """LangChain and other clients send a list always, if only of one."""
+        ask = {"max_tokens": 4, "temperature": 0}
+        prompts = ["Say hello.", "Count to ten, from one."]
+        alone = [self.post("/v1/completions", prompt=p, **ask) for p in prompts]
+        both = self.post("/v1/completions", prompt=prompts, n=2, **ask)
+        want = [(i, alone[i // 2]["choices"][0]["text"]) for i in range(4)]
+        self.assertEqual([(c["index"], c["text"]) for c in both["choices"]], want)
+        self.assertEqual(both["usage"]["prompt_tokens"], sum(a["usage"]["prompt_tokens"] for a in alone))
+        text = ["", ""]
+        for _, event in self.stream("/v1/completions", prompt=prompts, **ask)[:-1]:
+            for choice in event["choices"]:
+                text[choice["index"]] += choice["text"]
+        self.assertEqual(text, [a["choices"][0]["text"] for a in alone])
+
     def test_completions_bad_input(self):
-        for body in ({"n": 0}, {"n": 10**9}, {"n": "2"}, {"logprobs": 21}, {"logprobs": -1}, {"prompt": 5},
+        for body in ({"prompt": []}, {"prompt": ["a", 5]}, {"prompt": [[1, 2]]}, {"prompt": ["a", ""]},
+                     {"prompt": ["a"] * 65, "n": 2}, {"prompt": ["a"] * 10**5}, {"n": 0}, {"n": 10**9}, {"n": "2"}, {"logprobs": 21}, {"logprobs": -1}, {"prompt": 5},
                      {"temperature": "hot"}, {"stream": 1}, {"max_tokens": "x"}):
             answer = self.post("/v1/completions", status=400, **{"prompt": "Hi", **body})
             self.assertEqual(answer["error"]["type"], "invalid_request_error", body)
@@ -209,6 +225,34 @@ class Dialects(unittest.TestCase):
         self.assertEqual(counted, {"input_tokens": answer["usage"]["input_tokens"]})
         one = self.post("/v1/messages/count_tokens", system="Be brief.", messages=messages)
         self.assertEqual(one, counted)
+
+    def test_a_picture_among_a_tools_results(self):
+        """An agent that has read a picture file goes on; the model is told that there is one."""
+        def history(*content):
+            return [{"role": "user", "content": "Look."},
+                    {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "read", "input": {}}]},
+                    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1",
+                                                  "content": list(content)}]}]
+        picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
+        note = {"type": "text", "text": "[an image, which this model cannot see]"}
+        seen, told = (self.post("/v1/messages/count_tokens", messages=history(*c)) for c in ([picture], [note]))
+        self.assertEqual(seen, told)
+        self.post("/v1/messages", status=400, max_tokens=1, messages=[{"role": "user", "content": [picture]}])
+        self.post("/v1/messages", status=400, max_tokens=1,
+                  messages=history({"type": "image", "source": {"type": "url", "url": "http://x/"}}))
+
+    def test_models_as_anthropic_lists_them(self):
+        status, _, data = self.server.request("GET", "/v1/models", headers={"anthropic-version": "2023-06-01"})
+        answer = json.loads(data)
+        self.assertEqual((status, answer["has_more"]), (200, False))
+        ids = [m["id"] for m in answer["data"]]
+        self.assertIn(MODEL, ids)
+        self.assertEqual((answer["first_id"], answer["last_id"]), (ids[0], ids[-1]))
+        status, _, data = self.server.request("GET", f"/v1/models/{MODEL}",
+                                              headers={"anthropic-version": "2023-06-01"})
+        one = json.loads(data)
+        self.assertEqual((one["type"], one["id"], one["display_name"]), ("model", MODEL, MODEL))
+        self.assertRegex(one["created_at"], r"^\d{4}-\d\d-\d\dT.*Z$")
 
     def test_messages_bad_input(self):
         def user(content):

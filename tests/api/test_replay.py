@@ -28,7 +28,7 @@ DIFFERENCES = {
     "generate: array": GO_TEXT,
     "chat: content array": GO_TEXT,
     "openai chat: temperature string": GO_TEXT,
-    "openai completions: list": GO_TEXT,
+    "openai completions: list": ("status", "a list of prompts is answered, as OpenAI's clients expect"),
     "responses: plain": ("incomplete_details", CUT),
     "responses: items": ("incomplete_details", CUT),
     "responses: stream": ("response.incomplete_details", CUT),

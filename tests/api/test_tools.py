@@ -244,6 +244,15 @@ class Tools(unittest.TestCase):
 
     # ---- the clients ----
 
+    def test_what_a_template_adds_is_shown(self):
+        """`show` and `tags` agree; programs ask either before they send tools."""
+        listed = {m["name"]: m["capabilities"] for m in self.server.call("/api/tags")[1]["models"]}
+        for name, want in (("hermes", ["completion", "tools", "thinking"]), (PLAIN, ["completion"])):
+            for verbose in (False, True):
+                status, shown = self.server.call("/api/show", {"model": name, "verbose": verbose})
+                self.assertEqual((status, shown["capabilities"]), (200, want))
+            self.assertEqual(listed.get(f"{name}:latest", listed.get(name)), want)
+
     @unittest.skipUnless(ollama, "no ollama client")
     def test_ollama_client(self):
         answer = self.ollama.chat("hermes", [{"role": "user", "content": "Weather?"}], tools=[TOOL], options={"seed": 1})
