@@ -81,6 +81,7 @@ err_code comfy_engine_submit(comfy *c, comfy_run *run, const image_job *job, eng
     engine_flow_spec spec = {
         .id = job->id,
         .user = job->client_id,
+        .owner = job->owner,
         .graph = json_to_value(a, comfy_run_graph(run)),
         .extra_pnginfo = json_is_object(png) ? json_to_value(a, png) : NULL,
         .targets = targets.len ? targets.items : NULL,

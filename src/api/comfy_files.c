@@ -120,7 +120,7 @@ static bool find_viewed(http_request *r, comfy *c, str *ret_name, str *ret_path)
     str type = comfy_annotation(&name, http_request_query(r, "type"));
     if (str_starts(name, STR("blake3:"))) {
         image_asset asset;
-        bool found = !image_assets_by_hash(c->db, name, a, &asset, NULL);
+        bool found = !image_assets_by_hash(c->db, comfy_owner(r), name, a, &asset, NULL);
         if (!found) comfy_reply_empty(r, 404);
         if (!found) return false;
         *ret_name = asset.name;
@@ -142,7 +142,7 @@ static bool find_viewed(http_request *r, comfy *c, str *ret_name, str *ret_path)
                         : inner;
         name = str_sub(name, (size_t)slash + 1, name.len);
     }
-    if (!bad && !str_eq(type, STR("temp")) && !comfy_own_folder(r, subfolder)) {
+    if (!bad && !comfy_own_folder(r, subfolder)) {
         comfy_reply_empty(r, 404);
         return false;
     }
@@ -210,8 +210,7 @@ static bool plan_upload(comfy *c, http_request *r, http_form *f, upload *u) {
     if (u->type.len == 0) u->type = STR("input");
     u->subfolder = http_form_text(f, "subfolder");
     while (u->subfolder.len && u->subfolder.ptr[u->subfolder.len - 1] == '/') u->subfolder.len--;
-    if (!str_eq(u->type, STR("temp")))
-        u->subfolder = comfy_folder_of(a, comfy_owner(r), u->subfolder);
+    u->subfolder = comfy_folder_of(a, comfy_owner(r), u->subfolder);
     if (!u->file || u->file->filename.len == 0 || !comfy_dir(c, u->type, &u->dir)) return false;
     u->name = u->file->filename;
     ptrdiff_t slash = str_rfind_char(u->name, '/');
@@ -272,7 +271,7 @@ static int find_original(comfy *c, http_request *r, str ref_text, str *ret_path)
     if (name.len == 0 || name.ptr[0] == '/' || str_find(name, STR("..")) >= 0) return 400;
     if (!comfy_dir(c, type, &dir)) return 400;
     str subfolder = comfy_text(json_object_get(ref, "subfolder"));
-    if (!str_eq(type, STR("temp")) && !comfy_own_folder(r, subfolder)) return 404;
+    if (!comfy_own_folder(r, subfolder)) return 404;
     if (!comfy_file_path(a, dir, subfolder, name, ret_path)) return 403;
     return file_exists(ret_path->ptr) ? 200 : 404;
 }

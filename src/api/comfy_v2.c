@@ -136,6 +136,8 @@ static bool asset_of(comfy *c, str job_id, const json_t *item, arena *a, image_a
     if (!image_assets_by_path(c->db, path, a, ret, NULL) && str_eq(ret->job_id, job_id))
         return true;
     if (stat(path.ptr, &st) || blake3_file(path.ptr, hash, NULL)) return false;
+    image_job j = {0};
+    image_jobs_find(c->db, job_id, a, &j, NULL);
     str name = comfy_text(json_object_get(item, "filename")),
         sub = comfy_text(json_object_get(item, "subfolder")),
         type = comfy_text(json_object_get(item, "type"));
@@ -150,6 +152,7 @@ static bool asset_of(comfy *c, str job_id, const json_t *item, arena *a, image_a
                              sub.len ? "/" : "", STR_ARG(name), STR_ARG(type)),
         .job_id = job_id,
         .created_ms = comfy_now_ms(),
+        .owner = j.owner,
     };
     return image_assets_insert(c->db, ret, NULL) == ERR_OK;
 }

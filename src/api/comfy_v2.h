@@ -27,4 +27,4 @@ void comfy_v2_error(http_request *r, int status, const char *code, const char *m
 /* Output objects of one node's ui; registers each file as an asset of the job. */
 json_t *comfy_v2_outputs_of(comfy *c, str job_id, str node, const json_t *ui);
 /* Replaces {"__type": "core/ASSET"} by file names. False: *ret_missing names the asset. */
-bool comfy_v2_resolve_assets(comfy *c, json_t *graph, arena *a, str *ret_missing);
+bool comfy_v2_resolve_assets(http_request *r, comfy *c, json_t *graph, str *ret_missing);

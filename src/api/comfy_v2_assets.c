@@ -1,5 +1,6 @@
 /* Assets of API v2: uploads by content, results of jobs, and their place in workflows. */
 #include "api/comfy_files.h"
+#include "api/comfy_owner.h"
 #include "api/comfy_queue.h"
 #include "api/comfy_v2.h"
 #include "base/clock.h"
@@ -78,7 +79,9 @@ static void store_upload(http_request *r, comfy *c, http_form *f, http_form_file
     char hash[BLAKE3_TEXT_BYTES];
     err e;
     str type = http_form_text(f, "content_type"), want = http_form_text(f, "expected_hash");
-    image_asset x = {.id = comfy_uuid(a), .file_path = http_form_text(f, "file_path")}, old;
+    image_asset old, x = {.id = comfy_uuid(a),
+                          .file_path = http_form_text(f, "file_path"),
+                          .owner = comfy_owner(r)};
     if (!expiry(http_form_text(f, "expires_in"), &x.expires_ms)) {
         comfy_v2_error(r, 422, "invalid_request", "expires_in must be 60 to 604800 seconds", NULL);
         return;
@@ -98,7 +101,7 @@ static void store_upload(http_request *r, comfy *c, http_form *f, http_form_file
     if (x.content_type.len == 0) x.content_type = str_from(comfy_mime(x.name));
     x.n_bytes = file->n_bytes;
     x.created_ms = comfy_now_ms();
-    int status = image_assets_by_hash(c->db, x.hash, a, &old, NULL) ? 201 : 200;
+    int status = image_assets_by_hash(c->db, x.owner, x.hash, a, &old, NULL) ? 201 : 200;
     if (keep_blob(c, file, &x, a, &e) || image_assets_insert(c->db, &x, &e))
         reply_err(r, &e);
     else
@@ -131,7 +134,7 @@ void comfy_v2_asset_from_hash(http_request *r, void *ctx) {
         comfy_v2_error(r, 422, "invalid_request", "hash is required", NULL);
         return;
     }
-    if (image_assets_by_hash(c->db, hash, a, &x, NULL)) {
+    if (image_assets_by_hash(c->db, comfy_owner(r), hash, a, &x, NULL)) {
         comfy_v2_error(r, 404, "blob_not_found", "no asset has this hash", NULL);
         return;
     }
@@ -139,6 +142,7 @@ void comfy_v2_asset_from_hash(http_request *r, void *ctx) {
                       ? str_fmt(a, "%lld", (long long)json_integer_value(expires))
                       : (str){0};
     x.id = comfy_uuid(a);
+    x.owner = comfy_owner(r);
     x.created_ms = comfy_now_ms();
     x.job_id = (str){0};
     x.file_path = comfy_text(json_object_get(body, "file_path"));
@@ -153,13 +157,14 @@ void comfy_v2_asset_from_hash(http_request *r, void *ctx) {
 void comfy_v2_asset_by_hash(http_request *r, void *ctx) {
     comfy *c = ctx;
     image_asset x;
-    err_code code =
-        image_assets_by_hash(c->db, http_request_param(r, "hash"), http_request_arena(r), &x, NULL);
+    err_code code = image_assets_by_hash(c->db, comfy_owner(r), http_request_param(r, "hash"),
+                                         http_request_arena(r), &x, NULL);
     comfy_reply_empty(r, code ? 404 : 200);
 }
 
 static bool find_asset(http_request *r, comfy *c, image_asset *ret) {
-    if (!image_assets_find(c->db, http_request_param(r, "id"), http_request_arena(r), ret, NULL))
+    if (!image_assets_find(c->db, comfy_owner(r), http_request_param(r, "id"),
+                           http_request_arena(r), ret, NULL))
         return true;
     comfy_v2_error(r, 404, "not_found", "there is no such asset", NULL);
     return false;
@@ -210,25 +215,28 @@ void comfy_v2_asset_delete(http_request *r, void *ctx) {
 
 /* ---- in workflows ---- */
 
-static json_t *resolve(comfy *c, const json_t *v, arena *a, str *ret_missing) {
+static json_t *resolve(http_request *r, comfy *c, const json_t *v, str *ret_missing) {
+    arena *a = http_request_arena(r);
+    str owner = comfy_owner(r);
     const json_t *info = json_object_get(v, "info");
     str id = comfy_text(json_object_get(info, "id"));
     str hash = comfy_text(json_object_get(info, "hash"));
     image_asset x;
-    if (id.len && !image_assets_find(c->db, id, a, &x, NULL)) return comfy_str(x.reference);
-    if (hash.len && !image_assets_by_hash(c->db, hash, a, &x, NULL)) return comfy_str(x.reference);
+    if (id.len && !image_assets_find(c->db, owner, id, a, &x, NULL)) return comfy_str(x.reference);
+    if (hash.len && !image_assets_by_hash(c->db, owner, hash, a, &x, NULL))
+        return comfy_str(x.reference);
     *ret_missing = id.len ? id : hash;
     return NULL;
 }
 
-bool comfy_v2_resolve_assets(comfy *c, json_t *graph, arena *a, str *ret_missing) {
+bool comfy_v2_resolve_assets(http_request *r, comfy *c, json_t *graph, str *ret_missing) {
     const char *id, *key;
     json_t *node, *v;
     json_object_foreach(graph, id, node) {
         json_t *inputs = json_object_get(node, "inputs");
         json_object_foreach(inputs, key, v) {
             if (!str_eq(comfy_text(json_object_get(v, "__type")), STR("core/ASSET"))) continue;
-            json_t *name = resolve(c, v, a, ret_missing);
+            json_t *name = resolve(r, c, v, ret_missing);
             if (!name) return false;
             json_object_set_new(inputs, key, name);
         }

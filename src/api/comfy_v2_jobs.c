@@ -47,6 +47,12 @@ static void reply_refused(http_request *r, const comfy_check *k) {
                    details);
 }
 
+/* The request's key, told apart from another user's equal one; empty when there is none. */
+static str key_of(http_request *r) {
+    return comfy_own_client(http_request_arena(r), comfy_owner(r),
+                            http_request_header(r, "Idempotency-Key"));
+}
+
 static void submit(http_request *r, comfy *c, const comfy_check *k, str id) {
     arena *a = http_request_arena(r);
     err e;
@@ -55,7 +61,7 @@ static void submit(http_request *r, comfy *c, const comfy_check *k, str id) {
     err_code code = comfy_prompt_enqueue(c, &(comfy_prompt){k, extra, comfy_owner(r)}, &job, a, &e);
     json_decref(extra);
     if (code) {
-        str key = http_request_header(r, "Idempotency-Key");
+        str key = key_of(r);
         if (key.len) image_keys_release(c->db, key, NULL);
         if (code == ERR_BUSY) http_reply_header(r, "Retry-After", "30");
         comfy_v2_error(r, code == ERR_BUSY ? 429 : 500,
@@ -67,10 +73,10 @@ static void submit(http_request *r, comfy *c, const comfy_check *k, str id) {
 
 /* Claims the request's key for the job; false: answered. */
 static bool claim_key(http_request *r, comfy *c, str job_id) {
-    str key = http_request_header(r, "Idempotency-Key");
+    str key = key_of(r);
     err e;
     if (key.len == 0) return true;
-    if (key.len > 255) {
+    if (key.len > 300) {
         comfy_v2_error(r, 422, "invalid_request", "Idempotency-Key is too long", NULL);
         return false;
     }
@@ -95,7 +101,7 @@ void comfy_v2_job_post(http_request *r, void *ctx) {
     }
     json_t *workflow = take_workflow(r, body);
     if (!workflow) return;
-    if (!comfy_v2_resolve_assets(c, workflow, a, &missing)) {
+    if (!comfy_v2_resolve_assets(r, c, workflow, &missing)) {
         comfy_v2_error(r, 422, "missing_asset", "the workflow names an asset that is not here",
                        json_pack("{s:o}", "asset", comfy_str(missing)));
         return;

@@ -3,6 +3,7 @@
 #include "api/comfy_queue.h"
 #include "api/web_events.h"
 #include "api/web_handlers.h"
+#include "api/web_run.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "os/file.h"
@@ -155,6 +156,7 @@ static void tick(struct web_meter *m) {
     pthread_mutex_unlock(&m->lock);
     web_hub_sweep(m->w->hub);
     if (m->n % SWEEP_TICKS == 0) grants_expire(m->w->db, comfy_now_ms(), NULL);
+    web_run_picture_places(m->w);
     if (!web_hub_machine_wanted(m->w->hub)) return;
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     web_hub_machine(m->w->hub, machine_json(m, a));

@@ -167,8 +167,9 @@ static bool take_image(web *w, http_request *r, str file_id, str *ret_input) {
     if (!code) code = file_read(web_file_path(w, a, f.id).ptr, LIMIT_UPLOAD_BYTES, &b, &e);
     if (!code) code = engine_picture_check(w->chat->eng, buf_str(&b), &ext, &e);
     if (!code) {
-        str dir = str_fmt(a, STR_FMT "/hob", STR_ARG(w->pictures->dirs->input));
-        *ret_input = str_fmt(a, "hob/" STR_FMT "%s", STR_ARG(f.id), ext);
+        str own = str_fmt(a, STR_FMT "/hob", STR_ARG(web_user_id(r)));
+        str dir = str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(w->pictures->dirs->input), STR_ARG(own));
+        *ret_input = str_fmt(a, STR_FMT "/" STR_FMT "%s", STR_ARG(own), STR_ARG(f.id), ext);
         str path =
             str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(w->pictures->dirs->input), STR_ARG(*ret_input));
         code = file_mkdirs(dir.ptr, &e);

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "http/json.h"
+#include "store/image_jobs.h"
 #include <string.h>
 
 enum { TICK_MS = 35, SAVE_MS = 250, RATE_MS = 500 };
@@ -200,6 +201,8 @@ void web_run_message(const web_run *r, arena *a, message *ret) {
                      .created_ms = r->created_ms};
     if (r->thinking_ms)
         ret->extra = str_fmt(a, "{\"thinking_ms\":%lld}", (long long)r->thinking_ms);
+    else if (!r->over && strcmp(r->state, "queued") == 0)
+        ret->extra = str_fmt(a, "{\"place\":%lld}", (long long)r->n_done);
 }
 
 /* What was said since the last time of all that still run. */
@@ -399,6 +402,33 @@ void web_run_picture_step(web *w, str message_id, int64_t done, int64_t total) {
         json_object_set_new(o, "value", json_integer(done));
         json_object_set_new(o, "max", json_integer(total));
         json_object_set_new(o, "percent", json_integer(total > 0 ? done * 100 / total : 0));
+        tell(rs, r, "picture", o);
+    }
+    pthread_mutex_unlock(&rs->lock);
+}
+
+static bool waits(const web_run *r) {
+    return r->picture && !r->over && strcmp(r->state, "queued") == 0;
+}
+
+void web_run_picture_places(web *w) {
+    struct web_runs *rs = w->runs;
+    CLEANUP(arena_destroy) arena *a = arena_create(0);
+    image_turns turns;
+    bool any = false;
+    pthread_mutex_lock(&rs->lock);
+    for (web_run *r = rs->list; r && !any; r = r->next) any = waits(r);
+    pthread_mutex_unlock(&rs->lock);
+    if (!any || image_jobs_turns(w->db, a, &turns, NULL)) return;
+    pthread_mutex_lock(&rs->lock);
+    for (size_t i = 0; i < turns.n; i++) {
+        web_run *r = find(rs, turns.ids[i]);
+        if (!r || !waits(r) || (r->n_total && r->n_done == (int64_t)i)) continue;
+        r->n_done = (int64_t)i;
+        r->n_total = (int64_t)turns.n;
+        json_t *o = about(r);
+        json_object_set_new(o, "state", json_string("queued"));
+        json_object_set_new(o, "place", json_integer((json_int_t)i));
         tell(rs, r, "picture", o);
     }
     pthread_mutex_unlock(&rs->lock);

@@ -27,6 +27,8 @@ err_code web_run_start(web *w, const web_run_spec *s, err *e);
 err_code web_run_picture(web *w, const web_run_spec *s, err *e);
 void web_run_picture_step(web *w, str message_id, int64_t done, int64_t total);
 void web_run_picture_preview(web *w, str message_id, str bytes, const char *mime);
+/* Tells pictures that wait which place they have now; about once a second. */
+void web_run_picture_places(web *w);
 /* `picture` NULL: unchanged. */
 void web_run_picture_end(web *w, str message_id, const char *state, str error, str picture);
 

@@ -10,6 +10,7 @@ static str snapshot(arena *a, const chat *c, str share_id, const message_list *l
     for (size_t i = 0; i < COUNT_OF(own); i++) json_object_del(o, own[i]);
     json_object_set_new(o, "id", comfy_str(share_id));
     json_object_set_new(o, "share_id", comfy_str(share_id));
+    json_object_set_new(o, "user_id", json_string("shared"));
     json_object_set_new(json_object_get(o, "chat"), "id", comfy_str(share_id));
     json_object_del(json_object_get(o, "chat"), "system");
     json_object_del(json_object_get(o, "chat"), "params");

@@ -23,7 +23,7 @@ typedef enum turn_state {
 typedef struct flow_job {
     engine_stream *stream;
     arena *mem;
-    str id, user;
+    str id, user, owner;
     flow_graph graph;
     const str *targets;
     size_t n_targets;

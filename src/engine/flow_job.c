@@ -227,12 +227,14 @@ static void run_job(engine_flow *f, flow_job *j) {
                     .interrupt = &j->interrupt};
     int64_t from = clock_mono_ns();
     f->env.preview = j->preview;
+    f->env_folders.owner = j->owner;
     f->env.gate.cancel = &j->interrupt;
     err_code code = flow_begin(f, &failure.error);
     if (code == ERR_OK) {
         code = flow_execute(&run, j->mem, &failure);
         flow_end(f);
     }
+    f->env_folders.owner = (str){0};
     int64_t now = clock_mono_ns();
     if (code) {
         say_failure(j, &failure);
@@ -377,6 +379,7 @@ err_code engine_flow_submit(engine *eng, const engine_flow_spec *spec, void (*no
     }
     j->id = str_dup(j->mem, spec->id);
     j->user = str_dup(j->mem, spec->user);
+    j->owner = str_dup(j->mem, spec->owner);
     j->extra_pnginfo = spec->extra_pnginfo ? value_copy(j->mem, spec->extra_pnginfo) : NULL;
     j->preview = previews[spec->preview];
     j->submitted_ns = clock_mono_ns();

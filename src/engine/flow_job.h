@@ -53,6 +53,7 @@ typedef enum engine_preview {
 typedef struct engine_flow_spec {
     str id;                     /* of the job, for messages */
     str user;                   /* fairness key; may be empty */
+    str owner;                  /* flow_folders.owner */
     const value *graph;         /* copied */
     const value *extra_pnginfo; /* map or NULL; goes into pictures; copied */
     const str *targets;         /* NULL = all output nodes */

@@ -17,7 +17,12 @@ typedef struct flow_folders {
      * For "input" the name may end in " [output]", " [temp]" or " [input]". */
     bool (*path)(void *ctx, const char *folder, str name, arena *a, str *ret_path);
     str output, input, temp;
+    str owner; /* an account's id: other accounts' folders, which bear theirs, are out of reach, and
+                * what is written goes into its own; empty: all in common */
 } flow_folders;
+
+/* Whether the job's owner may read a file of this name: it lies in no other account's folder. */
+bool flow_may_read(const flow_folders *f, str name);
 
 typedef enum flow_preview_kind {
     FLOW_PREVIEW_NONE,

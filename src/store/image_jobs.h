@@ -45,6 +45,13 @@ err_code image_jobs_finish(db *d, const image_job *job, err *e);
 #define IMAGE_JOBS_LIVE (1u << IMAGE_JOB_QUEUED | 1u << IMAGE_JOB_RUNNING)
 #define IMAGE_JOBS_ENDED (1u << IMAGE_JOB_DONE | 1u << IMAGE_JOB_FAILED | 1u << IMAGE_JOB_CANCELLED)
 
+/* Ids of what runs and waits, in the order of their turns. */
+typedef struct image_turns {
+    str *ids; /* [n], in `a` */
+    size_t n;
+} image_turns;
+err_code image_jobs_turns(db *d, arena *a, image_turns *ret, err *e);
+
 typedef enum image_jobs_order {
     IMAGE_JOBS_BY_TURN,    /* who runs next first */
     IMAGE_JOBS_BY_END,     /* history's order */

@@ -140,6 +140,73 @@ class Pictures(unittest.TestCase):
         self.assertEqual(self.bob.get("/comfy/userdata/workflows%2Fa.json")[0], 404)
         self.assertNotIn(image["filename"], json.dumps(self.bob.get("/comfy/object_info/LoadImage")[1]))
 
+    def done(self, user, graph):
+        status, out = user.post("/comfy/prompt", {"prompt": graph})
+        self.assertEqual(status, 200, out)
+        for _ in range(1200):
+            entry = user.get(f"/comfy/history/{out['prompt_id']}")[1].get(out["prompt_id"])
+            if entry:
+                return entry
+            time.sleep(0.05)
+        raise AssertionError("it does not end")
+
+    def test_previews_and_names_put_together(self):
+        ann = self.ann.get("/api/v1/auths/")[1]["id"]
+        png = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+        mark = "xyz"
+        body = (f"--{mark}\r\nContent-Disposition: form-data; name=\"image\"; filename=\"mine.png\"\r\n\r\n").encode() + png + f"\r\n--{mark}--\r\n".encode()
+        self.ann.raw("POST", "/comfy/upload/image", body, {"Content-Type": f"multipart/form-data; boundary={mark}"})
+        blank = {"1": {"class_type": "EmptyImage", "inputs": {"width": 8, "height": 8, "batch_size": 1, "color": 0}},
+                 "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+        seen = {}
+        for user in (self.ann, self.bob):  # the same graph: each has a preview of their own
+            image = self.done(user, blank)["outputs"]["2"]["images"][0]
+            self.assertEqual((image["type"], image["subfolder"]), ("temp", user.get("/api/v1/auths/")[1]["id"]))
+            seen[user] = "&".join(f"{k}={v}" for k, v in image.items())
+        self.assertEqual([u.raw("GET", f"/comfy/view?{seen[o]}")[0] for u in (self.ann, self.bob) for o in (self.ann, self.bob)],
+                         [200, 404, 404, 200])
+        spy = {"0": {"class_type": "StringConcatenate", "inputs": {"string_a": ann[:9], "string_b": ann[9:] + "/mine.png", "delimiter": ""}},
+               "1": {"class_type": "LoadImage", "inputs": {"image": ["0", 0]}},
+               "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+        status, out = self.bob.post("/comfy/prompt", {"prompt": spy})
+        if status == 200:
+            self.assertEqual(self.done(self.bob, spy)["status"]["status_str"], "error")
+            self.assertEqual(self.done(self.ann, spy)["status"]["status_str"], "success")
+        for prefix in (f"../{ann}/x", f"x/../../{ann}/x", f"./../{ann}/x"):
+            save = {"1": blank["1"], "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": prefix}}}
+            status, out = self.bob.post("/comfy/prompt", {"prompt": save})
+            if status == 200:
+                entry = self.done(self.bob, save)
+                for image in entry["outputs"].get("2", {}).get("images", []):
+                    self.assertTrue(image["subfolder"].startswith(self.bob.get("/api/v1/auths/")[1]["id"]), prefix)
+
+    def test_assets_are_apart(self):
+        mark = "xyz"
+        body = (f"--{mark}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"me.txt\"\r\n\r\n").encode() + os.urandom(40).hex().encode() + f"\r\n--{mark}--\r\n".encode()
+        status, _, out = self.ann.raw("POST", "/comfy/api/v2/assets", body, {"Content-Type": f"multipart/form-data; boundary={mark}"})
+        self.assertEqual(status, 201, out)
+        asset = json.loads(out)
+        for path in (f"/{asset['id']}", f"/{asset['id']}/content", f"/by-hash/{asset['hash']}"):
+            self.assertEqual([u.raw("GET", "/comfy/api/v2/assets" + path)[0] for u in (self.ann, self.bob)], [200, 404], path)
+        self.assertEqual(self.bob.raw("DELETE", f"/comfy/api/v2/assets/{asset['id']}")[0], 404)
+        self.assertEqual(self.bob.post("/comfy/api/v2/assets/from-hash", {"hash": asset["hash"]})[0], 404)
+        self.assertEqual(self.bob.raw("GET", f"/comfy/view?filename={asset['hash']}")[0], 404)
+        self.assertEqual(self.ann.post("/comfy/api/v2/assets/from-hash", {"hash": asset["hash"]})[0], 201)
+
+    def test_the_place_in_the_queue_is_told(self):
+        chats = [self.ann.new_chat() for _ in range(3)]
+        with Events(self.ann, f"/api/v1/chats/{chats[2]}/events") as ev:
+            made = [self.paint(self.ann, c, steps=60)["assistant"]["id"] for c in chats]
+            self.assertEqual(self.ann.message(chats[2], made[2])["state"], "queued")
+            while ev.until("picture").get("place") != 2:
+                pass
+            self.ann.post(f"/api/v1/chats/{chats[1]}/messages/{made[1]}/stop")
+            self.assertEqual(ev.until("picture")["place"], 1)
+            self.assertEqual([m["place"] for m in self.ann.thread(chats[2])["messages"] if m["id"] == made[2]], [1])
+            for c in chats:
+                self.ann.post(f"/api/v1/chats/{c}/stop")
+            ev.until("end")
+
     def test_interrupting_others_is_nothing(self):
         chat = self.ann.new_chat()
         with Events(self.ann, f"/api/v1/chats/{chat}/events") as ev:

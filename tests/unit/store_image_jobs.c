@@ -256,7 +256,8 @@ static void test_assets(void **state) {
                      .name = STR("x.png"),
                      .path = STR("/p/x"),
                      .reference = STR("v2/x"),
-                     .created_ms = 1};
+                     .created_ms = 1,
+                     .owner = STR("ann")};
     image_asset got;
     bool last;
     assert_int_equal(image_assets_insert(d, &x, NULL), ERR_OK);
@@ -264,10 +265,13 @@ static void test_assets(void **state) {
     x.created_ms = 2;
     x.expires_ms = 3; /* long ago */
     assert_int_equal(image_assets_insert(d, &x, NULL), ERR_OK);
-    assert_int_equal(image_assets_find(d, STR("1"), a, &got, NULL), ERR_OK);
+    assert_int_equal(image_assets_find(d, STR("ann"), STR("1"), a, &got, NULL), ERR_OK);
     assert_int_equal(got.n_bytes, 3);
-    assert_int_equal(image_assets_find(d, STR("2"), a, &got, NULL), ERR_NOT_FOUND);
-    assert_int_equal(image_assets_by_hash(d, STR("blake3:a"), a, &got, NULL), ERR_OK);
+    assert_int_equal(image_assets_find(d, STR(""), STR("2"), a, &got, NULL), ERR_NOT_FOUND);
+    assert_int_equal(image_assets_find(d, STR("bob"), STR("1"), a, &got, NULL), ERR_NOT_FOUND);
+    assert_int_equal(image_assets_by_hash(d, STR("bob"), STR("blake3:a"), a, &got, NULL),
+                     ERR_NOT_FOUND);
+    assert_int_equal(image_assets_by_hash(d, STR(""), STR("blake3:a"), a, &got, NULL), ERR_OK);
     assert_true(str_eq(got.id, STR("1")));
     assert_int_equal(image_assets_by_path(d, STR("/p/y"), a, &got, NULL), ERR_NOT_FOUND);
     assert_int_equal(image_assets_delete(d, STR("1"), &last, NULL), ERR_OK);

@@ -21,7 +21,8 @@ static err_code find_file(flow_call *c, const char *input, str *ret_path, err *e
     const flow_folders *f = env->folders;
     /* "name [output]" is looked up from "input", which knows the other folders */
     const char *folder = str_ends(name, STR("]")) ? "input" : row->files;
-    if (f->path(f->ctx, folder, name, flow_call_arena(c), ret_path)) return ERR_OK;
+    if (flow_may_read(f, name) && f->path(f->ctx, folder, name, flow_call_arena(c), ret_path))
+        return ERR_OK;
     FAIL(e, NOT_FOUND, "%s: there is no file \"" STR_FMT "\"", input, STR_ARG(name));
 }
 

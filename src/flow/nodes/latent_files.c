@@ -52,7 +52,7 @@ static err_code find_latent(flow_call *c, str *ret_path, err *e) {
     TRY(flow_in_text(c, "latent", &name, e));
     const flow_folders *f = env ? env->folders : NULL;
     arena *a = flow_call_arena(c);
-    if (f && f->path &&
+    if (f && f->path && flow_may_read(f, name) &&
         (f->path(f->ctx, "input_latents", name, a, ret_path) ||
          f->path(f->ctx, "input", name, a, ret_path)))
         return ERR_OK;

@@ -50,5 +50,6 @@ const flow_def flow_nodes_mask[] = {
      INPUTS(LINK("mask", "MASK", 0), FLOAT("value", 0.5, 0.0, 1.0, 0.01, 0, 0)),
      OUTPUTS({"MASK", NULL, false}), .run = mask_threshold_run},
     {NODE("MaskPreview", "MaskPreview", "mask", FLOW_OUTPUT_NODE),
-     INPUTS(LINK("mask", "MASK", 0), SAVED_WITH), NO_OUTPUTS, .run = mask_preview_run},
+     INPUTS(LINK("mask", "MASK", 0), SAVED_WITH), NO_OUTPUTS, .run = mask_preview_run,
+     .changed = image_preview_changed},
     {.name = NULL}};

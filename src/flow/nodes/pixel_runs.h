@@ -44,6 +44,7 @@ FLOW_RUN(image_morphology_run);
 FLOW_RUN(image_load_run);
 FLOW_RUN(image_load_mask_run);
 FLOW_RUN(image_load_changed);
+FLOW_RUN(image_preview_changed);
 /* image_save.c */
 FLOW_RUN(image_save_run);
 FLOW_RUN(image_preview_run);

@@ -295,6 +295,13 @@ static err_code open_place(flow_call *c, str base, str prefix, saved_place *ret,
     if (!normal_path(prefix, a, &ret->subfolder, &ret->stem))
         FAIL(e, INVALID, "filename_prefix \"" STR_FMT "\" leaves the output folder",
              STR_ARG(prefix));
+    const flow_env *env = flow_call_env(c);
+    str owner = env && env->folders ? env->folders->owner : (str){0}, sub = ret->subfolder;
+    str first = str_cut(&sub, '/');
+    if (owner.len && !str_eq(first, owner))
+        ret->subfolder = ret->subfolder.len ? str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(owner),
+                                                      STR_ARG(ret->subfolder))
+                                            : owner;
     ret->dir = base;
     if (ret->subfolder.len)
         ret->dir = str_fmt(a, STR_FMT "/" STR_FMT, STR_ARG(base), STR_ARG(ret->subfolder));
