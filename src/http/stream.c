@@ -177,8 +177,8 @@ static void queue_late_json(http_request *r, http_stream *s) {
     http_reply(r, s->late_status, "application/json; charset=utf-8", buf_str(&s->bytes));
 }
 
+/* Not locked: the library holds the response's lock when it calls on_read, which takes ours. */
 static void queue_stream(http_request *r, http_stream *s) {
-    s->started = true;
     struct MHD_Response *response =
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16 << 10, on_read, s, NULL);
     MHD_add_response_header(response, "Content-Type", s->content_type);
@@ -189,20 +189,23 @@ enum MHD_Result http_stream_serve(http_request *r) {
     http_stream *s = r->stream;
     pthread_mutex_lock(&s->lock);
     enum MHD_Result result = MHD_YES;
+    bool starts = false;
     if (s->gone) {
         result = MHD_NO; /* closes the connection */
     } else if (s->late_status) {
         queue_late_json(r, s);
         result = r->queued;
     } else if (s->bytes.len || s->ended) {
-        queue_stream(r, s);
-        result = r->queued;
+        s->started = true;
+        starts = true;
     } else {
         s->suspended = true;
         MHD_suspend_connection(s->conn);
     }
     pthread_mutex_unlock(&s->lock);
-    return result;
+    if (!starts) return result;
+    queue_stream(r, s);
+    return r->queued;
 }
 
 void http_stream_detach(http_request *r) {
