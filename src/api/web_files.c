@@ -1,6 +1,7 @@
 /* /api/v1/files: taking, giving, reading. */
 #include "api/web_files.h"
 #include "api/tasks.h"
+#include "api/web_decode.h"
 #include "api/web_events.h"
 #include "api/web_handlers.h"
 #include "api/web_knowledge.h"
@@ -69,10 +70,7 @@ static str sniff(web *w, str bytes, str name) {
         if (strcmp(ext, ".webp") == 0) return STR("image/webp");
         if (strcmp(ext, ".gif") == 0) return STR("image/gif");
     }
-    str head = str_sub(bytes, 0, SNIFF_BYTES);
-    head.len -= str_utf8_partial(head);
-    if (str_find_char(head, '\0') >= 0 || !str_is_utf8(head))
-        return STR("application/octet-stream");
+    if (!web_decode_is_text(str_sub(bytes, 0, SNIFF_BYTES))) return STR("application/octet-stream");
     bool markdown = str_ends(name, STR(".md")) || str_ends(name, STR(".markdown"));
     return markdown ? STR("text/markdown") : STR("text/plain");
 }
@@ -112,6 +110,7 @@ typedef struct reading {
     web *w;
     arena *a;
     file_row f;
+    str embedder, note; /* what made the vectors; why there are none */
 } reading;
 
 static err_code read_pdf(const char *path, buf *out, err *e) {
@@ -140,12 +139,7 @@ static err_code read_text(reading *x, str *ret, err *e) {
     else
         code = err_set(e, ERR_UNSUPPORTED,
                        "texts, code, Markdown and PDF can be read, this file is none of them");
-    str text = buf_str(&raw);
-    for (size_t pos = 0; !code && pos < text.len;) {
-        uint32_t c = str_utf8_next(text, &pos);
-        if (c == '\f') c = '\n';
-        if (c >= ' ' || c == '\n' || c == '\t') buf_put_utf8(&clean, c);
-    }
+    if (!code) web_decode_text(buf_str(&raw), &clean);
     if (!code) *ret = str_dup(x->a, buf_str(&clean));
     buf_finish(&raw);
     buf_finish(&clean);
@@ -159,32 +153,35 @@ static bool stopping(void *arg) {
 
 /* Vectors for all passages, some at a time; without the model there are none, and *ret_note says
  * so. */
-static err_code add_vectors(reading *x, const str *texts, chunk *list, size_t n, str *ret_note,
-                            err *e) {
+static err_code add_vectors(reading *x, const str *texts, chunk *list, size_t n, err *e) {
     for (size_t i = 0; i < n; i += EMBED_BATCH) {
-        size_t k = n - i < EMBED_BATCH ? n - i : EMBED_BATCH, dim = 0;
-        float *vecs;
+        size_t k = n - i < EMBED_BATCH ? n - i : EMBED_BATCH;
+        web_vectors v;
         web_embed_spec s = {.texts = texts + i,
                             .n = k,
                             .user_id = x->f.user_id,
                             .background = true,
                             .stop = stopping,
                             .stop_arg = x->w};
-        err_code code = web_embed(x->w, &s, x->a, &vecs, &dim, e);
-        if (code == ERR_NOT_FOUND) {
-            *ret_note = str_dup(x->a, str_from(e->msg));
+        err_code code = web_embed(x->w, &s, x->a, &v, e);
+        if (code == ERR_NOT_FOUND || (!code && i && !str_eq(v.model, x->embedder))) {
+            /* not here, or another one since the last batch: by words until a search sees it */
+            for (size_t m = 0; m < i; m++) list[m].vec = NULL, list[m].n_vec = 0;
+            x->note = code ? str_dup(x->a, str_from(e->msg)) : STR("");
+            x->embedder = STR("");
             return ERR_OK;
         }
         if (code) return code;
+        x->embedder = v.model;
         for (size_t m = 0; m < k; m++) {
-            list[i + m].vec = vecs + m * dim;
-            list[i + m].n_vec = dim;
+            list[i + m].vec = v.items + m * v.dim;
+            list[i + m].n_vec = v.dim;
         }
     }
     return ERR_OK;
 }
 
-static err_code index_text(reading *x, str text, str *ret_note, err *e) {
+static err_code index_text(reading *x, str text, err *e) {
     size_t n;
     int64_t size = web_site_number(x->w, "CHUNK_SIZE", 1000);
     int64_t overlap = web_site_number(x->w, "CHUNK_OVERLAP", 100);
@@ -193,8 +190,8 @@ static err_code index_text(reading *x, str text, str *ret_note, err *e) {
         FAIL(e, LIMIT, "the text has %zu passages; at most %d are taken", n, LIMIT_WEB_CHUNKS);
     chunk *list = ARENA_ARRAY(x->a, chunk, n + 1);
     for (size_t i = 0; i < n; i++) list[i] = (chunk){.index = (int64_t)i, .text = texts[i]};
-    TRY(add_vectors(x, texts, list, n, ret_note, e));
-    return chunks_put(x->w->db, x->f.id, list, n, e);
+    TRY(add_vectors(x, texts, list, n, e));
+    return chunks_put(x->w->db, &(chunk_source){x->f.id, x->embedder}, list, n, e);
 }
 
 static void tell(web *w, str user_id, str id) {
@@ -206,15 +203,15 @@ static void tell(web *w, str user_id, str id) {
 
 static void process(void *arg) {
     reading *x = arg;
-    str text, note = STR("");
+    str text;
     err e;
     err_code code = read_text(x, &text, &e);
     if (!code) code = files_set_text(x->w->db, x->f.id, text, &e);
-    if (!code) code = index_text(x, text, &note, &e);
+    if (!code) code = index_text(x, text, &e);
     if (code != ERR_CANCELLED) { /* else it goes on at the next start */
         if (code) log_warn("%s cannot be read: %s", x->f.id.ptr, e.msg);
         files_set_state(x->w->db, x->f.id, code ? STR("failed") : STR("completed"),
-                        code ? str_from(e.msg) : note, NULL);
+                        code ? str_from(e.msg) : x->note, NULL);
         tell(x->w, x->f.user_id, x->f.id);
     }
     arena *a = x->a;
@@ -224,7 +221,7 @@ static void process(void *arg) {
 static void start_reading(web *w, const file_row *f) {
     arena *a = arena_create(0);
     reading *x = ARENA_NEW(a, reading);
-    *x = (reading){.w = w, .a = a};
+    *x = (reading){.w = w, .a = a, .embedder = STR(""), .note = STR("")};
     x->f = (file_row){.id = str_dup(a, f->id),
                       .user_id = str_dup(a, f->user_id),
                       .name = str_dup(a, f->name),
@@ -238,6 +235,20 @@ void web_files_recover(web *w) {
     size_t n = 0;
     files_pending(w->db, a, &list, &n, NULL);
     for (size_t i = 0; i < n; i++) start_reading(w, &list[i]);
+}
+
+size_t web_files_reindex(web *w, const chunk_scope *scope, str embedder) {
+    CLEANUP(arena_destroy) arena *a = arena_create(0);
+    file_row *list;
+    size_t n = 0, n_started = 0;
+    bool mine;
+    files_stale(w->db, scope, embedder, a, &list, &n, NULL);
+    for (size_t i = 0; i < n; i++) {
+        if (files_begin(w->db, list[i].id, &mine, NULL) || !mine) continue; /* under way already */
+        start_reading(w, &list[i]);
+        n_started++;
+    }
+    return n_started;
 }
 
 void web_files_forget(web *w, str user_id) {

@@ -106,6 +106,7 @@ WEB_HANDLER(web_knowledge_file_add);
 WEB_HANDLER(web_knowledge_file_remove);
 WEB_HANDLER(web_knowledge_reset);
 WEB_HANDLER(web_knowledge_query);
+WEB_HANDLER(web_knowledge_reindex);
 WEB_HANDLER(web_folders); /* web_items.c */
 WEB_HANDLER(web_folder_add);
 WEB_HANDLER(web_folder_get);

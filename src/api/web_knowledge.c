@@ -64,8 +64,8 @@ static err_code find_embedder(web *w, arena *a, api_model *ret, err *e) {
 }
 
 /* Takes the job's vectors. */
-static err_code take_vectors(engine_stream *events, const web_embed_spec *s, arena *a, float **ret,
-                             size_t *ret_dim, err *e) {
+static err_code take_vectors(engine_stream *events, const web_embed_spec *s, arena *a,
+                             web_vectors *ret, err *e) {
     float *vecs = NULL;
     size_t dim = 0;
     for (;;) {
@@ -85,16 +85,16 @@ static err_code take_vectors(engine_stream *events, const web_embed_spec *s, are
         if (ev.n_vec == dim) memcpy(vecs + ev.index * dim, ev.vec, dim * sizeof *vecs);
     }
     if (!vecs) FAIL(e, INTERNAL, "the embedding model gave no vectors");
-    *ret = vecs;
-    *ret_dim = dim;
+    ret->items = vecs;
+    ret->dim = dim;
     return ERR_OK;
 }
 
-err_code web_embed(web *w, const web_embed_spec *s, arena *a, float **ret, size_t *ret_dim,
-                   err *e) {
+err_code web_embed(web *w, const web_embed_spec *s, arena *a, web_vectors *ret, err *e) {
     api_model m;
     engine_stream *events;
     TRY(find_embedder(w, a, &m, e));
+    ret->model = m.stored.digest;
     engine_job_spec job = {.kind = ENGINE_JOB_EMBED,
                            .model = m.engine,
                            .user = s->user_id,
@@ -104,7 +104,7 @@ err_code web_embed(web *w, const web_embed_spec *s, arena *a, float **ret, size_
                            .embed_truncate = true,
                            .embed_normalize = true};
     TRY(engine_submit(w->chat->eng, &job, NULL, NULL, &events, e));
-    err_code code = take_vectors(events, s, a, ret, ret_dim, e);
+    err_code code = take_vectors(events, s, a, ret, e);
     engine_stream_destroy(&events);
     return code;
 }
@@ -159,8 +159,8 @@ static json_t *source_json(const chunk *c, size_t n, double score) {
 err_code web_knowledge_search(web *w, const web_search *s, arena *a, web_found *ret, err *e) {
     chunk_scope scope = {s->user_id, comfy_json_text(a, s->ids), CANDIDATES};
     chunk_list words;
-    size_t n = 0, dim;
-    float *query;
+    size_t n = 0;
+    web_vectors query;
     str text = str_sub(s->query, 0, 4000);
     text.len -= str_utf8_partial(text);
     web_embed_spec embed = {
@@ -169,12 +169,13 @@ err_code web_knowledge_search(web *w, const web_search *s, arena *a, web_found *
     nearest *near = ARENA_NEW(a, nearest);
     TRY(chunks_match(w->db, &scope, text, a, &words, e));
     for (size_t i = 0; i < words.n; i++) fuse(list, &n, words.items[i].id, i);
-    err_code code = str_trim(text).len ? web_embed(w, &embed, a, &query, &dim, e) : ERR_NOT_FOUND;
+    err_code code = str_trim(text).len ? web_embed(w, &embed, a, &query, e) : ERR_NOT_FOUND;
     if (code && code != ERR_NOT_FOUND) return code;
     if (!code) {
-        near->query = query;
-        near->dim = dim;
-        TRY(chunks_each(w->db, &scope, dim, compare, near, e));
+        near->query = query.items;
+        near->dim = query.dim;
+        web_files_reindex(w, &scope, query.model); /* for the next time */
+        TRY(chunks_each(w->db, &scope, &(chunk_visit){query.model, query.dim, compare, near}, e));
         for (size_t i = 0; i < near->n; i++) fuse(list, &n, near->best[i].id, i);
     }
     qsort(list, n, sizeof *list, by_score);
@@ -369,4 +370,11 @@ void web_knowledge_query(http_request *r, void *ctx) {
     }
     web_reply(r, json_pack("{s:o, s:s}", "sources", found.sources, "mode",
                            found.hybrid ? "hybrid" : "bm25"));
+}
+
+/* All files of the asker's again, with the passages' size and the model that are set now. */
+void web_knowledge_reindex(http_request *r, void *ctx) {
+    size_t n =
+        web_files_reindex(ctx, &(chunk_scope){.user_id = web_user_id(r), .ids = STR("")}, STR(""));
+    web_reply(r, json_pack("{s:b, s:I}", "status", 1, "files", (json_int_t)n));
 }

@@ -21,7 +21,7 @@ typedef struct web_found {
 
 err_code web_knowledge_search(web *w, const web_search *s, arena *a, web_found *ret, err *e);
 
-/* Vectors of texts, normalised, in `a`: [n][*ret_dim]. NOT_FOUND: the embedding model is not here.
+/* Vectors of texts, normalised, in `a`. NOT_FOUND: the embedding model is not here.
  */
 typedef struct web_embed_spec {
     const str *texts;
@@ -31,7 +31,12 @@ typedef struct web_embed_spec {
     bool (*stop)(void *arg);
     void *stop_arg;
 } web_embed_spec;
-err_code web_embed(web *w, const web_embed_spec *s, arena *a, float **ret, size_t *ret_dim, err *e);
+typedef struct web_vectors {
+    float *items; /* [n][dim] */
+    size_t dim;
+    str model; /* which weights made them: vectors of others cannot be compared with them */
+} web_vectors;
+err_code web_embed(web *w, const web_embed_spec *s, arena *a, web_vectors *ret, err *e);
 
 /* Passages of a text, in `a`, cut at paragraphs, sentences or words. */
 str *web_chunks(str text, size_t size, size_t overlap, arena *a, size_t *ret_n);

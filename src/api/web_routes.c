@@ -134,6 +134,7 @@ static const http_route ROUTES[] = {
     {"GET", K "/list", web_knowledge_list, NULL},
     {"POST", K "/create", web_knowledge_add, NULL},
     {"POST", K "/search", web_knowledge_query, NULL},
+    {"POST", K "/reindex", web_knowledge_reindex, NULL},
     {"POST", "/api/v1/retrieval/query/collection", web_knowledge_query, NULL},
     {"GET", K "/:knowledge", web_knowledge_get, NULL},
     {"GET", K "/:knowledge/files", web_knowledge_get, NULL},

@@ -26,6 +26,8 @@ static const char *const STEPS[] = {
     " INSERT INTO chunk_fts(rowid, text) VALUES (new.id, new.text); END;"
     "CREATE TRIGGER chunk_gone AFTER DELETE ON chunk BEGIN"
     " INSERT INTO chunk_fts(chunk_fts, rowid, text) VALUES ('delete', old.id, old.text); END;",
+    /* vectors of before are of a model that nobody noted: they are made again */
+    "ALTER TABLE file ADD COLUMN embedder TEXT NOT NULL DEFAULT '';",
 };
 
 #define FILE_ROW                                                                                   \
@@ -120,6 +122,16 @@ err_code files_set_state(db *d, str id, str state, str error, err *e) {
                    NULL, e);
 }
 
+err_code files_begin(db *d, str id, bool *ret_mine, err *e) {
+    int64_t n;
+    TRY(sql_run(
+        d,
+        SQL("UPDATE file SET state = 'pending' WHERE id = ? AND state <> 'pending'", sql_text(id)),
+        &n, e));
+    *ret_mine = n > 0;
+    return ERR_OK;
+}
+
 err_code files_set_text(db *d, str id, str text, err *e) {
     return sql_run(d, SQL("UPDATE file SET text = ? WHERE id = ?", sql_text(text), sql_text(id)),
                    NULL, e);
@@ -160,38 +172,50 @@ err_code knowledge_files(db *d, str user_id, str knowledge_id, arena *a, file_li
 /* ---- passages ---- */
 
 typedef struct put_args {
-    str file_id;
+    const chunk_source *from;
     const chunk *list;
     size_t n;
 } put_args;
 
 static err_code put(sqlite3 *conn, void *arg, err *e) {
     put_args *p = arg;
-    TRY(sql_exec(conn, SQL("DELETE FROM chunk WHERE file_id = ?", sql_text(p->file_id)), NULL, e));
+    str file_id = p->from->file_id;
+    TRY(sql_exec(conn, SQL("DELETE FROM chunk WHERE file_id = ?", sql_text(file_id)), NULL, e));
+    TRY(sql_exec(conn,
+                 SQL("UPDATE file SET embedder = ? WHERE id = ?", sql_text(p->from->embedder),
+                     sql_text(file_id)),
+                 NULL, e));
     for (size_t i = 0; i < p->n; i++)
         TRY(sql_exec(conn,
                      SQL("INSERT INTO chunk(file_id, i, text, vec) VALUES (?, ?, ?, ?)",
-                         sql_text(p->file_id), sql_int(p->list[i].index), sql_text(p->list[i].text),
+                         sql_text(file_id), sql_int(p->list[i].index), sql_text(p->list[i].text),
                          sql_blob(p->list[i].vec, p->list[i].n_vec * sizeof(float))),
                      NULL, e));
     return ERR_OK;
 }
 
-err_code chunks_put(db *d, str file_id, const chunk *list, size_t n, err *e) {
-    put_args p = {file_id, list, n};
+err_code chunks_put(db *d, const chunk_source *from, const chunk *list, size_t n, err *e) {
+    put_args p = {from, list, n};
     return db_write(d, put, &p, e);
 }
 
 #define IN_SCOPE                                                                                   \
-    " f.user_id = ?1 AND (f.id IN (SELECT value FROM json_each(?2)) OR f.id IN"                    \
+    " f.user_id = ?1 AND (?2 = '' OR f.id IN (SELECT value FROM json_each(?2)) OR f.id IN"         \
     " (SELECT file_id FROM knowledge_file WHERE knowledge_id IN"                                   \
     " (SELECT value FROM json_each(?2))))"
 
+err_code files_stale(db *d, const chunk_scope *s, str embedder, arena *a, file_row **ret,
+                     size_t *ret_n, err *e) {
+    return gather(d,
+                  SQL("SELECT " FILE_ROW " FROM file f WHERE f.state = 'completed' AND"
+                      " (?3 = '' OR f.embedder <> ?3) AND"
+                      " EXISTS (SELECT 1 FROM chunk WHERE file_id = f.id) AND" IN_SCOPE,
+                      sql_text(s->user_id), sql_text(s->ids), sql_text(embedder)),
+                  a, ret, ret_n, e);
+}
+
 typedef struct chunks_found {
-    arena *a; /* NULL: each is handed on */
-    size_t n_vec;
-    void (*take)(const chunk *c, void *arg);
-    void *arg;
+    arena *a;
     VEC(chunk) list;
 } chunks_found;
 
@@ -205,12 +229,12 @@ static void take_chunk(sqlite3_stmt *st, void *arg) {
 }
 
 static void hand_on(sqlite3_stmt *st, void *arg) {
-    chunks_found *f = arg;
+    const chunk_visit *v = arg;
     size_t n_bytes = (size_t)sqlite3_column_bytes(st, 1);
-    if (n_bytes != f->n_vec * sizeof(float)) return;
+    if (n_bytes != v->n_vec * sizeof(float)) return;
     chunk c = {
-        .id = sqlite3_column_int64(st, 0), .vec = sqlite3_column_blob(st, 1), .n_vec = f->n_vec};
-    f->take(&c, f->arg);
+        .id = sqlite3_column_int64(st, 0), .vec = sqlite3_column_blob(st, 1), .n_vec = v->n_vec};
+    v->take(&c, v->arg);
 }
 
 /* Any of the words, best first: a question is not an expression. */
@@ -247,14 +271,13 @@ err_code chunks_match(db *d, const chunk_scope *s, str query, arena *a, chunk_li
     return code;
 }
 
-err_code chunks_each(db *d, const chunk_scope *s, size_t n_vec,
-                     void (*take_one)(const chunk *c, void *arg), void *arg, err *e) {
-    chunks_found f = {.n_vec = n_vec, .take = take_one, .arg = arg};
+err_code chunks_each(db *d, const chunk_scope *s, const chunk_visit *v, err *e) {
     return sql_each(d,
                     SQL("SELECT c.id, c.vec FROM chunk c JOIN file f ON f.id = c.file_id"
-                        " WHERE c.vec IS NOT NULL AND" IN_SCOPE " LIMIT ?3",
-                        sql_text(s->user_id), sql_text(s->ids), sql_int(LIMIT_WEB_SCANNED)),
-                    hand_on, &f, e);
+                        " WHERE c.vec IS NOT NULL AND f.embedder = ?3 AND" IN_SCOPE " LIMIT ?4",
+                        sql_text(s->user_id), sql_text(s->ids), sql_text(v->embedder),
+                        sql_int(LIMIT_WEB_SCANNED)),
+                    hand_on, (void *)(uintptr_t)v, e);
 }
 
 err_code chunks_find(db *d, const chunk_scope *s, int64_t id, arena *a, chunk *ret, err *e) {

@@ -20,6 +20,8 @@ err_code files_list(db *d, str user_id, arena *a, file_row **ret, size_t *ret_n,
 err_code files_set_state(db *d, str id, str state, str error, err *e);
 err_code files_set_text(db *d, str id, str text, err *e);
 err_code files_delete(db *d, str user_id, str id, bool *ret_any, err *e);
+/* Marks a file as pending; *ret_mine false when somebody else has done so. */
+err_code files_begin(db *d, str id, bool *ret_mine, err *e);
 /* At start: those whose work was cut off. */
 err_code files_pending(db *d, arena *a, file_row **ret, size_t *ret_n, err *e);
 
@@ -41,16 +43,24 @@ typedef struct chunk {
     size_t n_vec;
 } chunk;
 
+typedef struct chunk_source {
+    str file_id;
+    str embedder; /* the model that made the vectors; empty: none */
+} chunk_source;
 /* Replaces all of a file's. */
-err_code chunks_put(db *d, str file_id, const chunk *list, size_t n, err *e);
+err_code chunks_put(db *d, const chunk_source *from, const chunk *list, size_t n, err *e);
 
 /* Which files a search looks at: the user's, and of them these files or those in these
  * collections. */
 typedef struct chunk_scope {
     str user_id;
-    str ids; /* JSON list of ids of files and collections */
+    str ids; /* JSON list of ids of files and collections; empty: all of the user's */
     int64_t limit;
 } chunk_scope;
+
+/* Files with passages that another model than this one embedded, or none; empty: all of them. */
+err_code files_stale(db *d, const chunk_scope *s, str embedder, arena *a, file_row **ret,
+                     size_t *ret_n, err *e);
 
 typedef struct chunk_list {
     chunk *items; /* [n] */
@@ -58,8 +68,14 @@ typedef struct chunk_list {
 } chunk_list;
 /* Best first by BM25; at most s->limit. Without vectors. */
 err_code chunks_match(db *d, const chunk_scope *s, str query, arena *a, chunk_list *ret, err *e);
-/* Every chunk with a vector of n_vec, in turn: the chunk lives during the call only. */
-err_code chunks_each(db *d, const chunk_scope *s, size_t n_vec,
-                     void (*take)(const chunk *c, void *arg), void *arg, err *e);
+/* Every chunk with a vector of this model, n_vec long, in turn: the chunk lives during the call
+ * only. */
+typedef struct chunk_visit {
+    str embedder;
+    size_t n_vec;
+    void (*take)(const chunk *c, void *arg);
+    void *arg;
+} chunk_visit;
+err_code chunks_each(db *d, const chunk_scope *s, const chunk_visit *v, err *e);
 /* By id. */
 err_code chunks_find(db *d, const chunk_scope *s, int64_t id, arena *a, chunk *ret, err *e);

@@ -71,6 +71,19 @@ class Files(unittest.TestCase):
         self.assertEqual(status["status"], "completed", status)
         self.assertIn("rhubarb", self.ann.get(f"/api/v1/files/{file}/data/content")[1]["content"])
 
+    def test_encodings(self):
+        words = "Grüße aus Köln, caf\u00e9 \u2013 fin."
+        for name, data in (("le.txt", b"\xff\xfe" + words.encode("utf-16-le")), ("be.txt", words.encode("utf-16-be").join((b"\xfe\xff", b""))),
+                           ("bare.txt", words.encode("utf-16-le")), ("odd.txt", b"\xff\xfe" + words.encode("utf-16-le") + b"x"),
+                           ("utf8.txt", b"\xef\xbb\xbf" + words.encode()), ("win.csv", words.encode("cp1252"))):
+            file, status = self.put(name, data, "application/octet-stream")
+            self.assertEqual(status["status"], "completed", (name, status))
+            self.assertEqual(self.ann.get(f"/api/v1/files/{file}/data/content")[1]["content"], words, name)
+        file, _ = self.put("latin.txt", "Élan, Ærø".encode("latin-1") + b" and more")
+        self.assertIn("Ærø", self.ann.get(f"/api/v1/files/{file}/data/content")[1]["content"])
+        file, _ = self.put("emoji.txt", "\ufeffa \U0001f600 b".encode("utf-16-le") + b"\x3d\xd8")
+        self.assertEqual(self.ann.get(f"/api/v1/files/{file}/data/content")[1]["content"], "a \U0001f600 b\ufffd")
+
     def test_broken_files(self):
         for name, data in (("a.pdf", b"%PDF-1.4 nothing"), ("b.pdf", pdf("x")[:200]), ("c.bin", os.urandom(5000)),
                            ("d.zip", b"PK\3\4" + b"\0" * 100), ("e.txt", b"abc\0def")):
@@ -118,6 +131,39 @@ class Files(unittest.TestCase):
         self.assertGreater(got["n_chunks"], 400)
         found = self.ann.post("/api/v1/knowledge/search", {"query": "topic15151", "files": [file], "k": 1})[1]["sources"]
         self.assertIn("topic15151", found[0]["text"])
+
+
+@needs("all-minilm")
+class AnotherModel(unittest.TestCase):
+    def test_vectors_follow_the_model(self):
+        with WebServer(models=("all-minilm",)) as s:
+            ann = s.user()
+            self.assertEqual(ann.post("/ollama/api/create", {"model": "other", "from": "all-minilm", "stream": False,
+                                                             "parameters": {"num_ctx": 128}})[0], 200)
+            ann.post("/api/v1/auths/admin/config", {"RAG_EMBEDDING_MODEL": "not-here"})
+            file = ann.upload("sea.txt", b"An automobile crosses the bridge every morning.")[1]["id"]
+            self.assertIn("not-here", wait(ann, file)["error"])
+
+            def mode():
+                found = ann.post("/api/v1/knowledge/search", {"query": "Which car drives over the bridge?", "files": [file]})[1]
+                self.assertEqual(found["sources"][0]["file_id"], file)
+                return found["mode"]
+            self.assertEqual(mode(), "bm25")
+            for model in ("all-minilm", "other"):
+                ann.post("/api/v1/auths/admin/config", {"RAG_EMBEDDING_MODEL": model})
+                self.assertEqual(mode(), "bm25")  # the search has seen it: the vectors are made again
+                self.assertEqual(wait(ann, file), {"status": "completed", "error": None})
+                self.assertEqual(mode(), "hybrid")
+            ann.post("/api/v1/auths/admin/config", {"CHUNK_SIZE": 60})
+            long = ann.upload("long.txt", b"One sentence follows another one. " * 20)[1]["id"]
+            wait(ann, long)
+            before = ann.get(f"/api/v1/files/{long}")[1]["n_chunks"]
+            ann.post("/api/v1/auths/admin/config", {"CHUNK_SIZE": 400})
+            self.assertEqual(ann.post("/api/v1/knowledge/reindex")[1], {"status": True, "files": 2})
+            wait(ann, long)
+            self.assertLess(ann.get(f"/api/v1/files/{long}")[1]["n_chunks"], before)
+            bob = s.second_user(ann)
+            self.assertEqual(bob.post("/api/v1/knowledge/reindex")[1]["files"], 0)
 
 
 @needs(MODEL, "all-minilm")

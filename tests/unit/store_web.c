@@ -311,6 +311,11 @@ static void titles_that_people_gave_stay(void **state) {
     assert_int_equal(c.updated_ms, 9);
 }
 
+static void count_chunk(const chunk *c, void *arg) {
+    assert_true(c->n_vec == 2);
+    ++*(size_t *)arg;
+}
+
 static void passages(void **state) {
     (void)state;
     file_row f = {.id = STR("f1"),
@@ -323,18 +328,38 @@ static void passages(void **state) {
                   .created_ms = 1};
     assert_int_equal(files_add(d, &f, &e), ERR_OK);
     float v[2] = {1, 0};
+    chunk_source from = {STR("f1"), STR("model-a")};
     chunk c[2] = {{.index = 0, .text = STR("running wolves"), .vec = v, .n_vec = 2},
                   {.index = 1, .text = STR("sleeping cats")}};
-    assert_int_equal(chunks_put(d, STR("f1"), c, 2, &e), ERR_OK);
+    assert_int_equal(chunks_put(d, &from, c, 2, &e), ERR_OK);
     assert_int_equal(knowledge_put_file(d, STR("k1"), STR("f1"), &e), ERR_OK);
     chunk_list got;
+    file_row *stale;
+    size_t n = 0, n_seen = 0;
     chunk_scope mine = {STR("ann"), STR("[\"k1\"]"), 10},
                 theirs = {STR("bob"), STR("[\"k1\",\"f1\"]"), 10};
     assert_int_equal(chunks_match(d, &mine, STR("Does a wolf run?"), a, &got, &e), ERR_OK);
     assert_int_equal(got.n, 1); /* the stem counts */
     assert_int_equal(chunks_match(d, &theirs, STR("wolves"), a, &got, &e), ERR_OK);
     assert_int_equal(got.n, 0);
-    assert_int_equal(chunks_put(d, STR("f1"), c, 0, &e), ERR_OK);
+    chunk_visit visit = {STR("model-a"), 2, count_chunk, &n_seen};
+    assert_int_equal(chunks_each(d, &mine, &visit, &e), ERR_OK);
+    assert_int_equal(n_seen, 1);
+    visit.embedder = STR("model-b"); /* as long, but of another space */
+    assert_int_equal(chunks_each(d, &mine, &visit, &e), ERR_OK);
+    assert_int_equal(n_seen, 1);
+    assert_int_equal(files_stale(d, &mine, STR("model-a"), a, &stale, &n, &e), ERR_OK);
+    assert_int_equal(n, 0);
+    assert_int_equal(files_stale(d, &mine, STR("model-b"), a, &stale, &n, &e), ERR_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(files_stale(d, &theirs, STR("model-b"), a, &stale, &n, &e), ERR_OK);
+    assert_int_equal(n, 0);
+    bool begun;
+    assert_int_equal(files_begin(d, STR("f1"), &begun, &e), ERR_OK);
+    assert_true(begun);
+    assert_int_equal(files_begin(d, STR("f1"), &begun, &e), ERR_OK);
+    assert_false(begun);
+    assert_int_equal(chunks_put(d, &from, c, 0, &e), ERR_OK);
     assert_int_equal(chunks_match(d, &mine, STR("wolves"), a, &got, &e), ERR_OK);
     assert_int_equal(got.n, 0);
 }
