@@ -239,13 +239,14 @@ void web_files_recover(web *w) {
 
 size_t web_files_reindex(web *w, const chunk_scope *scope, str embedder) {
     CLEANUP(arena_destroy) arena *a = arena_create(0);
-    file_row *list;
-    size_t n = 0, n_started = 0;
+    file_list stale = {0};
+    size_t n_started = 0;
     bool mine;
-    files_stale(w->db, scope, embedder, a, &list, &n, NULL);
-    for (size_t i = 0; i < n; i++) {
-        if (files_begin(w->db, list[i].id, &mine, NULL) || !mine) continue; /* under way already */
-        start_reading(w, &list[i]);
+    files_stale(w->db, scope, embedder, a, &stale, NULL);
+    for (size_t i = 0; i < stale.n; i++) {
+        const file_row *f = &stale.items[i];
+        if (files_begin(w->db, f->id, &mine, NULL) || !mine) continue; /* under way already */
+        start_reading(w, f);
         n_started++;
     }
     return n_started;

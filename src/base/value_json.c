@@ -1,7 +1,5 @@
-/* JSON text of values. Reading leaves the grammar to jansson and only bounds what it is given. */
+/* JSON text of values: the writer. */
 #include "base/value_json.h"
-#include "base/limits.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,66 +125,4 @@ bool value_json_write(buf *out, const value *v, int flags) {
         return false;
     }
     return false;
-}
-
-/* ---- reading ---- */
-
-static bool depth_ok(str text) {
-    int depth = 0;
-    bool in_string = false;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.ptr[i];
-        if (in_string && c == '\\')
-            i++;
-        else if (c == '"')
-            in_string = !in_string;
-        else if (!in_string && (c == '[' || c == '{') && ++depth > LIMIT_JSON_DEPTH)
-            return false;
-        else if (!in_string && (c == ']' || c == '}'))
-            depth--;
-    }
-    return true;
-}
-
-static value *from_json(arena *a, const json_t *v) {
-    size_t i;
-    json_t *item;
-    const char *key;
-    value *out;
-    switch (json_typeof(v)) {
-    case JSON_OBJECT:
-        out = value_map(a);
-        json_object_foreach((json_t *)(uintptr_t)v, key, item)
-            value_add(a, out, str_from(key), from_json(a, item));
-        return out;
-    case JSON_ARRAY:
-        out = value_list(a);
-        json_array_foreach((json_t *)(uintptr_t)v, i, item) value_push(a, out, from_json(a, item));
-        return out;
-    case JSON_STRING:
-        return value_str(a, (str){json_string_value(v), json_string_length(v)});
-    case JSON_INTEGER:
-        return value_int(a, json_integer_value(v));
-    case JSON_REAL:
-        return value_float(a, json_real_value(v));
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return value_bool(a, json_is_true(v));
-    case JSON_NULL:
-        break;
-    }
-    return value_null(a);
-}
-
-err_code value_json_read(arena *a, str text, value **ret, err *e) {
-    json_error_t at;
-    size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
-    if (!depth_ok(text)) FAIL(e, FORMAT, "JSON is nested deeper than %d levels", LIMIT_JSON_DEPTH);
-    json_t *v = json_loadb(text.ptr ? text.ptr : "", text.len, flags, &at);
-    if (!v && json_error_code(&at) == json_error_numeric_overflow)
-        v = json_loadb(text.ptr, text.len, flags | JSON_DECODE_INT_AS_REAL, &at);
-    if (!v) FAIL(e, FORMAT, "invalid JSON at line %d, column %d: %s", at.line, at.column, at.text);
-    *ret = from_json(a, v);
-    json_decref(v);
-    return ERR_OK;
 }

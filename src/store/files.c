@@ -204,14 +204,13 @@ err_code chunks_put(db *d, const chunk_source *from, const chunk *list, size_t n
     " (SELECT file_id FROM knowledge_file WHERE knowledge_id IN"                                   \
     " (SELECT value FROM json_each(?2))))"
 
-err_code files_stale(db *d, const chunk_scope *s, str embedder, arena *a, file_row **ret,
-                     size_t *ret_n, err *e) {
+err_code files_stale(db *d, const chunk_scope *s, str embedder, arena *a, file_list *ret, err *e) {
     return gather(d,
                   SQL("SELECT " FILE_ROW " FROM file f WHERE f.state = 'completed' AND"
                       " (?3 = '' OR f.embedder <> ?3) AND"
                       " EXISTS (SELECT 1 FROM chunk WHERE file_id = f.id) AND" IN_SCOPE,
                       sql_text(s->user_id), sql_text(s->ids), sql_text(embedder)),
-                  a, ret, ret_n, e);
+                  a, &ret->items, &ret->n, e);
 }
 
 typedef struct chunks_found {

@@ -59,8 +59,7 @@ typedef struct chunk_scope {
 } chunk_scope;
 
 /* Files with passages that another model than this one embedded, or none; empty: all of them. */
-err_code files_stale(db *d, const chunk_scope *s, str embedder, arena *a, file_row **ret,
-                     size_t *ret_n, err *e);
+err_code files_stale(db *d, const chunk_scope *s, str embedder, arena *a, file_list *ret, err *e);
 
 typedef struct chunk_list {
     chunk *items; /* [n] */

@@ -334,8 +334,8 @@ static void passages(void **state) {
     assert_int_equal(chunks_put(d, &from, c, 2, &e), ERR_OK);
     assert_int_equal(knowledge_put_file(d, STR("k1"), STR("f1"), &e), ERR_OK);
     chunk_list got;
-    file_row *stale;
-    size_t n = 0, n_seen = 0;
+    file_list stale = {0};
+    size_t n_seen = 0;
     chunk_scope mine = {STR("ann"), STR("[\"k1\"]"), 10},
                 theirs = {STR("bob"), STR("[\"k1\",\"f1\"]"), 10};
     assert_int_equal(chunks_match(d, &mine, STR("Does a wolf run?"), a, &got, &e), ERR_OK);
@@ -348,12 +348,12 @@ static void passages(void **state) {
     visit.embedder = STR("model-b"); /* as long, but of another space */
     assert_int_equal(chunks_each(d, &mine, &visit, &e), ERR_OK);
     assert_int_equal(n_seen, 1);
-    assert_int_equal(files_stale(d, &mine, STR("model-a"), a, &stale, &n, &e), ERR_OK);
-    assert_int_equal(n, 0);
-    assert_int_equal(files_stale(d, &mine, STR("model-b"), a, &stale, &n, &e), ERR_OK);
-    assert_int_equal(n, 1);
-    assert_int_equal(files_stale(d, &theirs, STR("model-b"), a, &stale, &n, &e), ERR_OK);
-    assert_int_equal(n, 0);
+    assert_int_equal(files_stale(d, &mine, STR("model-a"), a, &stale, &e), ERR_OK);
+    assert_int_equal(stale.n, 0);
+    assert_int_equal(files_stale(d, &mine, STR("model-b"), a, &stale, &e), ERR_OK);
+    assert_int_equal(stale.n, 1);
+    assert_int_equal(files_stale(d, &theirs, STR("model-b"), a, &stale, &e), ERR_OK);
+    assert_int_equal(stale.n, 0);
     bool begun;
     assert_int_equal(files_begin(d, STR("f1"), &begun, &e), ERR_OK);
     assert_true(begun);
