@@ -238,7 +238,7 @@ describe('chats', { timeout: 300000 }, () => {
     const id = await chat('Ask once.');
     const found = [];
     for (const [width, scheme] of [[768, 'light'], [768, 'dark'], [360, 'light'], [1440, 'dark']]) {
-      const seen = await visitor(browser, server, { viewport: { width, height: 800 }, colorScheme: scheme, storageState: await ada.context.storageState() });
+      const seen = await visitor(browser, server, { viewport: { width, height: 800 }, colorScheme: scheme, reducedMotion: 'reduce', storageState: await ada.context.storageState() });
       const p = seen.page;
       const check = async (what) => found.push(...(await axe(p)).map((v) => `${what} ${width} ${scheme} ${v}`));
       await p.goto(`/c/${id}`);

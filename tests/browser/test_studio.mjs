@@ -208,7 +208,7 @@ describe('the studio', { timeout: 240000 }, () => {
   it('what opens is clean: the search, the menu, the panel, at three widths', async () => {
     const found = [];
     for (const [width, scheme] of [[768, 'light'], [360, 'dark'], [1440, 'dark']]) {
-      const seen = await visitor(browser, server, { viewport: { width, height: 800 }, colorScheme: scheme, storageState: await ada.context.storageState() });
+      const seen = await visitor(browser, server, { viewport: { width, height: 800 }, colorScheme: scheme, reducedMotion: 'reduce', storageState: await ada.context.storageState() });
       const p = seen.page;
       const check = async (what) => found.push(...(await axe(p)).map((v) => `${what} ${width} ${scheme} ${v}`));
       await p.goto('/studio');

@@ -336,7 +336,7 @@ describe('the web app', { timeout: 400000 }, () => {
   it('axe finds nothing on any page, wide or narrow, light or dark', async () => {
     const found = [];
     for (const [width, scheme] of [[1440, 'light'], [360, 'dark']]) {
-      const seen = await visitor(browser, server, { viewport: { width, height: 800 }, colorScheme: scheme, storageState: await ada.context.storageState() });
+      const seen = await visitor(browser, server, { viewport: { width, height: 800 }, colorScheme: scheme, reducedMotion: 'reduce', storageState: await ada.context.storageState() });
       for (const url of ['/', `/c/${chatId}`, '/studio', '/studio/form', '/knowledge', '/machine', '/settings/account', '/settings/look', '/settings/presets',
         '/settings/prompts', '/settings/keys', '/settings/data', '/settings/users', '/settings/server']) {
         await seen.page.goto(url);
