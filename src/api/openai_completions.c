@@ -192,8 +192,7 @@ static err_code read_jobs(const json_t *body, api_model *m, arena *mem, generati
                           err *e) {
     TRY(read_completion(body, m, mem, g, &l->jobs[0], e));
     for (size_t i = 1; i < l->n; i++) l->jobs[i] = l->jobs[0];
-    for (size_t i = 0; i < l->n; i++)
-        TRY(read_prompt(body, l->prompts[i], m, mem, &l->jobs[i], e));
+    for (size_t i = 0; i < l->n; i++) TRY(read_prompt(body, l->prompts[i], m, mem, &l->jobs[i], e));
     if (l->jobs[0].kind == ENGINE_JOB_LOAD) g->n_out = 1;
     if (g->n_out * l->n > LIMIT_CHOICES)
         FAIL(e, INVALID, "n is %zu for each of %zu prompts; %d answers are possible in all",
