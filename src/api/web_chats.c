@@ -125,7 +125,7 @@ void web_forget_user(web *w, str user_id) {
     web_hub_drop_others(w->hub, user_id, STR("-"));
 }
 
-static void reply_whole(web *w, http_request *r, const chat *c) {
+void web_reply_chat(web *w, http_request *r, const chat *c) {
     message *list;
     size_t n;
     err e;
@@ -137,7 +137,7 @@ static void reply_whole(web *w, http_request *r, const chat *c) {
 
 void web_chat_get(http_request *r, void *ctx) {
     chat c;
-    if (web_take_chat(ctx, r, &c)) reply_whole(ctx, r, &c);
+    if (web_take_chat(ctx, r, &c)) web_reply_chat(ctx, r, &c);
 }
 
 /* Puts the running messages over what the database says. A message that began to run meanwhile is
@@ -370,7 +370,7 @@ void web_chat_new(http_request *r, void *ctx) {
         return;
     }
     web_chat_changed(w, c.user_id, c.id);
-    reply_whole(w, r, &c);
+    web_reply_chat(w, r, &c);
 }
 
 /* `before`: the current message as it was read; one that was not changed is left alone. */
@@ -383,7 +383,7 @@ static void keep_it(web *w, http_request *r, chat *c, str before) {
         return;
     }
     web_chat_changed(w, c->user_id, c->id);
-    if (web_take_chat(w, r, c)) reply_whole(w, r, c);
+    if (web_take_chat(w, r, c)) web_reply_chat(w, r, c);
 }
 
 void web_chat_update(http_request *r, void *ctx) {

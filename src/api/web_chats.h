@@ -9,6 +9,8 @@ json_t *web_message_json(const message *m);
 /* "user_id" and "chat" with its history: Open WebUI's shape. */
 json_t *web_chat_whole(const chat *c, const message *list, size_t n);
 
+void web_reply_chat(web *w, http_request *r, const chat *c); /* all of it, or why not */
+
 /* The chat of the path, which the gate has found to be the asker's; false: answered. */
 bool web_take_chat(web *w, http_request *r, chat *ret);
 /* The message of the path, in this chat; false: answered. */

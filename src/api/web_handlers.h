@@ -144,6 +144,8 @@ bool web_merge_history(web *w, http_request *r, chat *c, const json_t *inner);
 
 /* web_messages.c: a list of files' ids as it is stored in a message; false: answered. */
 bool web_take_files(web *w, http_request *r, const json_t *list, str *ret);
+/* Where a new message hangs: the current leaf when nothing is said, the root for null. */
+bool web_take_parent(web *w, http_request *r, const json_t *body, const chat *c, str *ret);
 void web_run_refused(web *w, message *answer, const err *e);
 bool web_run_busy_below(web *w, const chat *c, str message_id);
 

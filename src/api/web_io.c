@@ -52,16 +52,6 @@ void web_chats_import(http_request *r, void *ctx) {
                            (json_int_t)n_skipped, "ids", ids));
 }
 
-static void reply_whole(web *w, http_request *r, const chat *c) {
-    message *list;
-    size_t n;
-    err e;
-    if (messages_of(w->db, c->id, http_request_arena(r), &list, &n, &e))
-        web_fail_err(r, &e);
-    else
-        web_reply(r, web_chat_whole(c, list, n));
-}
-
 void web_import_one(web *w, http_request *r, const json_t *v, const json_t *around) {
     web_imported in;
     err e;
@@ -93,7 +83,7 @@ void web_import_one(web *w, http_request *r, const json_t *v, const json_t *arou
         return;
     }
     web_chat_changed(w, in.chat.user_id, in.chat.id);
-    reply_whole(w, r, &in.chat);
+    web_reply_chat(w, r, &in.chat);
 }
 
 /* A history that a client keeps: what the chat does not have is added under its own id, what
@@ -147,7 +137,7 @@ void web_chat_clone(http_request *r, void *ctx) {
         web_fail_err(r, &e);
     } else {
         web_chat_changed(w, c.user_id, in.chat.id);
-        reply_whole(w, r, &in.chat);
+        web_reply_chat(w, r, &in.chat);
     }
     json_decref(whole);
 }

@@ -22,8 +22,7 @@ static bool take_id(http_request *r, const json_t *body, const char *field, str 
     return true;
 }
 
-/* Where the new message hangs: the current leaf when nothing is said, the root for null. */
-static bool take_parent(web *w, http_request *r, const json_t *body, const chat *c, str *ret) {
+bool web_take_parent(web *w, http_request *r, const json_t *body, const chat *c, str *ret) {
     const json_t *v = json_object_get(body, "parent_id");
     message m;
     err e;
@@ -126,7 +125,7 @@ void web_message_post(http_request *r, void *ctx) {
         !web_text(r, body, "model", LIMIT_NAME_BYTES, &model) ||
         !take_id(r, body, "user_id", &asked->id) ||
         !take_id(r, body, "assistant_id", &answer->id) ||
-        !take_parent(w, r, body, &c, &asked->parent_id) ||
+        !web_take_parent(w, r, body, &c, &asked->parent_id) ||
         !web_take_files(w, r, json_object_get(body, "files"), &asked->files) ||
         !take_knowledge(w, r, knowledge) || (generates && !room(w, r, &c)))
         return;

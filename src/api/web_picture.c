@@ -372,18 +372,6 @@ static void reply(web *w, http_request *r, const chat *c, message *list, size_t 
     web_reply(r, o);
 }
 
-/* Where the wish hangs; false: answered. */
-static bool take_parent(web *w, http_request *r, const json_t *body, const chat *c, str *ret) {
-    message m;
-    err e;
-    *ret = json_object_get(body, "parent_id") ? STR("") : c->current_id;
-    if (!web_text(r, body, "parent_id", 64, ret)) return false;
-    if (ret->len == 0 || !messages_find(w->db, c->id, *ret, http_request_arena(r), &m, &e))
-        return true;
-    web_fail_err(r, &e);
-    return false;
-}
-
 static void add_wish(web *w, http_request *r, const json_t *body, const chat *c) {
     arena *a = http_request_arena(r);
     int64_t now = comfy_now_ms();
@@ -402,7 +390,8 @@ static void add_wish(web *w, http_request *r, const json_t *body, const chat *c)
     json_t *inputs = NULL;
     if (!web_text(r, body, "prompt", LIMIT_IMAGE_PROMPT_BYTES, &two[0].content) ||
         !web_text(r, body, "workflow_id", 64, &workflow_id) ||
-        !web_text(r, body, "image", 64, &image) || !take_parent(w, r, body, c, &two[0].parent_id))
+        !web_text(r, body, "image", 64, &image) ||
+        !web_take_parent(w, r, body, c, &two[0].parent_id))
         return;
     if (str_trim(two[0].content).len == 0) {
         web_fail(r, 400, "say what the picture shall show");
