@@ -253,6 +253,20 @@ class Tools(unittest.TestCase):
                 self.assertEqual((status, shown["capabilities"]), (200, want))
             self.assertEqual(listed.get(f"{name}:latest", listed.get(name)), want)
 
+    @unittest.skipUnless(openai, "no openai client")
+    def test_openai_client_allows_tools(self):
+        name = {"type": "function", "function": {"name": "send_mail"}}
+        answer = self.openai.chat.completions.create(
+            model="hermes", messages=[{"role": "user", "content": "Weather?"}], tools=[TOOL, OTHER], seed=2,
+            tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [name]}})
+        self.assertEqual([c.function.name for c in answer.choices[0].message.tool_calls], ["send_mail"])
+        flat = [{"type": "function", **t["function"]} for t in (TOOL, OTHER)]
+        answer = self.openai.responses.create(
+            model="hermes", input="Weather?", tools=flat, max_output_tokens=200,
+            tool_choice={"type": "allowed_tools", "mode": "required",
+                         "tools": [{"type": "function", "name": "send_mail"}]})
+        self.assertEqual([o.name for o in answer.output if o.type == "function_call"], ["send_mail"])
+
     @unittest.skipUnless(ollama, "no ollama client")
     def test_ollama_client(self):
         answer = self.ollama.chat("hermes", [{"role": "user", "content": "Weather?"}], tools=[TOOL], options={"seed": 1})
