@@ -260,6 +260,112 @@ static void test_numbers(void **state) {
     check_range("{\"type\":\"number\",\"maximum\":-0.5}", false, -1e9, -0.5, false);
 }
 
+/* Keywords that ask for more than one thing of the same value. */
+static void test_together(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"type\":\"string\",\"pattern\":\"^[a-z]+$\",\"minLength\":2,\"maxLength\":3}",
+         {"\"ab\"", "\"abc\"", NULL},
+         {"\"a\"", "\"abcd\"", "\"aB\"", NULL}},
+        {"{\"allOf\":[{\"pattern\":\"b\"},{\"pattern\":\"^a\"},{\"maxLength\":3}]}",
+         {"\"ab\"", "\"axb\"", NULL},
+         {"\"ba\"", "\"a\"", "\"axxb\"", NULL}},
+        {"{\"type\":\"string\",\"format\":\"email\",\"pattern\":\"^(?!a)(?!.*\\\\.\\\\.).*x$\"}",
+         {"\"b@c.dx\"", NULL},
+         {"\"a@c.dx\"", "\"b@c.de\"", NULL}},
+        {"{\"pattern\":\"^(?=.*[0-9])(?=.*[a-z]$)[a-z0-9]{2,4}$\"}",
+         {"\"1a\"", "\"a1b\"", NULL},
+         {"\"ab\"", "\"a1\"", "\"12345a\"", NULL}},
+        {"{\"pattern\":\"^P(?:[0-9]W|(?!.*W)(?=[0-9])([0-9]Y)?([0-9]D)?)$\",\"maxLength\":5000}",
+         {"\"P1W\"", "\"P1Y2D\"", "\"P2D\"", NULL},
+         {"\"P\"", "\"P1Y1W\"", NULL}},
+        {"{\"pattern\":\"^a$|^b|c$\"}",
+         {"\"a\"", "\"bx\"", "\"xc\"", NULL},
+         {"\"ax\"", "\"xb\"", NULL}},
+        {"{\"type\":\"string\",\"enum\":[\"abc\",\"de\"],\"minLength\":3}",
+         {"\"abc\"", NULL},
+         {"\"de\"", NULL}},
+        {"{\"allOf\":[{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"integer\"}]},{\"anyOf\":[{"
+         "\"type\":"
+         "\"integer\",\"minimum\":3},{\"type\":\"null\"}]}]}",
+         {"3", "77", NULL},
+         {"2", "null", "\"a\"", NULL}},
+        {"{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":-20,\"maximum\":30}",
+         {"-14", "0", "7", "28", NULL},
+         {"1", "-21", "35", "-6", NULL}},
+        {"{\"type\":\"number\",\"multipleOf\":0.25}",
+         {"1.25", "3", "0.5", "-2.50", NULL},
+         {"1.3", "1.255", NULL}},
+        {"{\"type\":\"integer\",\"minimum\":-9007199254740991,\"maximum\":9007199254740991}",
+         {"5", "-5", NULL},
+         {"1.5", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+static void test_keys(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"patternProperties\":{\"^x-\":{\"type\":\"integer\"}},\"properties\":{\"n\":{\"type\":"
+         "\"null\"}},\"additionalProperties\":false}",
+         {"{}", "{\"x-a\":1}", "{\"n\":null,\"x-\":1,\"x-b\":2}", NULL},
+         {"{\"y\":1}", "{\"x-a\":null}", "{\"x\":1}", NULL}},
+        {"{\"patternProperties\":{\"^a\":{\"type\":\"integer\"}},\"additionalProperties\":{"
+         "\"type\":"
+         "\"null\"},\"properties\":{\"ab\":{\"minimum\":5}}}",
+         {"{\"ab\":5,\"a\":1,\"b\":null}", NULL},
+         {"{\"ab\":4}", "{\"b\":1}", "{\"a\":null}", NULL}},
+        {"{\"propertyNames\":{\"pattern\":\"^[A-Z]+$\"},\"additionalProperties\":{\"type\":"
+         "\"integer\"},"
+         "\"minProperties\":1,\"maxProperties\":2}",
+         {"{\"A\":1}", "{\"A\":1,\"BC\":2}", NULL},
+         {"{}", "{\"a\":1}", "{\"A\":1,\"B\":2,\"C\":3}", NULL}},
+        {"{\"propertyNames\":{\"enum\":[\"a\",\"b\"]},\"additionalProperties\":{\"type\":\"null\"},"
+         "\"required\":[\"a\",\"b\"]}",
+         {"{\"a\":null,\"b\":null}", NULL},
+         {"{\"a\":null}", "{\"a\":null,\"b\":null,\"c\":null}", NULL}},
+        {"{\"properties\":{\"a\":{\"type\":\"null\"},\"b\":{\"type\":\"null\"},\"c\":{\"type\":"
+         "\"null\"}},"
+         "\"minProperties\":2,\"maxProperties\":2,\"additionalProperties\":false}",
+         {"{\"a\":null,\"b\":null}", "{\"a\":null,\"c\":null}", "{\"b\":null,\"c\":null}", NULL},
+         {"{}", "{\"a\":null}", "{\"a\":null,\"b\":null,\"c\":null}", NULL}},
+        {"{\"properties\":{\"a\":{\"type\":\"null\"},\"b\":{\"type\":\"null\"}},"
+         "\"dependentRequired\":{"
+         "\"a\":[\"b\"]}}",
+         {"{}", "{\"b\":null}", "{\"a\":null,\"b\":null}", NULL},
+         {"{\"a\":null}", NULL}},
+        {"{\"properties\":{\"a\":{\"not\":{}},\"b\":{\"type\":\"null\"}}}",
+         {"{}", "{\"b\":null}", NULL},
+         {"{\"a\":1}", NULL}},
+        {"{\"$id\":\"https://x.org/s\",\"$defs\":{\"n\":{\"$anchor\":\"nn\",\"type\":\"null\"}},"
+         "\"prefixItems\":[{\"$ref\":\"#nn\"},{\"$ref\":\"https://x.org/s#/$defs/"
+         "n\"}],\"items\":false,"
+         "\"minItems\":2}",
+         {"[null,null]", NULL},
+         {"[null]", "[1,null]", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+static void test_unique_items(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"items\":{\"enum\":[\"a\",\"b\",\"c\"]},\"uniqueItems\":true,\"minItems\":1}",
+         {"[\"c\"]", "[\"c\",\"a\"]", "[\"b\",\"c\",\"a\"]", NULL},
+         {"[]", "[\"a\",\"a\"]", "[\"a\",\"b\",\"a\"]", NULL}},
+        {"{\"items\":{\"enum\":[1,2,3,4,5,6,7,8,9]},\"uniqueItems\":true,\"maxItems\":3}",
+         {"[]", "[1,9]", "[2,3,4]", NULL},
+         {"[1,1]", "[1,2,3,4]", NULL}},
+        {"{\"items\":{\"type\":\"boolean\"},\"uniqueItems\":true}",
+         {"[]", "[true,false]", "[false]", NULL},
+         {"[true,true]", NULL}},
+        {"{\"prefixItems\":[{\"type\":\"null\"},{\"type\":\"integer\"}],\"maxItems\":1}",
+         {"[]", "[null]", NULL},
+         {"[null,1]", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
 static void test_refused_schemas(void **state) {
     (void)state;
     static const struct {
@@ -267,15 +373,15 @@ static void test_refused_schemas(void **state) {
         err_code code;
         const char *says;
     } cases[] = {
-        {"{\"type\":\"object\",\"patternProperties\":{}}", ERR_UNSUPPORTED, "patternProperties"},
-        {"{\"properties\":{\"x\":{\"not\":{}}}}", ERR_UNSUPPORTED, "#/properties/x"},
+        {"{\"type\":\"object\",\"if\":{}}", ERR_UNSUPPORTED, "\"if\""},
+        {"{\"properties\":{\"x\":{\"not\":{\"type\":\"null\"}}}}", ERR_UNSUPPORTED,
+         "#/properties/x"},
         {"{\"type\":\"array\",\"uniqueItems\":true}", ERR_UNSUPPORTED, "uniqueItems"},
-        {"{\"type\":\"number\",\"multipleOf\":3}", ERR_UNSUPPORTED, "multipleOf"},
+        {"{\"type\":\"number\",\"multipleOf\":0.3}", ERR_UNSUPPORTED, "multipleOf"},
         {"{\"type\":\"wat\"}", ERR_INVALID, "wat"},
         {"{\"$ref\":\"#/nowhere\"}", ERR_INVALID, "#/nowhere"},
         {"{\"$ref\":\"http://x/y\"}", ERR_UNSUPPORTED, "http://x/y"},
         {"{\"$ref\":\"#\"}", ERR_INVALID, "left recursion"},
-        {"{\"type\":\"string\",\"format\":\"iban\"}", ERR_UNSUPPORTED, "iban"},
         {"{\"type\":\"string\",\"pattern\":\"(?=a)\"}", ERR_UNSUPPORTED, "look-around"},
         {"{\"type\":\"string\",\"minLength\":-1}", ERR_INVALID, "minLength"},
         {"{\"type\":\"string\",\"maxLength\":999999999}", ERR_LIMIT, "maxLength"},
@@ -288,10 +394,16 @@ static void test_refused_schemas(void **state) {
         {"{\"const\":\"a\",\"type\":\"integer\"}", ERR_INVALID, "enum"},
         {"{\"required\":[\"z\"],\"additionalProperties\":false}", ERR_INVALID, "z"},
         {"{\"anyOf\":[{\"type\":\"integer\"}],\"type\":\"string\"}", ERR_INVALID, "no branch"},
-        {"{\"type\":\"string\",\"format\":\"date\",\"maxLength\":3}", ERR_UNSUPPORTED, "format"},
-        {"{\"allOf\":[{\"pattern\":\"a\"},{\"pattern\":\"b\"}],\"type\":\"string\"}",
-         ERR_UNSUPPORTED, "pattern"},
-        {"{\"enum\":[\"abc\"],\"minLength\":2}", ERR_UNSUPPORTED, "minLength"},
+        {"{\"type\":\"string\",\"format\":\"date\",\"maxLength\":3}", ERR_INVALID, "no string"},
+        {"{\"allOf\":[{\"pattern\":\"^a\"},{\"pattern\":\"^b\"}],\"type\":\"string\"}", ERR_INVALID,
+         "no string"},
+        {"{\"enum\":[\"abc\"],\"minLength\":4}", ERR_INVALID, "enum"},
+        {"{\"enum\":[{}],\"minProperties\":4}", ERR_UNSUPPORTED, "minProperties"},
+        {"{\"properties\":{\"a\":{}},\"minProperties\":2}", ERR_INVALID, "no object"},
+        {"{\"items\":{\"enum\":[1,2]},\"uniqueItems\":true,\"minItems\":3}", ERR_INVALID,
+         "different"},
+        {"{\"type\":\"integer\",\"multipleOf\":7,\"minimum\":8,\"maximum\":13}", ERR_INVALID,
+         "multiple"},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
         grammar *g = NULL;
@@ -315,8 +427,9 @@ static void test_regex(void **state) {
         {"", {"", NULL}, {"a", NULL}},
         {".", {"x", "\xF0\x9F\x98\x80", NULL}, {"\n", "xy", "\xF0\x9F", "\xC0\x80", NULL}},
     };
-    static const char *const BROKEN[] = {"(",  ")",   "a)",  "[a",    "*a",    "a{2",      "a{3,1}",
-                                         "\\", "\\k", "a^b", "(?!a)", "[z-a]", "a{100001}"};
+    static const char *const BROKEN[] = {"(",         ")",      "a)",       "[a",  "*a",
+                                         "a{2",       "a{3,1}", "\\",       "\\k", "a^b",
+                                         "(b(?!a))c", "[z-a]",  "a{100001}"};
     grammar *g = NULL;
     err e;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
@@ -484,7 +597,9 @@ int main(void) {
         cmocka_unit_test(test_numbers),        cmocka_unit_test(test_refused_schemas),
         cmocka_unit_test(test_regex),          cmocka_unit_test(test_gbnf),
         cmocka_unit_test(test_masks),          cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_many_states),    cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_together),       cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_unique_items),   cmocka_unit_test(test_many_states),
+        cmocka_unit_test(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

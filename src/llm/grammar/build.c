@@ -7,6 +7,7 @@
 
 typedef struct maker {
     grammar_net *net;
+    const grammar_builder *inlined; /* rules become part of the network, NULL = calls */
     bool full;
     int32_t depth;
 } maker;
@@ -159,6 +160,45 @@ static int32_t add_repeat(maker *m, const grammar_expr *x, int32_t next) {
     return at;
 }
 
+/* Nodes [n] that are jumps to what is not yet there; the number of the first. */
+static int32_t add_jumps(maker *m, size_t n) {
+    int32_t first = (int32_t)m->net->nodes.len;
+    for (size_t i = 0; i < n && !m->full; i++) add(m, (grammar_node){GRAMMAR_OP_SPLIT, 0, 0, 0, 0});
+    return first;
+}
+
+static void set_jump(maker *m, int32_t node, int32_t to) {
+    if (m->full) return;
+    m->net->nodes.items[node].next = m->net->nodes.items[node].other = to;
+}
+
+static int32_t add_dfa(maker *m, const grammar_dfa *d, int32_t next) {
+    int32_t first = add_jumps(m, d->n);
+    for (size_t i = 0; i < d->n && !m->full; i++) {
+        int32_t at = d->accepts[i] ? next : -1;
+        for (uint32_t k = d->first[i]; k < d->first[i + 1]; k++)
+            at = add_split(m, at,
+                           add_bytes(m, d->edges[k].lo, d->edges[k].hi, first + d->edges[k].to));
+        set_jump(m, first + (int32_t)i, at);
+    }
+    return first;
+}
+
+/* A state for each remainder of the digits so far. */
+static int32_t add_multiple(maker *m, int32_t of, int32_t next) {
+    int32_t first = add_jumps(m, (size_t)of), start = -1;
+    for (int32_t i = 0; i < of && !m->full; i++) {
+        int32_t at = -1;
+        for (int32_t d = 0; d < 10; d++)
+            at = add_split(m, at,
+                           add_bytes(m, '0' + (uint32_t)d, '0' + (uint32_t)d,
+                                     first + (int32_t)(((int64_t)i * 10 + d) % of)));
+        if (i == 0) start = at;
+        set_jump(m, first + i, i == 0 ? add_split(m, at, next) : at);
+    }
+    return m->full ? 0 : start;
+}
+
 static int32_t add_expr(maker *m, const grammar_expr *x, int32_t next) {
     if (m->full || ++m->depth > LIMIT_GRAMMAR_DEPTH) {
         m->full = true;
@@ -191,7 +231,14 @@ static int32_t add_expr(maker *m, const grammar_expr *x, int32_t next) {
         at = add_repeat(m, x, next);
         break;
     case GRAMMAR_RULE:
-        at = add(m, (grammar_node){GRAMMAR_OP_CALL, 0, 0, next, x->rule});
+        at = m->inlined ? add_expr(m, m->inlined->rules.items[x->rule], next)
+                        : add(m, (grammar_node){GRAMMAR_OP_CALL, 0, 0, next, x->rule});
+        break;
+    case GRAMMAR_DFA:
+        at = add_dfa(m, x->dfa, next);
+        break;
+    case GRAMMAR_MULTIPLE:
+        at = add_multiple(m, x->min, next);
         break;
     }
     m->depth--;
@@ -320,6 +367,19 @@ err_code grammar_build(const grammar_builder *b, grammar_net *ret, err *e) {
         FAIL(e, INVALID, "a rule begins with itself before any character (left recursion)");
     FAIL(e, LIMIT, "the grammar is too large: more than %u states, or nested more than %d deep",
          LIMIT_GRAMMAR_NODES, LIMIT_GRAMMAR_DEPTH);
+}
+
+bool grammar_build_inline(const grammar_builder *b, const grammar_expr *x, grammar_net *ret) {
+    grammar_net net = {0};
+    maker m = {.net = &net, .inlined = b};
+    add(&m, (grammar_node){GRAMMAR_OP_RETURN, 0, 0, 0, 0});
+    int32_t start = add_expr(&m, x, 0);
+    VEC_PUSH(net.starts, start);
+    if (m.full)
+        grammar_net_finish(&net);
+    else
+        *ret = net;
+    return !m.full;
 }
 
 void grammar_net_finish(grammar_net *n) {

@@ -65,6 +65,18 @@ const grammar_expr *grammar_rule(grammar_builder *b, int32_t rule) {
     return x;
 }
 
+const grammar_expr *grammar_of_dfa(grammar_builder *b, const grammar_dfa *d) {
+    grammar_expr *x = make(b, d ? GRAMMAR_DFA : GRAMMAR_NONE);
+    x->dfa = d;
+    return x;
+}
+
+const grammar_expr *grammar_multiple(grammar_builder *b, int32_t m) {
+    grammar_expr *x = make(b, GRAMMAR_MULTIPLE);
+    x->min = m;
+    return x;
+}
+
 int32_t grammar_add_rule(grammar_builder *b, const grammar_expr *x) {
     if (b->rules.len >= LIMIT_GRAMMAR_RULES) return -1;
     VEC_PUSH(b->rules, x);

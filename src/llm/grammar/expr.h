@@ -26,8 +26,24 @@ typedef enum grammar_kind {
     GRAMMAR_SEQ,
     GRAMMAR_ALT,
     GRAMMAR_REPEAT,
-    GRAMMAR_RULE
+    GRAMMAR_RULE,
+    GRAMMAR_DFA,     /* an automaton, see grammar_both */
+    GRAMMAR_MULTIPLE /* decimal digits whose number is a multiple of `min` */
 } grammar_kind;
+
+/* A byte of lo..hi leads to the state `to`. */
+typedef struct grammar_edge {
+    uint8_t lo, hi;
+    int32_t to;
+} grammar_edge;
+
+/* States are numbered from 0, the start; every one leads to an end. */
+typedef struct grammar_dfa {
+    size_t n;
+    uint32_t *first; /* [n + 1] of each state's edges */
+    bool *accepts;   /* [n] */
+    grammar_edge *edges;
+} grammar_dfa;
 
 struct grammar_expr {
     grammar_kind kind;
@@ -37,6 +53,7 @@ struct grammar_expr {
     const grammar_expr *a, *b; /* SEQ and ALT; REPEAT has a */
     int32_t min, max;          /* REPEAT; max < 0 = no bound */
     int32_t rule;              /* RULE */
+    const grammar_dfa *dfa;    /* DFA */
 };
 
 typedef struct grammar_builder {
@@ -55,6 +72,14 @@ const grammar_expr *grammar_alt(grammar_builder *b, const grammar_expr *x, const
 const grammar_expr *grammar_repeat(grammar_builder *b, const grammar_expr *x, int32_t min,
                                    int32_t max);
 const grammar_expr *grammar_rule(grammar_builder *b, int32_t rule);
+/* The automaton as an expression; NULL: nothing matches. */
+const grammar_expr *grammar_of_dfa(grammar_builder *b, const grammar_dfa *d);
+/* Digits, at least one, whose number is a multiple of m; 1 <= m <= LIMIT_GRAMMAR_MULTIPLE. */
+const grammar_expr *grammar_multiple(grammar_builder *b, int32_t m);
+/* What matches x and y; with `without` x and not y. Both must be regular: rules in them are
+ * inlined. LIMIT when they are too large or recursive. */
+err_code grammar_both(grammar_builder *b, const grammar_expr *x, const grammar_expr *y,
+                      bool without, const grammar_expr **ret, err *e);
 /* A new rule; its expression may be set later. LIMIT: -1 when there are too many. */
 int32_t grammar_add_rule(grammar_builder *b, const grammar_expr *x);
 
@@ -89,6 +114,8 @@ typedef struct grammar_net {
  * byte. On failure *ret is empty. */
 err_code grammar_build(const grammar_builder *b, grammar_net *ret, err *e);
 void grammar_net_finish(grammar_net *n);
+/* The network of one expression, with its rules inlined; false: too large. */
+bool grammar_build_inline(const grammar_builder *b, const grammar_expr *x, grammar_net *ret);
 
 /* A grammar over a finished network, which it takes over. */
 grammar *grammar_over(grammar_net *n);

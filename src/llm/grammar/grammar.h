@@ -21,13 +21,17 @@ err_code grammar_from_json(grammar **ret, err *e);
 
 /* A JSON Schema (draft 2020-12 and what clients write of older ones). `schema` is only read during
  * the call. Properties come in the order of the schema; oneOf is read as anyOf (that no second
- * branch fits is not held to); what stands beside $ref, allOf, anyOf, enum and const counts.
- * UNSUPPORTED names a keyword that would change what is valid and that we cannot hold to, with its
- * path; INVALID a broken schema; LIMIT one that explodes. */
+ * branch fits is not held to); what stands beside $ref, allOf, anyOf, enum and const counts, and
+ * all that is said of one string, number or key. Some answers that would be valid never come: keys
+ * in another order, strings of more than 512 characters where a pattern or format is given too. A
+ * key of additionalProperties may come twice. Formats that nobody knows say nothing. UNSUPPORTED
+ * names a keyword that would change what is valid and that we cannot hold to, with its path;
+ * INVALID a broken schema; LIMIT one that explodes. */
 err_code grammar_from_schema(const value *schema, grammar **ret, err *e);
 
 /* A regular expression that the whole output matches: literals, classes, groups, alternation,
- * quantifiers, \d \w \s; no look-around, no back-references (INVALID with the place). */
+ * quantifiers, \d \w \s, look-ahead for all the rest; no look-behind, no back-references (INVALID
+ * with the place). */
 err_code grammar_from_regex(str pattern, grammar **ret, err *e);
 
 /* GBNF: `root ::= ...` and further rules. INVALID names the line. Left recursion is refused. */

@@ -2,7 +2,9 @@
  *
  * alternation := sequence ('|' sequence)*      sequence := (atom quantifier?)*
  * atom := char | . | [class] | (group) | (?:group) | \escape
- * Anchors are allowed at the two ends of the whole pattern only. */
+ * Anchors are allowed at the ends of the whole pattern and of its outermost alternatives, and
+ * look-ahead, (?=x) and (?!x), where it says what all the rest must or must not match: right behind
+ * ^ and in groups at the end. */
 #include "base/limits.h"
 #include "llm/grammar/expr.h"
 
@@ -11,12 +13,15 @@ typedef struct reader {
     str text;
     size_t at;
     int32_t depth;
+    bool looked; /* there was a look-ahead in this alternative, not at its start */
+    bool ahead;  /* inside a look-ahead, which may end with $ */
     err *e;
 } reader;
 
 typedef VEC(grammar_range) ranges;
 
 static err_code parse_alt(reader *r, const grammar_expr **ret);
+static err_code parse_piece(reader *r, const grammar_expr **ret);
 
 static bool ends(const reader *r) {
     return r->at >= r->text.len;
@@ -271,16 +276,79 @@ static err_code parse_piece(reader *r, const grammar_expr **ret) {
     return ERR_OK;
 }
 
+/* A $ that ends an outermost alternative or a look-ahead. */
+static bool at_end_anchor(const reader *r) {
+    if (peek(r) != '$') return false;
+    char next = r->at + 1 < r->text.len ? r->text.ptr[r->at + 1] : '\0';
+    if (r->depth == 1 && r->ahead) return next == ')';
+    return r->depth == 0 && (r->at + 1 == r->text.len || next == '|');
+}
+
+/* ---- look-ahead ---- */
+
+static const grammar_expr *anything(reader *r) {
+    grammar_range any = {0, 0x10FFFF};
+    return grammar_repeat(r->b, grammar_chars(r->b, (grammar_set){&any, 1}), 0, -1);
+}
+
+enum { AHEAD_MAX = 8 };
+
+/* What the text from here on must match, or must not. */
+typedef struct look_ahead {
+    const grammar_expr *x;
+    bool not ;
+} look_ahead;
+
+static bool starts_look(const reader *r) {
+    str rest = str_sub(r->text, r->at, r->text.len);
+    return str_starts(rest, STR("(?=")) || str_starts(rest, STR("(?!"));
+}
+
+static err_code parse_look(reader *r, look_ahead *ret) {
+    if (r->ahead) BAD(r, "look-ahead inside look-ahead is not supported (byte %zu)", r->at);
+    ret->not = r->text.ptr[r->at + 2] == '!';
+    r->at += 3;
+    r->ahead = true;
+    TRY(parse_alt(r, &ret->x));
+    r->ahead = false;
+    if (!skip(r, '$')) ret->x = grammar_seq(r->b, ret->x, anything(r));
+    if (!skip(r, ')')) BAD(r, "a ( without its )");
+    return ERR_OK;
+}
+
+/* Whether a sequence ends here. */
+static bool seq_ends(const reader *r) {
+    return ends(r) || peek(r) == '|' || peek(r) == ')' || at_end_anchor(r);
+}
+
+/* A look-ahead inside is for the rest up to the end of the text, so nothing may follow. */
+static err_code parse_seq(reader *r, const grammar_expr **ret) {
+    const grammar_expr *seq = grammar_empty(r->b), *x = NULL;
+    while (!seq_ends(r)) {
+        look_ahead ahead = {NULL, false};
+        if (starts_look(r)) {
+            TRY(parse_look(r, &ahead));
+            TRY(parse_seq(r, &x));
+            TRY(grammar_both(r->b, x, ahead.x, ahead.not, &x, r->e));
+            r->looked = true;
+        } else {
+            TRY(parse_piece(r, &x));
+        }
+        seq = grammar_seq(r->b, seq, x);
+        if (r->looked && !seq_ends(r))
+            BAD(r, "look-ahead is supported where nothing follows its group (byte %zu)", r->at);
+    }
+    *ret = seq;
+    return ERR_OK;
+}
+
 static err_code parse_alt(reader *r, const grammar_expr **ret) {
     if (++r->depth > LIMIT_GRAMMAR_DEPTH / 4)
         FAIL(r->e, LIMIT, "regular expression: groups nest too deep");
     const grammar_expr *all = grammar_none(r->b);
     do {
-        const grammar_expr *seq = grammar_empty(r->b), *x;
-        while (!ends(r) && peek(r) != '|' && peek(r) != ')') {
-            TRY(parse_piece(r, &x));
-            seq = grammar_seq(r->b, seq, x);
-        }
+        const grammar_expr *seq;
+        TRY(parse_seq(r, &seq));
         all = grammar_alt(r->b, all, seq);
     } while (skip(r, '|'));
     r->depth--;
@@ -288,28 +356,40 @@ static err_code parse_alt(reader *r, const grammar_expr **ret) {
     return ERR_OK;
 }
 
-/* True when the last $ of the pattern is an anchor and not escaped. */
-static bool ends_anchored(str p) {
-    if (p.len == 0 || p.ptr[p.len - 1] != '$') return false;
+/* ---- outermost alternatives ---- */
+
+static err_code parse_branch(reader *r, bool search, const grammar_expr **ret) {
+    look_ahead ahead[AHEAD_MAX];
     size_t n = 0;
-    while (n + 1 < p.len && p.ptr[p.len - 2 - n] == '\\') n++;
-    return n % 2 == 0;
+    bool from_start = skip(r, '^') || !search;
+    while (starts_look(r)) {
+        if (n == AHEAD_MAX || !from_start)
+            BAD(r, "look-around is supported right behind ^ only (byte %zu)", r->at);
+        TRY(parse_look(r, &ahead[n++]));
+    }
+    const grammar_expr *x = NULL;
+    r->looked = false;
+    TRY(parse_seq(r, &x));
+    bool to_end = skip(r, '$') || !search;
+    if (r->looked && !to_end) BAD(r, "look-ahead in a pattern that does not end with $");
+    if (!from_start) x = grammar_seq(r->b, anything(r), x);
+    if (!to_end) x = grammar_seq(r->b, x, anything(r));
+    for (size_t i = 0; i < n; i++) TRY(grammar_both(r->b, x, ahead[i].x, ahead[i].not, &x, r->e));
+    *ret = x;
+    return ERR_OK;
 }
 
 err_code grammar_parse_regex(grammar_builder *b, str pattern, bool search, const grammar_expr **ret,
                              err *e) {
     if (!str_is_utf8(pattern)) FAIL(e, INVALID, "regular expression: it is not valid UTF-8");
-    bool from_start = str_starts(pattern, STR("^")), to_end = ends_anchored(pattern);
-    str inner = str_sub(pattern, from_start, pattern.len - (to_end ? 1 : 0));
-    reader r = {.b = b, .text = inner, .e = e};
-    const grammar_expr *x;
-    TRY(parse_alt(&r, &x));
+    reader r = {.b = b, .text = pattern, .e = e};
+    const grammar_expr *all = grammar_none(b), *x = NULL;
+    do {
+        TRY(parse_branch(&r, search, &x));
+        all = grammar_alt(b, all, x);
+    } while (skip(&r, '|'));
     if (!ends(&r)) BAD(&r, "a ) without its (");
-    grammar_range any = {0, 0x10FFFF};
-    const grammar_expr *rest = grammar_repeat(b, grammar_chars(b, (grammar_set){&any, 1}), 0, -1);
-    if (search && !from_start) x = grammar_seq(b, rest, x);
-    if (search && !to_end) x = grammar_seq(b, x, rest);
-    *ret = x;
+    *ret = all;
     return ERR_OK;
 }
 

@@ -38,6 +38,16 @@ const grammar_expr *schema_punct(schema_reader *r, const char *text) {
     return grammar_seq(&r->b, grammar_text(&r->b, str_from(text)), r->space);
 }
 
+err_code schema_rule(schema_reader *r, const grammar_expr *x, const grammar_expr **ret) {
+    *ret = x;
+    if (x->kind == GRAMMAR_NONE || x->kind == GRAMMAR_EMPTY || x->kind == GRAMMAR_RULE)
+        return ERR_OK;
+    int32_t rule = grammar_add_rule(&r->b, x);
+    if (rule < 0) SCHEMA_FAIL(r, LIMIT, "the schema has more than %d parts", LIMIT_GRAMMAR_RULES);
+    *ret = grammar_rule(&r->b, rule);
+    return ERR_OK;
+}
+
 /* regex -> rule, for the fixed shapes of JSON; the patterns are ours and cannot fail */
 static const grammar_expr *shape(schema_reader *r, const char *pattern) {
     const grammar_expr *x = NULL;
@@ -107,24 +117,9 @@ static void finish_reader(schema_reader *r) {
 /* ---- keywords ---- */
 
 /* Keywords that change what is valid and that we do not hold to. */
-static const char *const REFUSED[] = {"patternProperties",
-                                      "propertyNames",
-                                      "dependentRequired",
-                                      "dependentSchemas",
-                                      "dependencies",
-                                      "if",
-                                      "then",
-                                      "else",
-                                      "not",
-                                      "contains",
-                                      "minContains",
-                                      "maxContains",
-                                      "minProperties",
-                                      "maxProperties",
-                                      "multipleOf",
-                                      "$dynamicRef",
-                                      "$recursiveRef",
-                                      "unevaluatedItems"};
+static const char *const REFUSED[] = {
+    "dependentSchemas", "if",          "then",        "else",          "contains",
+    "minContains",      "maxContains", "$dynamicRef", "$recursiveRef", "unevaluatedItems"};
 
 static err_code check_keywords(schema_reader *r, const value *s) {
     for (size_t i = 0; i < COUNT_OF(REFUSED); i++)
@@ -133,9 +128,6 @@ static err_code check_keywords(schema_reader *r, const value *s) {
                         "the keyword \"%s\" is not supported; leave it out or say the same "
                         "with properties, enum, anyOf or pattern",
                         REFUSED[i]);
-    const value *unique = value_get(s, STR("uniqueItems"));
-    if (unique && !(unique->kind == VALUE_BOOL && !unique->as.boolean))
-        SCHEMA_FAIL(r, UNSUPPORTED, "the keyword \"uniqueItems\" is not supported; leave it out");
     return ERR_OK;
 }
 
@@ -174,14 +166,34 @@ static const value *step_into(arena *a, const value *at, str part) {
     return value_get(at, key);
 }
 
+/* The part of the schema with this $anchor, or NULL. */
+static const value *find_anchor(const value *at, str name, int depth) {
+    const value *mine = value_get(at, STR("$anchor")), *found = NULL;
+    if (mine && mine->kind == VALUE_STR && str_eq(mine->as.text, name)) return at;
+    if (depth == LIMIT_GRAMMAR_DEPTH / 4) return NULL;
+    for (size_t i = 0; at->kind == VALUE_MAP && i < at->as.map.len && !found; i++)
+        found = find_anchor(at->as.map.pairs[i].val, name, depth + 1);
+    for (size_t i = 0; at->kind == VALUE_LIST && i < at->as.list.len && !found; i++)
+        found = find_anchor(at->as.list.items[i], name, depth + 1);
+    return found;
+}
+
 err_code schema_follow(schema_reader *r, const value *ref, const value **ret) {
     if (ref->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "$ref must be a string");
     str path = ref->as.text;
-    const value *at = r->root;
+    const value *at = r->root, *id = value_get(r->root, STR("$id"));
+    if (id && id->kind == VALUE_STR && id->as.text.len && str_starts(path, id->as.text)) {
+        path = str_sub(path, id->as.text.len, path.len);
+        if (path.len == 0) path = STR("#");
+    }
     if (!str_starts(path, STR("#")))
         SCHEMA_FAIL(r, UNSUPPORTED, "$ref \"" STR_FMT "\": only places in the same schema (#/...)",
                     STR_ARG(path));
     path = str_sub(path, 1, path.len);
+    if (path.len > 0 && !str_starts(path, STR("/"))) {
+        at = find_anchor(r->root, path, 0);
+        path = (str){0};
+    }
     if (str_starts(path, STR("/"))) path = str_sub(path, 1, path.len);
     while (path.len > 0 && at) at = step_into(r->b.mem, at, str_cut(&path, '/'));
     if (!at) SCHEMA_FAIL(r, INVALID, "$ref \"" STR_FMT "\" leads nowhere", STR_ARG(ref->as.text));
@@ -256,6 +268,17 @@ static err_code all_of(schema_reader *r, const value *list, const value *rest,
     return schema_part(r, all, STR("allOf"), (str){0}, ret);
 }
 
+/* What must not hold: something that is never valid says nothing, and something that is always
+ * valid leaves nothing. */
+static err_code schema_not(schema_reader *r, const value * not, bool *nothing) {
+    *nothing = not ->kind == VALUE_BOOL ? not ->as.boolean
+                                        : not ->kind == VALUE_MAP && not ->as.map.len == 0;
+    if (*nothing || not ->kind == VALUE_BOOL) return ERR_OK;
+    SCHEMA_FAIL(r, UNSUPPORTED,
+                "the keyword \"not\" is not supported; leave it out or say the same with enum, "
+                "anyOf or pattern, such as ^(?!...)");
+}
+
 /* ---- one schema ---- */
 
 static err_code of_type(schema_reader *r, const value *s, str type, const grammar_expr **ret) {
@@ -293,10 +316,15 @@ static str implied_type(const value *s) {
     static const char *const HINTS[][2] = {{"properties", "object"},
                                            {"required", "object"},
                                            {"additionalProperties", "object"},
+                                           {"patternProperties", "object"},
+                                           {"propertyNames", "object"},
+                                           {"minProperties", "object"},
+                                           {"maxProperties", "object"},
                                            {"items", "array"},
                                            {"prefixItems", "array"},
                                            {"minItems", "array"},
                                            {"maxItems", "array"},
+                                           {"uniqueItems", "array"},
                                            {"pattern", "string"},
                                            {"format", "string"},
                                            {"minLength", "string"},
@@ -304,10 +332,39 @@ static str implied_type(const value *s) {
                                            {"minimum", "number"},
                                            {"maximum", "number"},
                                            {"exclusiveMinimum", "number"},
-                                           {"exclusiveMaximum", "number"}};
+                                           {"exclusiveMaximum", "number"},
+                                           {"multipleOf", "number"}};
     for (size_t i = 0; i < COUNT_OF(HINTS); i++)
         if (value_get(s, str_from(HINTS[i][0]))) return str_from(HINTS[i][1]);
     return (str){0};
+}
+
+/* For each name either it is left out or the others are there. */
+static err_code dependent_required(schema_reader *r, const value *s, const value *names,
+                                   const grammar_expr **ret) {
+    enum { NAMES_MAX = 6 };
+    arena *a = r->b.mem;
+    const value *all = schema_without(r, s, "dependentRequired");
+    if (names->kind != VALUE_MAP) SCHEMA_FAIL(r, INVALID, "dependentRequired must be an object");
+    if (names->as.map.len > NAMES_MAX)
+        SCHEMA_FAIL(r, UNSUPPORTED, "dependentRequired is supported for up to %d names", NAMES_MAX);
+    for (size_t i = 0; i < names->as.map.len; i++) {
+        const value_pair *p = &names->as.map.pairs[i];
+        value *out = value_map(a), *never = value_map(a), *in = value_map(a), *list = value_list(a);
+        value_add(a, never, p->key, value_bool(a, false));
+        value_add(a, out, STR("properties"), never);
+        value_add(a, in, STR("required"), p->val);
+        value_push(a, list, out);
+        value_push(a, list, in);
+        value *either = value_map(a);
+        value_add(a, either, STR("anyOf"), list);
+        if (all)
+            TRY(schema_merge(r, all, either, &all));
+        else
+            all = either;
+    }
+    if (!all) all = value_bool(a, true);
+    return schema_part(r, all, STR("dependentRequired"), (str){0}, ret);
 }
 
 /* The keywords that stand for other schemas or values, each with what stands beside it. */
@@ -326,6 +383,7 @@ static err_code schema_combined(schema_reader *r, const value *s, const grammar_
         return enum_of(r, one, schema_without(r, s, "const"), ret);
     }
     if ((v = value_get(s, STR("enum")))) return enum_of(r, v, schema_without(r, s, "enum"), ret);
+    if ((v = value_get(s, STR("dependentRequired")))) return dependent_required(r, s, v, ret);
     for (size_t i = 0; i < COUNT_OF(UNIONS); i++)
         if ((v = value_get(s, str_from(UNIONS[i]))))
             return union_of(r, v, str_from(UNIONS[i]), schema_without(r, s, UNIONS[i]), ret);
@@ -341,7 +399,10 @@ static err_code schema_body(schema_reader *r, const value *s, const grammar_expr
         return ERR_OK;
     }
     if (s->kind != VALUE_MAP) SCHEMA_FAIL(r, INVALID, "a schema must be an object");
+    bool nothing = false;
     TRY(check_keywords(r, s));
+    if ((v = value_get(s, STR("not")))) TRY(schema_not(r, v, &nothing));
+    if (nothing) SCHEMA_FAIL(r, INVALID, "nothing can be valid here");
     TRY(schema_combined(r, s, ret));
     if (*ret) return ERR_OK;
     if ((v = value_get(s, STR("type")))) return of_types(r, s, v, ret);

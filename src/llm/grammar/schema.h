@@ -1,8 +1,9 @@
 /* From JSON Schema to expressions; the parts of the front end. Only llm/grammar includes this.
  *
  * schema.c walks schemas (references, unions, enumerations), schema_merge.c joins what must hold
- * together, schema_object.c does objects and arrays, schema_text.c strings, schema_number.c
- * numbers. Every schema becomes a rule of its own, once, so references and recursion cost nothing.
+ * together, schema_object.c does objects, schema_array.c arrays, schema_text.c strings,
+ * schema_number.c numbers. Every schema becomes a rule of its own, once, so references and
+ * recursion cost nothing.
  */
 #pragma once
 #include "base/buf.h"
@@ -34,6 +35,13 @@ err_code schema_array(schema_reader *r, const value *s, const grammar_expr **ret
 err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret);
 err_code schema_number(schema_reader *r, const value *s, bool integer, const grammar_expr **ret);
 
+/* A pattern as the characters of a JSON string, without the quotes; `search`: it may match
+ * anywhere. */
+err_code schema_regex(schema_reader *r, str pattern, bool search, const grammar_expr **ret);
+
+/* x as a rule of its own, so that using it often costs nothing. */
+err_code schema_rule(schema_reader *r, const grammar_expr *x, const grammar_expr **ret);
+
 /* Where a $ref leads. */
 err_code schema_follow(schema_reader *r, const value *ref, const value **ret);
 /* s without `key` and without what only describes; NULL when nothing is left. */
@@ -42,6 +50,11 @@ const value *schema_without(schema_reader *r, const value *s, const char *key);
 err_code schema_merge(schema_reader *r, const value *a, const value *b, const value **ret);
 /* Whether v is valid under s (NULL = anything is), as far as values of enum and const go. */
 err_code schema_fits(schema_reader *r, const value *v, const value *s, bool *ret);
+
+/* Whether it is `false`, or {"not": {}}. */
+bool schema_is_never(const value *s);
+/* Whether v is in the list. */
+bool schema_lists(const value *list, const value *v);
 
 /* Shared shapes. A string without its quotes, any characters. */
 const grammar_expr *schema_string_chars(schema_reader *r);
@@ -53,6 +66,8 @@ const grammar_expr *schema_punct(schema_reader *r, const char *text);
 
 /* Reads a bound such as minLength: an integer of 0 .. LIMIT_GRAMMAR_REPEAT; `fallback` when
  * absent. */
+/* s, or what it leads to by $ref. */
+err_code schema_resolved(schema_reader *r, const value *s, const value **ret);
 err_code schema_count(schema_reader *r, const value *s, const char *key, int32_t fallback,
                       int32_t *ret);
 

@@ -1,12 +1,14 @@
 /* Two schemas that must both hold, as one; and whether a value fits a schema.
  *
  * What stands beside $ref, allOf, anyOf, oneOf, enum or const counts too. Merging takes the tighter
- * of two bounds, the types and values in both, and all properties. What cannot be said in one
+ * of two bounds, the types and values in both, all patterns and all properties, and of two unions
+ * every pair of branches. What cannot be said in one
  * schema is UNSUPPORTED, with the keyword. A contradiction is the schema `false`. */
 #include "base/value_json.h"
 #include "llm/grammar/schema.h"
+#include <math.h>
 
-enum { REFS_IN_A_ROW = 100 };
+enum { REFS_IN_A_ROW = 100, BRANCHES_MAX = 1024 };
 
 /* Keywords that say nothing about what is valid. */
 static const char *const SILENT[] = {
@@ -14,7 +16,7 @@ static const char *const SILENT[] = {
     "$comment", "deprecated",   "readOnly", "writeOnly",        "$id",
     "$schema",  "$anchor",      "$defs",    "definitions",      "discriminator",
     "xml",      "externalDocs", "nullable", "contentMediaType", "contentEncoding",
-    "strict",   "uniqueItems"};
+    "strict"};
 
 static bool is_silent(str key) {
     for (size_t i = 0; i < COUNT_OF(SILENT); i++)
@@ -50,8 +52,20 @@ static double number(const value *v) {
     return v->kind == VALUE_INT ? (double)v->as.integer : v->as.number;
 }
 
-static bool is_false(const value *v) {
-    return v->kind == VALUE_BOOL && !v->as.boolean;
+static bool is_empty_map(const value *v) {
+    return v->kind == VALUE_MAP && v->as.map.len == 0;
+}
+
+bool schema_is_never(const value *s) {
+    if (s->kind == VALUE_BOOL) return !s->as.boolean;
+    const value *not = value_get(s, STR("not"));
+    return not &&(is_empty_map(not ) || (not ->kind == VALUE_BOOL && not ->as.boolean));
+}
+
+bool schema_lists(const value *list, const value *v) {
+    for (size_t i = 0; i < list->as.list.len; i++)
+        if (same(list->as.list.items[i], v)) return true;
+    return false;
 }
 
 /* ---- merging single keywords ---- */
@@ -113,13 +127,73 @@ static value *merge_required(schema_reader *r, const value *a, const value *b) {
 typedef enum bound { BOUND_NONE, BOUND_LOWER, BOUND_UPPER } bound;
 
 static bound bound_of(str key) {
-    static const char *const LOWER[] = {"minimum", "exclusiveMinimum", "minLength", "minItems"};
-    static const char *const UPPER[] = {"maximum", "exclusiveMaximum", "maxLength", "maxItems"};
+    static const char *const LOWER[] = {"minimum", "exclusiveMinimum", "minLength", "minItems",
+                                        "minProperties"};
+    static const char *const UPPER[] = {"maximum", "exclusiveMaximum", "maxLength", "maxItems",
+                                        "maxProperties"};
     for (size_t i = 0; i < COUNT_OF(LOWER); i++) {
         if (str_eq(key, str_from(LOWER[i]))) return BOUND_LOWER;
         if (str_eq(key, str_from(UPPER[i]))) return BOUND_UPPER;
     }
     return BOUND_NONE;
+}
+
+/* Every branch of a with every branch of b. */
+static err_code merge_unions(schema_reader *r, const value *a, const value *b, value **ret) {
+    value *out = value_list(r->b.mem);
+    size_t n_a = a->kind == VALUE_LIST ? a->as.list.len : 0;
+    size_t n_b = b->kind == VALUE_LIST ? b->as.list.len : 0;
+    if (n_a * n_b > BRANCHES_MAX)
+        SCHEMA_FAIL(r, LIMIT, "unions of %zu and %zu branches that must both hold", n_a, n_b);
+    for (size_t i = 0; i < n_a; i++)
+        for (size_t k = 0; k < n_b; k++) {
+            const value *one;
+            TRY(schema_merge(r, a->as.list.items[i], b->as.list.items[k], &one));
+            if (!schema_is_never(one)) value_push(r->b.mem, out, (value *)(uintptr_t)one);
+        }
+    *ret = out->as.list.len ? out : NULL;
+    return ERR_OK;
+}
+
+static value *merge_lists(schema_reader *r, const value *a, const value *b) {
+    value *out = value_list(r->b.mem);
+    const value *both[2] = {as_list(r, a), as_list(r, b)};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < both[k]->as.list.len; i++)
+            value_push(r->b.mem, out, both[k]->as.list.items[i]);
+    return out;
+}
+
+/* Of the keywords whose values are maps from names or patterns to schemas. */
+static err_code merge_patterns(schema_reader *r, const value *a, const value *b, value **ret) {
+    value *out = value_map(r->b.mem);
+    const value *sides[2] = {a, b};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; sides[k]->kind == VALUE_MAP && i < sides[k]->as.map.len; i++) {
+            str key = sides[k]->as.map.pairs[i].key;
+            const value *one = sides[k]->as.map.pairs[i].val, *other = value_get(sides[1 - k], key);
+            if (value_get(out, key)) continue;
+            if (other) TRY(schema_merge(r, one, other, &one));
+            value_add(r->b.mem, out, key, (value *)(uintptr_t)one);
+        }
+    *ret = out;
+    return ERR_OK;
+}
+
+static value *merge_multiples(schema_reader *r, const value *a, const value *b) {
+    int64_t x = a->as.integer, y = b->as.integer;
+    while (y) {
+        int64_t rest = x % y;
+        x = y;
+        y = rest;
+    }
+    return value_int(r->b.mem, a->as.integer / x * b->as.integer);
+}
+
+static bool are_multiples(const value *a, const value *b) {
+    const int64_t most = 1 << 30;
+    return a->kind == VALUE_INT && b->kind == VALUE_INT && a->as.integer > 0 && b->as.integer > 0 &&
+           a->as.integer < most && b->as.integer < most;
 }
 
 /* *ret NULL: the two contradict each other. */
@@ -138,7 +212,18 @@ static err_code merge_keyword(schema_reader *r, str key, value *a, value *b, val
         *ret = merge_required(r, a, b);
     } else if (bd && is_number(a) && is_number(b)) {
         *ret = (number(a) > number(b)) == (bd == BOUND_LOWER) ? a : b;
-    } else if (str_eq(key, STR("items")) || str_eq(key, STR("additionalProperties"))) {
+    } else if (str_eq(key, STR("pattern"))) {
+        *ret = merge_lists(r, a, b);
+    } else if (str_eq(key, STR("anyOf")) || str_eq(key, STR("oneOf"))) {
+        TRY(merge_unions(r, a, b, ret));
+    } else if (str_eq(key, STR("patternProperties"))) {
+        TRY(merge_patterns(r, a, b, ret));
+    } else if (str_eq(key, STR("multipleOf")) && are_multiples(a, b)) {
+        *ret = merge_multiples(r, a, b);
+    } else if (str_eq(key, STR("uniqueItems"))) {
+        *ret = value_bool(r->b.mem, true);
+    } else if (str_eq(key, STR("items")) || str_eq(key, STR("additionalProperties")) ||
+               str_eq(key, STR("propertyNames"))) {
         TRY(schema_merge(r, a, b, &merged));
         *ret = (value *)(uintptr_t)merged;
     } else {
@@ -181,14 +266,14 @@ static bool demands_the_impossible(const value *s) {
     for (size_t i = 0; required && required->kind == VALUE_LIST && i < required->as.list.len; i++) {
         const value *name = required->as.list.items[i];
         const value *p = name->kind == VALUE_STR ? value_get(props, name->as.text) : NULL;
-        if (p && is_false(p)) return true;
+        if (p && schema_is_never(p)) return true;
     }
     return false;
 }
 
 /* ---- whole schemas ---- */
 
-static err_code resolved(schema_reader *r, const value *s, const value **ret) {
+err_code schema_resolved(schema_reader *r, const value *s, const value **ret) {
     for (int i = 0; s->kind == VALUE_MAP && value_get(s, STR("$ref")); i++) {
         const value *target, *rest = schema_without(r, s, "$ref");
         if (i == REFS_IN_A_ROW) SCHEMA_FAIL(r, INVALID, "$ref leads to itself");
@@ -226,10 +311,12 @@ static err_code merge_maps(schema_reader *r, const value *a, const value *b, con
 err_code schema_merge(schema_reader *r, const value *a, const value *b, const value **ret) {
     if (++r->merge_depth > REFS_IN_A_ROW)
         SCHEMA_FAIL(r, LIMIT, "schemas that must both hold nest too deep");
-    TRY(resolved(r, a, &a));
-    TRY(resolved(r, b, &b));
-    if (is_false(a) || b->kind == VALUE_BOOL)
-        *ret = is_false(b) ? b : a;
+    TRY(schema_resolved(r, a, &a));
+    TRY(schema_resolved(r, b, &b));
+    if (schema_is_never(a) || schema_is_never(b))
+        *ret = value_bool(r->b.mem, false);
+    else if (b->kind == VALUE_BOOL)
+        *ret = a;
     else if (a->kind == VALUE_BOOL)
         *ret = b;
     else if (a->kind != VALUE_MAP || b->kind != VALUE_MAP)
@@ -263,27 +350,92 @@ static bool within(const value *v, str key, const value *limit) {
     return str_eq(key, STR("exclusiveMinimum")) ? a > b : a < b;
 }
 
-err_code schema_fits(schema_reader *r, const value *v, const value *s, bool *ret) {
+static bool is_one_of(str key, const char *const *names, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(key, str_from(names[i]))) return true;
+    return false;
+}
+
+/* Whether v fits any, or all, of the schemas in a list. */
+static err_code fits_list(schema_reader *r, const value *v, const value *list, bool all,
+                          bool *ret) {
+    *ret = all;
+    for (size_t i = 0; list->kind == VALUE_LIST && i < list->as.list.len && *ret == all; i++)
+        TRY(schema_fits(r, v, list->as.list.items[i], ret));
+    return ERR_OK;
+}
+
+/* Length, pattern and format, by the automaton of the string. */
+static err_code fits_string(schema_reader *r, const value *v, const value *s, bool *ret) {
+    const grammar_expr *x;
+    err inside = {0};
+    TRY(schema_string(r, s, &x));
+    if (grammar_both(&r->b, schema_literal(r, v), x, false, &x, &inside))
+        SCHEMA_FAIL(r, LIMIT, "%s", inside.msg);
+    *ret = x->kind != GRAMMAR_NONE;
+    return ERR_OK;
+}
+
+static bool is_multiple(const value *v, const value *of) {
+    double n = is_number(v) && is_number(of) && number(of) > 0 ? number(v) / number(of) : 0;
+    return fabs(n - round(n)) < 1e-9;
+}
+
+static err_code fits_keyword(schema_reader *r, const value *v, str key, const value *arg,
+                             bool *ret) {
     static const char *const BOUNDS[] = {"minimum", "maximum", "exclusiveMinimum",
                                          "exclusiveMaximum"};
-    *ret = true;
-    for (size_t i = 0; s && i < s->as.map.len && *ret; i++) {
+    if (str_eq(key, STR("type")))
+        *ret = has_type(v, arg);
+    else if (is_one_of(key, BOUNDS, COUNT_OF(BOUNDS)))
+        *ret = within(v, key, arg);
+    else if (str_eq(key, STR("multipleOf")))
+        *ret = is_multiple(v, arg);
+    else if (str_eq(key, STR("const")))
+        *ret = same(v, arg);
+    else if (str_eq(key, STR("enum")) && arg->kind == VALUE_LIST)
+        *ret = schema_lists(arg, v);
+    else if (str_eq(key, STR("anyOf")) || str_eq(key, STR("oneOf")))
+        TRY(fits_list(r, v, arg, false, ret));
+    else if (str_eq(key, STR("allOf")))
+        TRY(fits_list(r, v, arg, true, ret));
+    else if (v->kind == VALUE_STR || v->kind == VALUE_MAP || v->kind == VALUE_LIST)
+        SCHEMA_FAIL(r, UNSUPPORTED,
+                    "\"" STR_FMT "\" beside enum or const is not supported; leave it out",
+                    STR_ARG(key));
+    return ERR_OK;
+}
+
+static err_code fits_all(schema_reader *r, const value *v, const value *s, bool *ret) {
+    static const char *const OF_STRINGS[] = {"minLength", "maxLength", "pattern", "format"};
+    static const char *const OF_OTHERS[] = {
+        "properties",        "required",      "additionalProperties",
+        "patternProperties", "propertyNames", "minProperties",
+        "maxProperties",     "items",         "prefixItems",
+        "minItems",          "maxItems",      "uniqueItems"};
+    bool string = false;
+    for (size_t i = 0; i < s->as.map.len && *ret; i++) {
         str key = s->as.map.pairs[i].key;
-        const value *arg = s->as.map.pairs[i].val;
-        bool bounds = false;
-        for (size_t k = 0; k < COUNT_OF(BOUNDS); k++) bounds |= str_eq(key, str_from(BOUNDS[k]));
-        if (str_eq(key, STR("type")))
-            *ret = has_type(v, arg);
-        else if (bounds)
-            *ret = within(v, key, arg);
-        else if (str_eq(key, STR("const")))
-            *ret = same(v, arg);
-        else if (str_eq(key, STR("enum")) && arg->kind == VALUE_LIST)
-            *ret = merge_values(r, v, arg) != NULL;
-        else if (v->kind == VALUE_STR || v->kind == VALUE_MAP || v->kind == VALUE_LIST)
-            SCHEMA_FAIL(r, UNSUPPORTED,
-                        "\"" STR_FMT "\" beside enum or const is not supported; leave it out",
-                        STR_ARG(key));
+        bool of_strings = is_one_of(key, OF_STRINGS, COUNT_OF(OF_STRINGS));
+        bool of_others = is_one_of(key, OF_OTHERS, COUNT_OF(OF_OTHERS));
+        string = string || (of_strings && v->kind == VALUE_STR);
+        if (of_strings || is_silent(key)) continue;
+        if (of_others && v->kind != VALUE_MAP && v->kind != VALUE_LIST) continue;
+        TRY(fits_keyword(r, v, key, s->as.map.pairs[i].val, ret));
     }
+    return string && *ret ? fits_string(r, v, s, ret) : ERR_OK;
+}
+
+err_code schema_fits(schema_reader *r, const value *v, const value *s, bool *ret) {
+    *ret = true;
+    if (!s) return ERR_OK;
+    if (++r->merge_depth > REFS_IN_A_ROW)
+        SCHEMA_FAIL(r, LIMIT, "schemas that must both hold nest too deep");
+    TRY(schema_resolved(r, s, &s));
+    if (schema_is_never(s))
+        *ret = false;
+    else if (s->kind == VALUE_MAP)
+        TRY(fits_all(r, v, s, ret));
+    r->merge_depth--;
     return ERR_OK;
 }

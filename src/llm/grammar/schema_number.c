@@ -3,6 +3,7 @@
  * A range over decimal digits is a tree: while the digits so far equal those of a bound the next
  * digit is held by it, afterwards anything goes. Integers are cut by their number of digits first;
  * numbers with bounds are written without an exponent. */
+#include "base/limits.h"
 #include "llm/grammar/schema.h"
 #include <inttypes.h>
 #include <math.h>
@@ -199,8 +200,6 @@ static err_code read_limit(schema_reader *r, const value *s, const char *key, bo
     if (v->kind != VALUE_INT && v->kind != VALUE_FLOAT)
         SCHEMA_FAIL(r, INVALID, "%s must be a number", key);
     *ret = v->kind == VALUE_INT ? (double)v->as.integer : v->as.number;
-    if (!(fabs(*ret) < 1e15))
-        SCHEMA_FAIL(r, UNSUPPORTED, "%s %g: bounds must be below 1e15", key, *ret);
     return ERR_OK;
 }
 
@@ -226,10 +225,71 @@ static err_code read_limits(schema_reader *r, const value *s, limits *l) {
         TRY(read_limit(r, s, "exclusiveMaximum", &found, &v));
         if (found && v <= l->hi) l->hi = v, l->hi_open = true;
     }
+    /* what is written has at most DIGITS_MAX digits: bounds beyond that say nothing */
+    if (l->lo <= -1e15) l->lo = -(double)INFINITY;
+    if (l->hi >= 1e15) l->hi = (double)INFINITY;
+    if (l->lo >= 1e15 || l->hi <= -1e15)
+        SCHEMA_FAIL(r, UNSUPPORTED, "bounds %g and %g: they must be below 1e15", l->lo, l->hi);
     return ERR_OK;
 }
 
-err_code schema_number(schema_reader *r, const value *s, bool integer, const grammar_expr **ret) {
+/* ---- multiples ---- */
+
+/* Whole numbers, or fractions of `places` digits that a whole number of steps makes. */
+static err_code multiples(schema_reader *r, double of, const grammar_expr **ret) {
+    grammar_builder *b = &r->b;
+    const grammar_expr *sign = grammar_repeat(b, grammar_text(b, STR("-")), 0, 1);
+    int places = 0;
+    double scale = 1, step = of;
+    for (; places < 4 && !(fabs(step - round(step)) < 1e-9); places++) {
+        scale *= 10;
+        step = of * scale;
+    }
+    if (!(of > 0)) SCHEMA_FAIL(r, INVALID, "multipleOf must be more than 0");
+    if (places == 0) {
+        if (of > LIMIT_GRAMMAR_MULTIPLE)
+            SCHEMA_FAIL(r, UNSUPPORTED, "multipleOf %g: only up to %d is supported", of,
+                        LIMIT_GRAMMAR_MULTIPLE);
+        *ret = grammar_seq(b, sign, grammar_multiple(b, (int32_t)of));
+        return ERR_OK;
+    }
+    int32_t n = (int32_t)round(step);
+    if (fabs(step - round(step)) > 1e-9 || n < 1 || (int32_t)scale % n != 0)
+        SCHEMA_FAIL(r, UNSUPPORTED,
+                    "multipleOf %g: only whole numbers and what divides 1 in at most 4 decimal "
+                    "places (0.01, 0.25) is supported",
+                    of);
+    const grammar_expr *some = grammar_none(b);
+    for (int32_t k = 0; k < (int32_t)scale; k += n) {
+        char text[24];
+        int len = snprintf(text, sizeof text, ".%0*d", places, k);
+        for (; len > 2 && text[len - 1] == '0'; len--)
+            some = grammar_alt(b, some, grammar_text(b, (str){text, (size_t)len}));
+        some = grammar_alt(b, some, grammar_text(b, (str){text, (size_t)len}));
+    }
+    *ret = grammar_seq(b, grammar_seq(b, sign, digits(r, 1, DIGITS_MAX)),
+                       grammar_repeat(b, some, 0, 1));
+    return ERR_OK;
+}
+
+static err_code schema_multiple(schema_reader *r, const value *of, const grammar_expr *x,
+                                const grammar_expr **ret) {
+    const grammar_expr *y;
+    err inside = {0};
+    if (of->kind != VALUE_INT && of->kind != VALUE_FLOAT)
+        SCHEMA_FAIL(r, INVALID, "multipleOf must be a number");
+    double step = of->kind == VALUE_INT ? (double)of->as.integer : of->as.number;
+    TRY(multiples(r, step, &y));
+    if (grammar_both(&r->b, y, x, false, ret, &inside)) SCHEMA_FAIL(r, LIMIT, "%s", inside.msg);
+    if ((*ret)->kind == GRAMMAR_NONE)
+        SCHEMA_FAIL(r, INVALID, "no multiple of %g lies between the bounds", step);
+    return ERR_OK;
+}
+
+/* ---- a number ---- */
+
+static err_code within_bounds(schema_reader *r, const value *s, bool integer,
+                              const grammar_expr **ret) {
     limits l;
     TRY(read_limits(r, s, &l));
     if (isinf(l.lo) && isinf(l.hi)) {
@@ -242,5 +302,12 @@ err_code schema_number(schema_reader *r, const value *s, bool integer, const gra
     if (integer ? ceil(lo) > floor(hi) : lo > hi || (!(lo < hi) && (l.lo_open || l.hi_open)))
         SCHEMA_FAIL(r, INVALID, "no number lies between the bounds %g and %g", l.lo, l.hi);
     *ret = integer ? integer_range(r, lo, hi) : number_range(r, l);
+    return ERR_OK;
+}
+
+err_code schema_number(schema_reader *r, const value *s, bool integer, const grammar_expr **ret) {
+    const value *multiple = value_get(s, STR("multipleOf"));
+    TRY(within_bounds(r, s, integer, ret));
+    if (multiple) TRY(schema_multiple(r, multiple, *ret, ret));
     return ERR_OK;
 }

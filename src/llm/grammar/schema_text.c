@@ -1,16 +1,28 @@
-/* Strings: length, pattern, format. The formats are regular expressions of our own, after RFC 3339
- * (dates and times), RFC 4122 (uuid), RFC 5321 (email, the common form), RFC 1123 (host names) and
- * RFC 3986 (uri, the common form). */
+/* Strings: length, pattern, format; all that is said must hold. The formats are regular expressions
+ * of our own, after RFC 3339 (dates and times), RFC 4122 (uuid), RFC 5321 (email, the common form),
+ * RFC 1123 (host names), RFC 3986 (uri, the common form), RFC 6570 (templates) and RFC 6901
+ * (pointers). */
+#include "base/limits.h"
 #include "llm/grammar/schema.h"
 
 #define OCTET "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+#define IPV4 OCTET "(\\." OCTET "){3}"
 #define H16 "[0-9a-fA-F]{1,4}"
+#define IPV6                                                                                       \
+    "((" H16 ":){7}" H16 "|::(" H16 "(:" H16 "){0,5})?|" H16 "(:" H16 "){0,2}::(" H16 "(:" H16     \
+    "){0,2})?)"
 #define DATE                                                                                       \
     "[0-9]{4}-(02-(0[1-9]|1[0-9]|2[0-8])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|"                       \
     "(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01]))"
 #define CLOCK "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?"
-#define ZONE "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+#define ZONE "(Z|[+-](0[0-9]|1[0-2]):[0-5][0-9])"
 #define LABEL "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+#define HOST LABEL "(\\." LABEL ")*"
+#define EMAIL "[a-zA-Z0-9_+-]+(\\.[a-zA-Z0-9_+-]+)*@" LABEL "(\\." LABEL ")+"
+#define URI                                                                                        \
+    "[a-z][a-z0-9+.-]*://[a-zA-Z0-9.-]+(:[0-9]{1,4})?(/[a-zA-Z0-9._~!$&'()*+,;=:@/-]*)?"           \
+    "(\\?[a-zA-Z0-9._~!$&'()*+,;=:@/?-]*)?(#[a-zA-Z0-9._~!$&'()*+,;=:@/?-]*)?"
+#define REFERENCE "/?[a-zA-Z0-9._~-]+(/[a-zA-Z0-9._~-]+)*/?(#[a-zA-Z0-9._~-]*)?"
 
 static const struct {
     const char *name, *pattern;
@@ -18,68 +30,115 @@ static const struct {
     {"date", DATE},
     {"time", CLOCK ZONE},
     {"date-time", DATE "T" CLOCK ZONE},
-    {"duration", "P([0-9]+Y)?([0-9]+M)?([0-9]+D|T[0-9]+[HMS])"},
+    {"duration", "P([0-9]+W|([0-9]+Y([0-9]+M([0-9]+D)?)?|[0-9]+M([0-9]+D)?|[0-9]+D)"
+                 "(T[0-9]+[HMS])?|T[0-9]+[HMS])"},
     {"uuid", "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"},
-    {"email", "[a-zA-Z0-9_+-]+(\\.[a-zA-Z0-9_+-]+)*@" LABEL "(\\." LABEL ")+"},
-    {"hostname", LABEL "(\\." LABEL ")*"},
-    {"ipv4", OCTET "(\\." OCTET "){3}"},
-    {"ipv6", "(" H16 ":){7}" H16 "|::(" H16 "(:" H16 "){0,5})?|" H16 "(:" H16 "){0,2}::(" H16
-             "(:" H16 "){0,2})?"},
-    {"uri", "[a-z][a-z0-9+.-]*://[a-zA-Z0-9.:-]+(/[a-zA-Z0-9._~!$&'()*+,;=:@%/-]*)?"
-            "(\\?[a-zA-Z0-9._~!$&'()*+,;=:@%/?-]*)?(#[a-zA-Z0-9._~!$&'()*+,;=:@%/?-]*)?"},
-    {"uri-reference", "[a-zA-Z0-9._~!$&'()*+,;=:@%/?#-]*"},
+    {"email", EMAIL},
+    {"idn-email", EMAIL},
+    {"hostname", HOST},
+    {"idn-hostname", HOST},
+    {"ipv4", IPV4},
+    {"ipv6", IPV6},
+    {"ipvanyaddress", IPV4 "|" IPV6},
+    {"uri", URI},
+    {"url", URI},
+    {"iri", URI},
+    {"uri-reference", REFERENCE},
+    {"iri-reference", REFERENCE},
+    {"uri-template", "([a-zA-Z0-9._~:/-]|\\{[a-zA-Z0-9_]+\\})*"},
+    {"json-pointer", "(/([^~/]|~[01])*)*"},
+    {"relative-json-pointer", "(0|[1-9][0-9]{0,3})(#|(/([^~/]|~[01])*)*)"},
+    {"regex", "[a-zA-Z0-9 _-]*"},
     {"byte", "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"},
+    {"base64", "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"},
+    {"base64url", "[A-Za-z0-9_-]*"},
 };
 
-/* Formats that say nothing about the characters. */
-static const char *const FREE[] = {"password", "binary", "text", "regex", "markdown", "html"};
+enum { SHORTER = 512 }; /* than a maxLength beside a pattern */
 
-static err_code with_pattern(schema_reader *r, str pattern, bool search, const grammar_expr **ret) {
-    const grammar_expr *inner;
+/* What must hold for the text between the quotes; NULL so far = anything. */
+typedef struct demands {
+    const grammar_expr *x;
+} demands;
+
+static err_code demand(schema_reader *r, demands *d, const grammar_expr *x, bool not ) {
     err inside = {0};
-    r->b.in_json = true;
-    err_code code = grammar_parse_regex(&r->b, pattern, search, &inner, &inside);
-    r->b.in_json = false;
-    if (code) {
-        SCHEMA_FAIL(r, UNSUPPORTED, "%s", inside.msg);
+    if (!d->x && not ) d->x = schema_string_chars(r);
+    if (!d->x) {
+        d->x = x;
+        return ERR_OK;
     }
-    *ret = schema_quoted(r, inner);
+    if (grammar_both(&r->b, d->x, x, not, &d->x, &inside)) SCHEMA_FAIL(r, LIMIT, "%s", inside.msg);
+    if (d->x->kind == GRAMMAR_NONE)
+        SCHEMA_FAIL(r, INVALID, "nothing can be valid here: no string fits all that is asked");
     return ERR_OK;
 }
 
-static err_code with_format(schema_reader *r, str name, const grammar_expr **ret) {
-    for (size_t i = 0; i < COUNT_OF(FORMATS); i++)
-        if (str_eq(name, str_from(FORMATS[i].name)))
-            return with_pattern(r, str_from(FORMATS[i].pattern), false, ret);
-    for (size_t i = 0; i < COUNT_OF(FREE); i++)
-        if (str_eq(name, str_from(FREE[i]))) {
-            *ret = schema_quoted(r, schema_string_chars(r));
-            return ERR_OK;
-        }
-    SCHEMA_FAIL(r, UNSUPPORTED,
-                "the format \"" STR_FMT "\" is not supported; leave it out or use pattern",
-                STR_ARG(name));
+err_code schema_regex(schema_reader *r, str pattern, bool search, const grammar_expr **ret) {
+    err inside = {0};
+    r->b.in_json = true;
+    err_code code = grammar_parse_regex(&r->b, pattern, search, ret, &inside);
+    r->b.in_json = false;
+    if (code) SCHEMA_FAIL(r, UNSUPPORTED, "%s", inside.msg);
+    return ERR_OK;
 }
 
-err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret) {
-    const value *pattern = value_get(s, STR("pattern")), *format = value_get(s, STR("format"));
+/* A pattern or a list of them (schemas that were merged). */
+static err_code demand_patterns(schema_reader *r, demands *d, const value *v) {
+    const grammar_expr *x;
+    if (v->kind == VALUE_STR) {
+        TRY(schema_regex(r, v->as.text, true, &x));
+        return demand(r, d, x, false);
+    }
+    if (v->kind != VALUE_LIST) SCHEMA_FAIL(r, INVALID, "pattern must be a string");
+    for (size_t i = 0; i < v->as.list.len; i++) TRY(demand_patterns(r, d, v->as.list.items[i]));
+    return ERR_OK;
+}
+
+/* Formats that we do not know say nothing, as for any validator. */
+static err_code demand_format(schema_reader *r, demands *d, const value *v) {
+    const grammar_expr *x;
+    if (v->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "format must be a string");
+    for (size_t i = 0; i < COUNT_OF(FORMATS); i++)
+        if (str_eq(v->as.text, str_from(FORMATS[i].name))) {
+            TRY(schema_regex(r, str_from(FORMATS[i].pattern), false, &x));
+            return demand(r, d, x, false);
+        }
+    return ERR_OK;
+}
+
+static err_code demand_length(schema_reader *r, demands *d, const value *s) {
     int32_t min, max;
     TRY(schema_count(r, s, "minLength", 0, &min));
     TRY(schema_count(r, s, "maxLength", -1, &max));
     if (max >= 0 && max < min)
         SCHEMA_FAIL(r, INVALID, "minLength %d is more than maxLength %d", min, max);
-    if (pattern && pattern->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "pattern must be a string");
-    if (format && format->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "format must be a string");
-    if (pattern && (min > 0 || max >= 0))
-        SCHEMA_FAIL(r, UNSUPPORTED,
-                    "pattern together with minLength or maxLength is not supported; say the "
-                    "length in the pattern");
-    if (format && (pattern || min > 0 || max >= 0))
-        SCHEMA_FAIL(r, UNSUPPORTED,
-                    "format together with pattern, minLength or maxLength is not supported; leave "
-                    "one of them out");
-    if (pattern) return with_pattern(r, pattern->as.text, true, ret);
-    if (format) return with_format(r, format->as.text, ret);
-    *ret = schema_quoted(r, grammar_repeat(&r->b, r->string, min, max));
+    if (min == 0 && max < 0) return ERR_OK;
+    if (!d->x) return demand(r, d, grammar_repeat(&r->b, r->string, min, max), false);
+    grammar_range any = {0, 0x10FFFF};
+    r->b.in_json = true;
+    const grammar_expr *one = grammar_chars(&r->b, (grammar_set){&any, 1});
+    r->b.in_json = false;
+    if (max > SHORTER && min < SHORTER / 2) { /* shorter is valid too, and much smaller */
+        demands shorter = *d;
+        err ignored = {0}, *e = r->e;
+        r->e = &ignored;
+        err_code code = demand(r, &shorter, grammar_repeat(&r->b, one, min, SHORTER), false);
+        r->e = e;
+        if (code == ERR_OK) {
+            *d = shorter;
+            return ERR_OK;
+        }
+    }
+    return demand(r, d, grammar_repeat(&r->b, one, min, max), false);
+}
+
+err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret) {
+    const value *pattern = value_get(s, STR("pattern")), *format = value_get(s, STR("format"));
+    demands d = {NULL};
+    if (pattern) TRY(demand_patterns(r, &d, pattern));
+    if (format) TRY(demand_format(r, &d, format));
+    TRY(demand_length(r, &d, s));
+    *ret = schema_quoted(r, d.x ? d.x : schema_string_chars(r));
     return ERR_OK;
 }

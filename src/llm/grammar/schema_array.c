@@ -1,0 +1,184 @@
+/* Arrays: items, items by place, and items that all differ.
+ *
+ * Different items are held to where their values are listed: up to ORDERS_MAX values come in any
+ * order, more of them in the order of the list only. */
+#include "base/limits.h"
+#include "llm/grammar/schema.h"
+
+/* [min, max] further items, each with its comma in front unless it is the first. */
+static const grammar_expr *items_list(schema_reader *r, const grammar_expr *item, int32_t min,
+                                      int32_t max, bool after_something) {
+    grammar_builder *b = &r->b;
+    const grammar_expr *behind = grammar_seq(b, schema_punct(r, ","), item);
+    if (after_something) return grammar_repeat(b, behind, min, max);
+    if (max == 0) return grammar_empty(b);
+    const grammar_expr *x = grammar_seq(
+        b, item, grammar_repeat(b, behind, min > 0 ? min - 1 : 0, max < 0 ? -1 : max - 1));
+    return min > 0 ? x : grammar_repeat(b, x, 0, 1);
+}
+
+/* The n fixed items in front of *rest; at least `min` of all must be there. */
+static err_code prefix_items(schema_reader *r, const value *list, int32_t n, int32_t min,
+                             const grammar_expr **rest) {
+    grammar_builder *b = &r->b;
+    const grammar_expr *x = *rest, *item;
+    for (size_t i = (size_t)n; i-- > 0;) {
+        TRY(schema_part(r, list->as.list.items[i], STR("prefixItems"), str_fmt(b->mem, "%zu", i),
+                        &item));
+        if (i > 0) item = grammar_seq(b, schema_punct(r, ","), item);
+        x = grammar_seq(b, item, x);
+        if ((int64_t)i >= min) x = grammar_repeat(b, x, 0, 1);
+    }
+    *rest = x;
+    return ERR_OK;
+}
+
+/* ---- items that differ ---- */
+
+/* The values that an item may have, or NULL when they are not listed. */
+static err_code listed_values(schema_reader *r, const value *item, const value **ret) {
+    *ret = NULL;
+    if (!item) return ERR_OK;
+    TRY(schema_resolved(r, item, &item));
+    const value *values = value_get(item, STR("enum")), *type = value_get(item, STR("type"));
+    if (values && values->kind == VALUE_LIST) *ret = values;
+    if (values || !type || type->kind != VALUE_STR || !str_eq(type->as.text, STR("boolean")))
+        return ERR_OK;
+    value *both = value_list(r->b.mem);
+    for (int i = 0; i < 2; i++) value_push(r->b.mem, both, value_bool(r->b.mem, i == 0));
+    *ret = both;
+    return ERR_OK;
+}
+
+enum { ORDERS_MAX = 6 }; /* of so many values every order may come */
+
+typedef struct unique {
+    schema_reader *r;
+    const value *values; /* listed once each */
+    int32_t min, max;
+} uniques;
+
+/* The rest of the list when the values in `left` may still come and n have; memo [1 << values]. */
+static err_code any_order(const uniques *u, uint32_t left, int32_t n, const grammar_expr **memo,
+                          const grammar_expr **ret) {
+    grammar_builder *b = &u->r->b;
+    *ret = memo[left];
+    if (*ret) return ERR_OK;
+    const grammar_expr *x = n >= u->min ? grammar_empty(b) : grammar_none(b), *rest;
+    for (size_t i = 0; i < u->values->as.list.len && (u->max < 0 || n < u->max); i++) {
+        if (!(left >> i & 1)) continue;
+        const grammar_expr *one = schema_literal(u->r, u->values->as.list.items[i]);
+        if (n > 0) one = grammar_seq(b, schema_punct(u->r, ","), one);
+        TRY(any_order(u, left & ~(1u << i), n + 1, memo, &rest));
+        x = grammar_alt(b, x, grammar_seq(b, one, rest));
+    }
+    TRY(schema_rule(u->r, x, ret));
+    memo[left] = *ret;
+    return ERR_OK;
+}
+
+/* Backwards: row[n] is the rest behind n items. */
+static err_code in_order(const uniques *u, const grammar_expr **ret) {
+    schema_reader *r = u->r;
+    grammar_builder *b = &r->b;
+    const grammar_expr *comma = schema_punct(r, ",");
+    size_t n_values = u->values->as.list.len;
+    size_t most = u->max >= 0 && (size_t)u->max < n_values ? (size_t)u->max : n_values;
+    if ((uint64_t)most * n_values > LIMIT_GRAMMAR_RULES / 4)
+        SCHEMA_FAIL(r, LIMIT, "uniqueItems with %zu values", n_values);
+    const grammar_expr **row = (const grammar_expr **)ARENA_ARRAY(b->mem, void *, most + 1);
+    for (size_t n = 0; n <= most; n++)
+        row[n] = (int64_t)n >= u->min ? grammar_empty(b) : grammar_none(b);
+    for (size_t i = n_values; i-- > 0;) {
+        const grammar_expr *one = schema_literal(r, u->values->as.list.items[i]);
+        for (size_t n = 0; n < most; n++) {
+            const grammar_expr *item = n > 0 ? grammar_seq(b, comma, one) : one;
+            const grammar_expr *with = grammar_seq(b, item, row[n + 1]);
+            TRY(schema_rule(r, grammar_alt(b, with, row[n]), &row[n]));
+        }
+    }
+    *ret = row[0];
+    return ERR_OK;
+}
+
+static err_code unique_items(schema_reader *r, const value *values, int32_t min, int32_t max,
+                             const grammar_expr **ret) {
+    value *once = value_list(r->b.mem);
+    for (size_t i = 0; i < values->as.list.len; i++)
+        if (!schema_lists(once, values->as.list.items[i]))
+            value_push(r->b.mem, once, values->as.list.items[i]);
+    uniques u = {r, once, min, max};
+    size_t n = once->as.list.len;
+    if (n > ORDERS_MAX) {
+        TRY(in_order(&u, ret));
+    } else {
+        const grammar_expr **memo =
+            (const grammar_expr **)ARENA_ARRAY(r->b.mem, void *, (size_t)1 << ORDERS_MAX);
+        TRY(any_order(&u, (1u << n) - 1, 0, memo, ret));
+    }
+    if ((*ret)->kind == GRAMMAR_NONE)
+        SCHEMA_FAIL(r, INVALID, "minItems %d, but there are only %zu different items", min, n);
+    return ERR_OK;
+}
+
+/* ---- an array ---- */
+
+typedef struct array_parts {
+    const value *items, *prefix;
+    int32_t min, max, n_prefix;
+} array_parts;
+
+static err_code read_array(schema_reader *r, const value *s, array_parts *a) {
+    *a = (array_parts){.items = value_get(s, STR("items")),
+                       .prefix = value_get(s, STR("prefixItems"))};
+    TRY(schema_count(r, s, "minItems", 0, &a->min));
+    TRY(schema_count(r, s, "maxItems", -1, &a->max));
+    if (a->max >= 0 && a->max < a->min)
+        SCHEMA_FAIL(r, INVALID, "minItems %d is more than maxItems %d", a->min, a->max);
+    if (a->items && a->items->kind == VALUE_LIST) { /* before draft 2020: a list is the prefix */
+        a->prefix = a->items;
+        a->items = value_get(s, STR("additionalItems"));
+    }
+    if (a->prefix && a->prefix->kind != VALUE_LIST)
+        SCHEMA_FAIL(r, INVALID, "prefixItems must be a list of schemas");
+    if (a->prefix) a->n_prefix = (int32_t)a->prefix->as.list.len;
+    bool none = a->items && schema_is_never(a->items);
+    if (none && a->min > a->n_prefix)
+        SCHEMA_FAIL(r, INVALID, "minItems %d, but at most %d items can be valid", a->min,
+                    a->n_prefix);
+    if (none && (a->max < 0 || a->max > a->n_prefix)) a->max = a->n_prefix;
+    if (none) a->items = NULL;
+    if (a->max >= 0 && a->max < a->n_prefix) a->n_prefix = a->max;
+    return ERR_OK;
+}
+
+static err_code array_inside(schema_reader *r, const value *s, const array_parts *a,
+                             const grammar_expr **ret) {
+    const value *unique = value_get(s, STR("uniqueItems")), *values = NULL;
+    bool differ = unique && unique->kind == VALUE_BOOL && unique->as.boolean;
+    const grammar_expr *item = r->any;
+    if (differ && a->n_prefix == 0) TRY(listed_values(r, a->items, &values));
+    if (values) return unique_items(r, values, a->min, a->max, ret);
+    if (differ && !(a->max >= 0 && a->max <= 1))
+        SCHEMA_FAIL(r, UNSUPPORTED,
+                    "the keyword \"uniqueItems\" is supported only where the items are an enum or "
+                    "boolean; leave it out");
+    if (a->items) TRY(schema_part(r, a->items, STR("items"), (str){0}, &item));
+    TRY(schema_rule(r, item, &item));
+    const grammar_expr *rest = items_list(r, item, a->min > a->n_prefix ? a->min - a->n_prefix : 0,
+                                          a->max < 0 ? -1 : a->max - a->n_prefix, a->n_prefix > 0);
+    if (a->n_prefix > 0) TRY(prefix_items(r, a->prefix, a->n_prefix, a->min, &rest));
+    *ret = rest;
+    return ERR_OK;
+}
+
+err_code schema_array(schema_reader *r, const value *s, const grammar_expr **ret) {
+    grammar_builder *b = &r->b;
+    array_parts a;
+    const grammar_expr *inner;
+    TRY(read_array(r, s, &a));
+    TRY(array_inside(r, s, &a, &inner));
+    const grammar_expr *x = grammar_seq(b, schema_punct(r, "["), inner);
+    *ret = grammar_seq(b, grammar_seq(b, x, r->space), grammar_text(b, STR("]")));
+    return ERR_OK;
+}
