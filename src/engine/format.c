@@ -22,12 +22,22 @@ err_code job_compile_format(const engine_format *f, grammar **ret, err *e) {
 
 /* ---- calls ---- */
 
+/* Where a $ref to a place of the same schema leads when that lies at `base`; `id` is the schema's
+ * $id. Others, such as anchors, stay as they are. */
+static str rebased_ref(arena *a, str ref, str base, str id) {
+    if (id.len && str_starts(ref, id)) ref = str_sub(ref, id.len, ref.len);
+    if (ref.len == 0) return base;
+    if (!str_eq(ref, STR("#")) && !str_starts(ref, STR("#/"))) return ref;
+    str place = str_sub(ref, 1, ref.len);
+    return str_fmt(a, STR_FMT STR_FMT, STR_ARG(base), STR_ARG(place));
+}
+
 /* A copy in which places of the same schema (#/...) are found below `base`. */
-static value *rebased(arena *a, const value *v, str base) {
+static value *rebased(arena *a, const value *v, str base, str id) {
     if (v->kind == VALUE_LIST) {
         value *to = value_list(a);
         for (size_t i = 0; i < v->as.list.len; i++)
-            value_push(a, to, rebased(a, v->as.list.items[i], base));
+            value_push(a, to, rebased(a, v->as.list.items[i], base, id));
         return to;
     }
     if (v->kind != VALUE_MAP) return value_copy(a, v);
@@ -35,12 +45,10 @@ static value *rebased(arena *a, const value *v, str base) {
     for (size_t i = 0; i < v->as.map.len; i++) {
         str key = v->as.map.pairs[i].key;
         const value *item = v->as.map.pairs[i].val;
-        bool ref = str_eq(key, STR("$ref")) && item->kind == VALUE_STR &&
-                   str_starts(item->as.text, STR("#"));
-        str place = ref ? str_sub(item->as.text, 1, item->as.text.len) : (str){0};
+        bool ref = str_eq(key, STR("$ref")) && item->kind == VALUE_STR;
         value_add(a, to, key,
-                  ref ? value_str(a, str_fmt(a, STR_FMT STR_FMT, STR_ARG(base), STR_ARG(place)))
-                      : rebased(a, item, base));
+                  ref ? value_str(a, rebased_ref(a, item->as.text, base, id))
+                      : rebased(a, item, base, id));
     }
     return to;
 }
@@ -64,7 +72,8 @@ static err_code arguments_schema(arena *a, const value *fn, str base, value **re
     bool must = strict && strict->kind == VALUE_BOOL && strict->as.boolean;
     if (code && must) FAIL(e, INVALID, "tool parameters: %s", why.msg);
     if (code) return ERR_OK;
-    *ret = rebased(a, schema, base);
+    const value *id = value_get(schema, STR("$id"));
+    *ret = rebased(a, schema, base, id && id->kind == VALUE_STR ? id->as.text : (str){0});
     if (!value_get(*ret, STR("type"))) value_set(a, *ret, STR("type"), value_str(a, STR("object")));
     if (!value_get(*ret, STR("additionalProperties")))
         value_set(a, *ret, STR("additionalProperties"), value_bool(a, false));

@@ -137,6 +137,16 @@ class Tools(unittest.TestCase):
             self.assertEqual(status, 400)
             self.assertIn(wanted, answer["error"])
 
+    def test_references_of_a_tool(self):
+        """By anchor and by the schema's own address: both are of the tool's schema, not of what it is put into."""
+        tool = {"type": "function", "function": {"name": "f", "parameters": {
+            "$id": "https://example.org/f.json", "type": "object", "required": ["a", "b"], "properties": {
+                "a": {"$ref": "#kind"}, "b": {"$ref": "https://example.org/f.json#/$defs/kind"}},
+            "$defs": {"kind": {"$anchor": "kind", "enum": ["x", "y"]}}}}}
+        status, answer = self.chat(tools=[tool], tool_choice="required")
+        self.assertEqual(status, 200, answer)
+        self.assertLessEqual(set(answer["message"]["tool_calls"][0]["function"]["arguments"].values()), {"x", "y"})
+
     def test_streamed_call(self):
         lines = self.chat(stream=True, tools=[TOOL], tool_choice="required")
         calls = [c for o in lines for c in o["message"].get("tool_calls", [])]
