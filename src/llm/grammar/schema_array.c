@@ -86,7 +86,7 @@ static err_code in_order(const uniques *u, const grammar_expr **ret) {
     size_t most = u->max >= 0 && (size_t)u->max < n_values ? (size_t)u->max : n_values;
     if ((uint64_t)most * n_values > LIMIT_GRAMMAR_RULES / 4)
         SCHEMA_FAIL(r, LIMIT, "uniqueItems with %zu values", n_values);
-    const grammar_expr **row = (const grammar_expr **)ARENA_ARRAY(b->mem, void *, most + 1);
+    const grammar_expr **row = ARENA_ARRAY(b->mem, const grammar_expr *, most + 1);
     for (size_t n = 0; n <= most; n++)
         row[n] = (int64_t)n >= u->min ? grammar_empty(b) : grammar_none(b);
     for (size_t i = n_values; i-- > 0;) {
@@ -113,7 +113,7 @@ static err_code unique_items(schema_reader *r, const value *values, int32_t min,
         TRY(in_order(&u, ret));
     } else {
         const grammar_expr **memo =
-            (const grammar_expr **)ARENA_ARRAY(r->b.mem, void *, (size_t)1 << ORDERS_MAX);
+            ARENA_ARRAY(r->b.mem, const grammar_expr *, (size_t)1 << ORDERS_MAX);
         TRY(any_order(&u, (1u << n) - 1, 0, memo, ret));
     }
     if ((*ret)->kind == GRAMMAR_NONE)

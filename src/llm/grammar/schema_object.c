@@ -141,7 +141,7 @@ static err_code pattern_pairs(schema_reader *r, const value *patterns, const gra
                               const grammar_expr **ret) {
     if (patterns->kind != VALUE_MAP) SCHEMA_FAIL(r, INVALID, "patternProperties must be an object");
     size_t n = patterns->as.map.len;
-    const grammar_expr **match = (const grammar_expr **)ARENA_ARRAY(r->b.mem, void *, n + 1);
+    const grammar_expr **match = ARENA_ARRAY(r->b.mem, const grammar_expr *, n + 1);
     for (size_t i = 0; i < n; i++) {
         TRY(schema_regex(r, patterns->as.map.pairs[i].key, true, &match[i]));
         match[i] = schema_quoted(r, match[i]);
@@ -241,8 +241,7 @@ static err_code object_inside(schema_reader *r, const value *s, const properties
     if (p->len == 0) {
         *ret = more_pairs(r, more, c, 0);
     } else {
-        const grammar_expr **row =
-            (const grammar_expr **)ARENA_ARRAY(r->b.mem, void *, (size_t)c.most + 1);
+        const grammar_expr **row = ARENA_ARRAY(r->b.mem, const grammar_expr *, (size_t)c.most + 1);
         TRY(property_list(r, p, more, c, row));
         *ret = row[0];
     }
