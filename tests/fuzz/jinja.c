@@ -1,33 +1,10 @@
 /* Any bytes as a template: compiling and rendering must end, within the limits, without a fault;
  * text of the messages must never come out trusted. */
+#include "conversation.h"
 #include "model/chat.h"
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static value *message(arena *a, const char *role, const char *content) {
-    value *m = value_map(a);
-    value_set(a, m, STR("role"), value_str(a, str_from(role)));
-    value_set(a, m, STR("content"), value_str(a, str_from(content)));
-    return m;
-}
-
-static value *messages(arena *a) {
-    value *l = value_list(a), *calls = value_list(a), *call = value_map(a), *fn = value_map(a);
-    value *args = value_map(a);
-    value_set(a, args, STR("x"), value_float(a, 1.5));
-    value_set(a, fn, STR("name"), value_str(a, STR("f")));
-    value_set(a, fn, STR("arguments"), args);
-    value_set(a, call, STR("function"), fn);
-    value_push(a, calls, call);
-    value_push(a, l, message(a, "system", "be \xc3\xa9\n"));
-    value_push(a, l, message(a, "user", " \x01 hi \x01\n"));
-    value *m = message(a, "assistant", "<think>x</think> a");
-    value_set(a, m, STR("tool_calls"), calls);
-    value_push(a, l, m);
-    value_push(a, l, message(a, "user", "\xff\x01"));
-    return l;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size > 4096) return 0;
@@ -44,8 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const tok_segment *segs = NULL;
     size_t n = 0;
     bool own = false; /* the template may write \x01 itself */
-    for (size_t i = 0; i < size; i++)
-        own = own || data[i] == 1 || data[i] == '\\';
+    for (size_t i = 0; i < size; i++) own = own || data[i] == 1 || data[i] == '\\';
     if (chat_render(t, &in, a, &segs, &n, &e) == ERR_OK)
         for (size_t i = 0; i < n; i++)
             if (segs[i].trusted && !own && str_find_char(segs[i].text, '\x01') >= 0) abort();
