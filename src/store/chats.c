@@ -140,22 +140,11 @@ err_code chats_find(db *d, str user_id, str id, arena *a, chat *ret, err *e) {
                a, ret, e);
 }
 
-typedef struct names_found {
-    arena *a;
-    VEC(str) list;
-} names_found;
-
-static void take_name(sqlite3_stmt *st, void *arg) {
-    names_found *f = arg;
-    VEC_PUSH(f->list, db_column_str(st, 0, f->a));
-}
-
 static str one_name(db *d, sql s, arena *a) {
-    names_found f = {.a = a};
-    sql_each(d, s, take_name, &f, NULL);
-    str name = f.list.len ? f.list.items[0] : STR("");
-    VEC_FINISH(f.list);
-    return name;
+    str *names;
+    size_t n;
+    sql_texts(d, s, a, &names, &n, NULL);
+    return n ? names[0] : STR("");
 }
 
 str chats_owner(db *d, str id, arena *a) {
@@ -171,17 +160,12 @@ str chats_of_message(db *d, str user_id, str message_id, arena *a) {
 }
 
 err_code chats_tags(db *d, str user_id, arena *a, str_list *ret, err *e) {
-    names_found f = {.a = a};
-    err_code code =
-        sql_each(d,
-                 SQL("SELECT DISTINCT t.value FROM chat c, json_each(c.meta, '$.tags') t"
-                     " WHERE c.user_id = ? AND json_valid(c.meta) AND t.type = 'text' ORDER BY 1",
-                     sql_text(user_id)),
-                 take_name, &f, e);
-    ret->n = f.list.len;
-    ret->items = sql_keep(a, f.list.items, f.list.len * sizeof *f.list.items);
-    VEC_FINISH(f.list);
-    return code;
+    return sql_texts(
+        d,
+        SQL("SELECT DISTINCT t.value FROM chat c, json_each(c.meta, '$.tags') t"
+            " WHERE c.user_id = ? AND json_valid(c.meta) AND t.type = 'text' ORDER BY 1",
+            sql_text(user_id)),
+        a, &ret->items, &ret->n, e);
 }
 
 err_code chats_update(db *d, const chat *c, err *e) {

@@ -336,25 +336,10 @@ err_code image_keys_release(db *d, str key, err *e) {
     return db_write(d, release, &k, e);
 }
 
-typedef struct turns_found {
-    arena *a;
-    VEC(str) list;
-} turns_found;
-
-static void take_turn(sqlite3_stmt *st, void *arg) {
-    turns_found *f = arg;
-    VEC_PUSH(f->list, db_column_str(st, 0, f->a));
-}
-
 err_code image_jobs_turns(db *d, arena *a, image_turns *ret, err *e) {
-    turns_found f = {.a = a};
-    err_code code = sql_each(d,
-                             SQL("SELECT id FROM image_job WHERE state IN (?, ?)"
-                                 " ORDER BY state DESC, number, seq",
-                                 sql_int(IMAGE_JOB_QUEUED), sql_int(IMAGE_JOB_RUNNING)),
-                             take_turn, &f, e);
-    ret->n = f.list.len;
-    ret->ids = sql_keep(a, f.list.items, f.list.len * sizeof *f.list.items);
-    VEC_FINISH(f.list);
-    return code;
+    return sql_texts(d,
+                     SQL("SELECT id FROM image_job WHERE state IN (?, ?)"
+                         " ORDER BY state DESC, number, seq",
+                         sql_int(IMAGE_JOB_QUEUED), sql_int(IMAGE_JOB_RUNNING)),
+                     a, &ret->ids, &ret->n, e);
 }

@@ -1,5 +1,6 @@
 /* Prepare, bind, step, finish. */
 #include "store/sql.h"
+#include "base/vec.h"
 
 sql_value sql_text(str s) {
     return (sql_value){.kind = s.ptr ? SQL_KIND_TEXT : SQL_KIND_NULL, .bytes = s};
@@ -104,4 +105,23 @@ err_code sql_number(db *d, sql s, int64_t *ret, err *e) {
 
 void *sql_keep(arena *a, const void *items, size_t n_bytes) {
     return n_bytes ? arena_dup(a, items, n_bytes) : NULL;
+}
+
+typedef struct texts_found {
+    arena *a;
+    VEC(str) list;
+} texts_found;
+
+static void take_text(sqlite3_stmt *st, void *arg) {
+    texts_found *f = arg;
+    VEC_PUSH(f->list, db_column_str(st, 0, f->a));
+}
+
+err_code sql_texts(db *d, sql s, arena *a, str **ret, size_t *ret_n, err *e) {
+    texts_found f = {.a = a};
+    err_code code = sql_each(d, s, take_text, &f, e);
+    *ret_n = f.list.len;
+    *ret = sql_keep(a, f.list.items, f.list.len * sizeof *f.list.items);
+    VEC_FINISH(f.list);
+    return code;
 }

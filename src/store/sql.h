@@ -33,6 +33,9 @@ err_code sql_run_all(db *d, const sql *list, size_t n, err *e);
 err_code sql_each(db *d, sql s, void (*row)(sqlite3_stmt *st, void *arg), void *arg, err *e);
 /* The first column of the first row as a number; 0 without a row. */
 err_code sql_number(db *d, sql s, int64_t *ret, err *e);
+/* The first column of every row as text, in `a`: (*ret)[*ret_n]. Set to what was read even where
+ * reading failed. */
+err_code sql_texts(db *d, sql s, arena *a, str **ret, size_t *ret_n, err *e);
 
 /* A growing array's items, for good; NULL when there are none. */
 void *sql_keep(arena *a, const void *items, size_t n_bytes);
