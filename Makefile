@@ -100,8 +100,10 @@ tidy:
 	@tools/tidy
 
 # The whole program and its tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+# In the kernels, AddressSanitizer sees a wrong address; the pointer checks before it would double their time.
+KERN_UNCHECKED := -fno-sanitize=pointer-overflow,null,alignment,object-size
 asan-build:
-	@$(MAKE) -s -j2 BUILD=build/asan OPT="-O1" KERN_OPT="-O1" HARDEN= SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" check-build
+	@$(MAKE) -s -j2 BUILD=build/asan OPT="-O1" KERN_OPT="-O1 $(KERN_UNCHECKED)" HARDEN= SAN="-fsanitize=address,undefined -fno-sanitize-recover=all" check-build
 asan: asan-build
 	@tools/test asan
 

@@ -51,8 +51,9 @@ struct http_server {
     bool loopback;
     int port;
     atomic_int n_active;
-    int watch_fd; /* epoll of sockets whose connections sleep */
-    int stop_fd;  /* eventfd that ends the watcher */
+    atomic_bool is_closing; /* new requests are turned away */
+    int watch_fd;           /* epoll of sockets whose connections sleep */
+    int stop_fd;            /* eventfd that ends the watcher */
     pthread_t watcher;
     pthread_mutex_t streams_lock;
     http_stream *streams; /* list of live ones */

@@ -146,6 +146,10 @@ static http_request *request_create(http_server *s, struct MHD_Connection *conn,
 /* The headers are here: who is it, where does it go, will the body be taken? */
 static void begin(http_request *r) {
     if (!http_guard(r)) return;
+    if (atomic_load(&r->server->is_closing)) {
+        http_reply_text(r, 503, "the server is shutting down");
+        return;
+    }
     const http_config *c = &r->server->config;
     r->route = http_route_find(r->server, r);
     if (c->gate && !c->gate(r, c->gate_ctx)) return;
@@ -301,7 +305,8 @@ static bool has_streams(http_server *s) {
 void http_server_destroy(http_server **ps) {
     if (!ps || !*ps) return;
     http_server *s = *ps;
-    MHD_socket fd = MHD_quiesce_daemon(s->daemon);
+    /* not MHD_quiesce_daemon: its workers may panic over the listening socket it takes from them */
+    atomic_store(&s->is_closing, true);
     http_stream_cancel_all(s);
     http_sockets_stop(s->sockets);
     for (int i = 0; i < 500 && atomic_load(&s->n_active) > 0; i++) {
@@ -312,7 +317,6 @@ void http_server_destroy(http_server **ps) {
     http_sockets_destroy(&s->sockets);
     /* writers were told; their streams still know the server until they let go */
     for (int i = 0; i < 5000 && has_streams(s); i++) usleep(1000);
-    if (fd != MHD_INVALID_SOCKET) close(fd);
     http_watch_stop(s);
     pthread_mutex_destroy(&s->streams_lock);
     mem_free(s);

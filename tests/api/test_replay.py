@@ -55,6 +55,8 @@ DIFFERENCES = {
     "create: bad file digest": ("error", "no path of the server in a message"),
 }
 
+# These show only where the sampled text meets its stop sequence or its limit.
+NOT_ALWAYS = ("anthropic messages: stop", "responses: plain", "responses: items", "responses: stream")
 
 # Sampled text differs, so an answer may end a token earlier or later than its limit.
 ENDS_ELSEWHERE = "stop or length"
@@ -187,7 +189,8 @@ def make_test(index, record):
         else:
             left = [f for f in found if allowed[0] != "all" and not f[0].startswith(allowed[0])]
             self.assertEqual(left, [], f"beyond the difference meant ({allowed[1]})")
-            self.assertNotEqual(found, [], f"no longer differs: take {name!r} out of DIFFERENCES")
+            if name not in NOT_ALWAYS:
+                self.assertNotEqual(found, [], f"no longer differs: take {name!r} out of DIFFERENCES")
 
     test.__doc__ = name
     setattr(Replay, f"test_{index:03d}", test)

@@ -1,6 +1,7 @@
 """Pictures of whole workflows beside those that ComfyUI drew (tests/golden/workflow_pictures.py)."""
 import base64
 import json
+import os
 import struct
 import sys
 import unittest
@@ -15,6 +16,7 @@ sys.path.insert(0, str(GOLDEN))
 from workflow_cases import CASES, NAME, PICTURE, write_files  # noqa: E402
 
 STEP = 6
+PART = 3 if os.environ.get("HOB_SANITIZED") else 1  # each of so many cases is drawn
 
 
 def unfilter(kind, row, above, n):
@@ -69,7 +71,7 @@ class WorkflowPictures(unittest.TestCase):
         with PictureServer() as server:
             write_files(server.base / "models")
             server.upload("/upload/image", {}, {"image": (f"{NAME}.png", PICTURE)})
-            for name, graph in CASES.items():
+            for name, graph in list(CASES.items())[::PART]:
                 with self.subTest(name):
                     got = list(self.drawn(server, graph))
                     self.assertEqual([list(p[:2]) for p in got], [p["size"] for p in wanted[name]])
