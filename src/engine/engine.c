@@ -339,6 +339,7 @@ static err_code submit_job(engine *eng, const engine_job_spec *spec, uint64_t mo
     grammar *g, *call = NULL;
     err_code format = job_compile_format(&spec->format, &g, e);
     if (format == ERR_OK) format = job_compile_call(&spec->prompt, &call, e);
+    if (call && spec->prompt.tool_choice == ENGINE_TOOLS_REQUIRED) grammar_destroy(&g);
     if (format) {
         grammar_destroy(&g);
         stream_release(&s);

@@ -77,7 +77,8 @@ typedef struct engine_prompt {
     int32_t n_keep;
 } engine_prompt;
 
-/* What form the output of a GENERATE job must have; anything else is never sampled. */
+/* What form the output of a GENERATE job must have; anything else is never sampled. With tools the
+ * answer is either calls or text in this form; REQUIRED: calls. */
 typedef enum engine_format_kind {
     ENGINE_FORMAT_FREE,
     ENGINE_FORMAT_JSON,   /* any JSON object */

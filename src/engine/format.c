@@ -80,15 +80,16 @@ static err_code arguments_schema(arena *a, const value *fn, str base, value **re
     return ERR_OK;
 }
 
-static err_code call_schema(arena *a, const value *fn, size_t i, value **ret, err *e) {
+/* `key`: how the arguments are called. */
+static err_code call_schema(arena *a, const value *fn, size_t i, str key, value **ret, err *e) {
     value *props = value_map(a), *name = value_map(a), *required = value_list(a), *arguments;
     value_add(a, name, STR("const"), value_copy(a, value_get(fn, STR("name"))));
-    str base = str_fmt(a, "#/anyOf/%zu/properties/arguments", i);
+    str base = str_fmt(a, "#/anyOf/%zu/properties/" STR_FMT, i, STR_ARG(key));
     TRY(arguments_schema(a, fn, base, &arguments, e));
     value_add(a, props, STR("name"), name);
-    value_add(a, props, STR("arguments"), arguments);
+    value_add(a, props, key, arguments);
     value_push(a, required, value_str(a, STR("name")));
-    value_push(a, required, value_str(a, STR("arguments")));
+    value_push(a, required, value_str(a, key));
     *ret = typed(a, "object");
     value_add(a, *ret, STR("properties"), props);
     value_add(a, *ret, STR("required"), required);
@@ -96,7 +97,8 @@ static err_code call_schema(arena *a, const value *fn, size_t i, value **ret, er
     return ERR_OK;
 }
 
-static err_code calls_schema(arena *a, const engine_prompt *p, value **ret, err *e) {
+/* `relaxed`: llama's way of calling the arguments is as good. */
+static err_code calls_schema(arena *a, const engine_prompt *p, bool relaxed, value **ret, err *e) {
     value *any = value_list(a), *one;
     bool all = p->tool_choice != ENGINE_TOOLS_REQUIRED || p->tool_name.len == 0;
     for (size_t i = 0; i < p->tools->as.list.len; i++) {
@@ -104,7 +106,10 @@ static err_code calls_schema(arena *a, const engine_prompt *p, value **ret, err 
         const value *name = value_get(fn, STR("name"));
         if (!name || name->kind != VALUE_STR || name->as.text.len == 0) continue;
         if (!all && !str_eq(name->as.text, p->tool_name)) continue;
-        TRY(call_schema(a, fn, any->as.list.len, &one, e));
+        TRY(call_schema(a, fn, any->as.list.len, STR("arguments"), &one, e));
+        value_push(a, any, one);
+        if (!relaxed) continue;
+        TRY(call_schema(a, fn, any->as.list.len, STR("parameters"), &one, e));
         value_push(a, any, one);
     }
     if (any->as.list.len == 0 && p->tool_choice == ENGINE_TOOLS_REQUIRED)
@@ -115,17 +120,109 @@ static err_code calls_schema(arena *a, const engine_prompt *p, value **ret, err 
     return ERR_OK;
 }
 
+static bool has_tools(const engine_prompt *p) {
+    return p->tools && p->tools->kind == VALUE_LIST && p->tools->as.list.len > 0 &&
+           p->tool_choice != ENGINE_TOOLS_NONE;
+}
+
 err_code job_compile_call(const engine_prompt *p, grammar **ret, err *e) {
     *ret = NULL;
-    bool any = p->tools && p->tools->kind == VALUE_LIST && p->tools->as.list.len > 0;
-    if (!any || p->tool_choice == ENGINE_TOOLS_NONE) return ERR_OK;
+    if (!has_tools(p)) return ERR_OK;
     arena *a = arena_create(0);
     value *schema = NULL;
     err why = {0};
-    err_code code = calls_schema(a, p, &schema, e);
+    err_code code = calls_schema(a, p, false, &schema, e);
     if (code == ERR_OK && value_get(schema, STR("anyOf"))->as.list.len > 0 &&
         grammar_from_schema(schema, ret, &why) && p->tool_choice == ENGINE_TOOLS_REQUIRED)
         code = err_set(e, why.code, "tools: %s", why.msg); /* else the model writes as it can */
     arena_destroy(&a);
     return code;
+}
+
+/* ---- calls or a format ---- */
+
+/* Text as a regular expression. */
+static void put_literal(buf *to, str text) {
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.ptr[i];
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     (unsigned char)c >= 0x80;
+        if (!plain) buf_put_char(to, '\\');
+        buf_put_char(to, c);
+    }
+}
+
+/* How a list of calls as Python begins, for each tool: [name( and anything. */
+static void put_python_calls(buf *to, const value *tools) {
+    for (size_t i = 0; i < tools->as.list.len; i++) {
+        const value *fn = value_get(tools->as.list.items[i], STR("function"));
+        const value *name = value_get(fn, STR("name"));
+        if (!name || name->kind != VALUE_STR || name->as.text.len == 0) continue;
+        buf_put_str(to, STR("|\\["));
+        put_literal(to, name->as.text);
+        buf_put_str(to, STR("\\([\\s\\S]*"));
+    }
+}
+
+/* j->grammar or a call as JSON without a mark. */
+static err_code join_json_calls(engine_job *j, err *e) {
+    arena *a = arena_create(0);
+    value *schema = NULL;
+    grammar *call = NULL;
+    err_code code = calls_schema(a, &j->spec.prompt, true, &schema, e);
+    if (code == ERR_OK) code = grammar_from_schema(schema, &call, e);
+    if (code == ERR_OK) code = grammar_either(&j->grammar, call, e);
+    grammar_destroy(&call);
+    arena_destroy(&a);
+    return code;
+}
+
+/* j->grammar or what matches one of the regular expressions, each with a | in front. */
+static err_code join_marks(engine_job *j, str marks, err *e) {
+    grammar *calls = NULL;
+    err_code code = grammar_from_regex(str_sub(marks, 1, marks.len), &calls, e);
+    if (code == ERR_OK) code = grammar_either(&j->grammar, calls, e);
+    grammar_destroy(&calls);
+    return code;
+}
+
+/* Behind a mark anything may come, except where the call's own grammar will hold then: no token
+ * may reach from the mark into it. */
+err_code job_join_calls(engine_job *j, err *e) {
+    const engine_prompt *p = &j->spec.prompt;
+    if (!j->reply || !has_tools(p)) return ERR_OK;
+    bool bare = false, json;
+    buf marks = {0};
+    str mark;
+    for (size_t i = 0; (mark = reply_call_mark(j->reply, i, &json)).len; i++) {
+        if (str_eq(mark, STR("{"))) {
+            bare = true;
+        } else if (str_eq(mark, STR("["))) {
+            put_python_calls(&marks, p->tools);
+        } else {
+            buf_put_char(&marks, '|');
+            put_literal(&marks, mark);
+            buf_put_str(&marks, json && j->call_grammar ? STR("\\n*") : STR("[\\s\\S]*"));
+        }
+    }
+    err_code code = bare ? join_json_calls(j, e) : ERR_OK;
+    if (code == ERR_OK && marks.len) code = join_marks(j, buf_str(&marks), e);
+    buf_finish(&marks);
+    return code;
+}
+
+void job_allow_calls(engine_job *j) {
+    const engine_backend *b = &j->eng->b;
+    void *model = j->m->backend_model;
+    str mark;
+    bool json;
+    if (!j->reply || !has_tools(&j->spec.prompt)) return;
+    for (size_t i = 0; (mark = reply_call_mark(j->reply, i, &json)).len; i++) {
+        tok_segment seg = {mark, true};
+        tok_ids ids = {0};
+        if (b->encode(model, (engine_segments){&seg, 1}, false, &ids, NULL) == ERR_OK && ids.len &&
+            b->piece(model, ids.items[0]).len == 0 && b->mark(model, ids.items[0]).len > 0)
+            llm_constraint_allow_leave(j->constraint, ids.items[0]);
+        VEC_FINISH(ids);
+    }
 }

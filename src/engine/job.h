@@ -64,6 +64,7 @@ typedef struct engine_job {
     llm_constraint *holding; /* the one of both that holds now */
     reply *reply;            /* what reads the output; NULL: all of it is content */
     bool calling;            /* the call that was required has begun */
+    bool called;             /* calls came instead of the format, and are over */
     int32_t n_calls;
     llm_text *text;
     str rendered;                 /* render_only */
@@ -126,6 +127,12 @@ void job_say_done(engine_job *j, engine_done_reason reason);
 
 /* *ret is NULL when the output is free. */
 err_code job_compile_format(const engine_format *f, grammar **ret, err *e);
+
+/* Lets the model call a tool instead of answering in the format: joins j->grammar with what calls
+ * begin with. On the worker, behind job_open_reply. */
+err_code job_join_calls(engine_job *j, err *e);
+/* The same for marks that are control tokens, which no grammar knows: they leave j->constraint. */
+void job_allow_calls(engine_job *j);
 
 /* The grammar of a call of one of the prompt's tools, {"name": ..., "arguments": ...}; *ret is NULL
  * when no call is to be held to one. */

@@ -144,7 +144,11 @@ static err_code prepare_generate(engine_job *j, err *e) {
         cut_middle(&j->ids, keep, j->ids.len - want);
     }
     const engine_backend *b = &j->eng->b;
-    if (j->grammar) j->constraint = b->constrain(j->m->backend_model, &j->grammar);
+    if (j->grammar) {
+        TRY(job_join_calls(j, e));
+        j->constraint = b->constrain(j->m->backend_model, &j->grammar);
+        job_allow_calls(j);
+    }
     if (j->call_grammar && j->reply)
         j->call_constraint = b->constrain(j->m->backend_model, &j->call_grammar);
     j->n_prompt = (int32_t)j->ids.len;

@@ -34,8 +34,7 @@ void job_open_reply(engine_job *j, str rendered) {
     const char *named = p->parser.len ? reply_find(p->parser) : NULL;
     const char *format = named ? named : reply_pick(source);
     bool wants_tools = p->tools && p->tools->kind == VALUE_LIST && p->tools->as.list.len > 0 &&
-                       p->tool_choice != ENGINE_TOOLS_NONE &&
-                       j->spec.format.kind == ENGINE_FORMAT_FREE;
+                       p->tool_choice != ENGINE_TOOLS_NONE;
     bool thinks = reply_can_think(format) && (named || speaks_of_thinking(source, format));
     bool needed = wants_tools || thinks || str_eq(str_from(format), STR("harmony"));
     if (!needed) return;
@@ -80,6 +79,11 @@ static void hold_to(engine_job *j, llm_constraint *c, int32_t n_blank) {
     j->holding = c;
 }
 
+static void let_go(engine_job *j) {
+    llm_sampler_constrain(j->sampler, NULL);
+    j->holding = NULL;
+}
+
 /* The mark of a call becomes part of what the model has read. */
 static void push_forced(engine_job *j, str mark) {
     tok_segment seg = {mark, true};
@@ -90,9 +94,16 @@ static void push_forced(engine_job *j, str mark) {
     for (size_t i = from; i < j->ids.len; i++) VEC_PUSH(j->history, j->ids.items[i]);
 }
 
+/* The model calls a tool instead of answering in the form that was asked for. */
+static bool left_format(const engine_job *j) {
+    return j->constraint && j->reply && reply_is_calling(j->reply);
+}
+
 void job_hold(engine_job *j) {
+    bool left = left_format(j);
+    if (left && j->holding == j->constraint) let_go(j);
     if (j->holding) return;
-    bool ready = !j->reply || reply_is_ready(j->reply);
+    bool ready = !left && (!j->reply || reply_is_ready(j->reply));
     if (j->constraint && ready) {
         bool thought = j->reply && j->n_eval > 0;
         hold_to(j, j->constraint, thought ? BLANKS_AFTER_THINKING : 0);
@@ -111,8 +122,7 @@ void job_hold(engine_job *j) {
 /* The held text is whole: true when that ends the answer, else the model goes on freely. */
 static bool release(engine_job *j) {
     if (j->holding == j->constraint || j->calling) return true;
-    llm_sampler_constrain(j->sampler, NULL);
-    j->holding = NULL;
+    let_go(j);
     return false;
 }
 
@@ -153,7 +163,10 @@ static void on_reply(void *arg, const reply_event *ev) {
     engine_job *j = arg;
     switch (ev->kind) {
     case REPLY_CONTENT:
-        put_text(j, ENGINE_CHANNEL_CONTENT, ev->text);
+        if (left_format(j) && j->n_calls > 0)
+            j->called = true; /* words behind calls are no answer in the form */
+        else
+            put_text(j, ENGINE_CHANNEL_CONTENT, ev->text);
         break;
     case REPLY_THINKING:
         put_text(j, ENGINE_CHANNEL_THINKING, ev->text);
@@ -219,7 +232,7 @@ bool job_take_token(engine_job *j, int32_t id) {
     bool full = (int32_t)j->ids.len >= j->n_ctx && !j->spec.prompt.shift;
     if (stopped || full || j->n_eval >= j->n_predict) return end_with(j, stopped);
     say_text(j, false);
-    if (j->spec.prompt.single_tool_call && j->n_calls > 0) return end_with(j, true);
+    if (j->called || (j->spec.prompt.single_tool_call && j->n_calls > 0)) return end_with(j, true);
     VEC_PUSH(j->ids, id);
     llm_sampler_accept(j->sampler, id);
     job_hold(j);

@@ -9,7 +9,9 @@ struct llm_constraint {
     int32_t n_vocab;
     VEC(int32_t) stops;  /* ids that end a generation */
     VEC(int32_t) blanks; /* ids of line breaks, while n_blank > 0 */
-    int32_t n_blank;     /* so many of them may still come */
+    VEC(int32_t) leaves; /* ids that may come first and leave the grammar */
+    int32_t n_blank;     /* so many blanks may still come */
+    bool begun, left;
 };
 
 grammar_vocab *llm_constraint_vocab(const tok *t) {
@@ -38,6 +40,7 @@ void llm_constraint_destroy(llm_constraint **cp) {
     grammar_destroy(&c->g);
     VEC_FINISH(c->stops);
     VEC_FINISH(c->blanks);
+    VEC_FINISH(c->leaves);
     mem_free(c);
     *cp = NULL;
 }
@@ -54,11 +57,23 @@ void llm_constraint_allow_blank(llm_constraint *c, int32_t n) {
     c->n_blank = n;
 }
 
+void llm_constraint_allow_leave(llm_constraint *c, int32_t id) {
+    VEC_PUSH(c->leaves, id);
+}
+
+static bool may_leave(const llm_constraint *c, int32_t id) {
+    for (size_t i = 0; !c->begun && i < c->leaves.len; i++)
+        if (c->leaves.items[i] == id) return true;
+    return false;
+}
+
 void llm_constraint_reset(llm_constraint *c) {
+    c->begun = c->left = false;
     grammar_reset(c->g);
 }
 
 bool llm_constraint_allows(llm_constraint *c, int32_t id) {
+    if (c->left || may_leave(c, id)) return true;
     if (c->n_blank > 0 && is_blank(tok_piece(c->t, id, false))) return true;
     if (tok_is_stop(c->t, id)) return grammar_may_end(c->g);
     str piece = tok_piece(c->t, id, false);
@@ -78,33 +93,45 @@ static void keep_only(const uint64_t *bits, float *logits, int32_t n) {
         if (!(bits[i / 64] >> i % 64 & 1)) logits[i] = -INFINITY;
 }
 
+/* The logits of `ids`, for putting back. */
+static void save(const float *logits, const int32_t *ids, size_t n, float *to) {
+    for (size_t i = 0; i < n; i++) to[i] = logits[ids[i]];
+}
+
 void llm_constraint_mask(llm_constraint *c, float *logits, int32_t n) {
+    if (c->left) return;
     const uint64_t *bits = grammar_mask(c->g, c->v);
-    VEC(float) kept = {0};
-    VEC(float) blank = {0};
-    for (size_t i = 0; i < c->blanks.len; i++) VEC_PUSH(blank, logits[c->blanks.items[i]]);
-    for (size_t i = 0; i < c->stops.len; i++) VEC_PUSH(kept, logits[c->stops.items[i]]);
+    float *kept = NEW_ARRAY(float, c->stops.len + 1);
+    float *blank = NEW_ARRAY(float, c->blanks.len + 1);
+    float *leave = NEW_ARRAY(float, c->leaves.len + 1);
+    save(logits, c->stops.items, c->stops.len, kept);
+    save(logits, c->blanks.items, c->blanks.len, blank);
+    save(logits, c->leaves.items, c->leaves.len, leave);
     keep_only(bits, logits, n < c->n_vocab ? n : c->n_vocab);
     for (int32_t i = c->n_vocab; i < n; i++) logits[i] = -INFINITY;
     for (size_t i = 0; c->n_blank > 0 && i < c->blanks.len; i++)
-        logits[c->blanks.items[i]] = blank.items[i];
+        logits[c->blanks.items[i]] = blank[i];
     bool may_end = grammar_may_end(c->g);
     for (size_t i = 0; i < c->stops.len; i++)
-        logits[c->stops.items[i]] = may_end ? kept.items[i] : -INFINITY;
-    VEC_FINISH(kept);
-    VEC_FINISH(blank);
+        logits[c->stops.items[i]] = may_end ? kept[i] : -INFINITY;
+    for (size_t i = 0; !c->begun && i < c->leaves.len; i++) logits[c->leaves.items[i]] = leave[i];
+    mem_free(kept);
+    mem_free(blank);
+    mem_free(leave);
 }
 
 err_code llm_constraint_accept(llm_constraint *c, int32_t id, err *e) {
-    if (tok_is_stop(c->t, id)) return ERR_OK;
+    if (may_leave(c, id)) c->left = true;
+    if (c->left || tok_is_stop(c->t, id)) return ERR_OK;
     if (c->n_blank > 0 && is_blank(tok_piece(c->t, id, false))) {
         c->n_blank--;
         return ERR_OK;
     }
     c->n_blank = 0;
+    c->begun = true;
     return grammar_accept(c->g, tok_piece(c->t, id, false), e);
 }
 
 bool llm_constraint_is_over(llm_constraint *c) {
-    return grammar_must_end(c->g);
+    return !c->left && grammar_must_end(c->g);
 }

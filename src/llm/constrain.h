@@ -18,6 +18,8 @@ void llm_constraint_destroy(llm_constraint **c); /* NULL and *c == NULL allowed 
 
 /* Up to n tokens of nothing but line breaks may come before the text that counts. */
 void llm_constraint_allow_blank(llm_constraint *c, int32_t n);
+/* The control token `id` may come first: then the grammar is left for good and everything goes. */
+void llm_constraint_allow_leave(llm_constraint *c, int32_t id);
 /* Back to the grammar's start, for the next text. */
 void llm_constraint_reset(llm_constraint *c);
 

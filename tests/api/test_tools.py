@@ -33,6 +33,7 @@ You may call tools inside <tool_call></tool_call>: {{ .Tools }}<|im_end|>
 {{ end }}<|im_start|>assistant
 """
 # The same, but the template itself has written the first words of the answer.
+BARE = HERMES.replace("<tool_call>", "").replace("</tool_call>", "")
 CALLS = HERMES + "<tool_call>\n"
 THINKS = HERMES + "<think>\n"
 
@@ -48,6 +49,8 @@ OTHER = {"type": "function", "function": {
     "parameters": {"type": "object", "required": ["to"], "properties": {
         "to": {"type": "string", "pattern": "^[a-z]{1,8}@example\\.org$"},
         "lines": {"type": "array", "items": {"type": "string", "maxLength": 20}, "maxItems": 2}}}}}
+ANSWER = {"type": "object", "required": ["temperature", "sky"], "additionalProperties": False, "properties": {
+    "temperature": {"type": "integer", "minimum": -50, "maximum": 60}, "sky": {"enum": ["clear", "clouds"]}}}
 PLAIN = "smollm2:135m"
 
 
@@ -64,6 +67,7 @@ class Tools(unittest.TestCase):
         cls.server = Server()
         cls.server.__enter__()
         create(cls.server, "hermes", HERMES)
+        create(cls.server, "bare", BARE)
         create(cls.server, "calls", CALLS)
         create(cls.server, "thinks", THINKS)
         cls.ollama = ollama and ollama.Client(host=cls.server.url)
@@ -157,6 +161,58 @@ class Tools(unittest.TestCase):
         self.check_call(calls[0], [TOOL])
         self.assertTrue(lines[-1]["done"])
         self.assertNotIn("tool_calls", lines[-1]["message"])
+
+    # ---- calls or a format ----
+
+    def choose(self, model, first, seed, **fields):
+        """An answer for which the first and the last token of `first` are likely."""
+        status, found = self.server.call("/api/tokenize", {"model": model, "content": first})
+        self.assertEqual(status, 200, found)
+        ends = found["tokens"][:1] + found["tokens"][-1:]
+        status, answer = self.server.call("/v1/chat/completions", {
+            "model": model, "messages": [{"role": "user", "content": "Weather in Rome?"}], "max_tokens": 300,
+            "temperature": 1.2, "seed": seed, "reasoning_effort": "none", "tools": [TOOL],
+            "logit_bias": {str(t): 60 for t in ends},
+            "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": ANSWER}}, **fields})
+        self.assertEqual(status, 200, answer)
+        return answer["choices"][0]
+
+    def check_choice(self, choice):
+        """Whether it is a call; else it is an answer in the format."""
+        message = choice["message"]
+        if message.get("tool_calls"):
+            self.assertEqual((choice["finish_reason"], message["content"] or ""), ("tool_calls", ""), choice)
+            self.assertEqual({c["function"]["name"] for c in message["tool_calls"]}, {"get_weather"})
+            for call in message["tool_calls"]:
+                jsonschema.validate(json.loads(call["function"]["arguments"]), TOOL["function"]["parameters"])
+            return True
+        self.assertEqual(choice["finish_reason"], "stop", choice)
+        jsonschema.validate(json.loads(message["content"]), ANSWER)
+        return False
+
+    def test_a_call_or_the_format(self):
+        """One grammar of both: a mark begins a call, or a call is JSON without one as the answer is."""
+        for seed in range(2):
+            for model, call in (("hermes", "<tool_call>"), ("bare", '{"name')):
+                self.assertTrue(self.check_choice(self.choose(model, call, seed)))
+                self.assertFalse(self.check_choice(self.choose(model, '{"temp', seed)))
+                self.check_choice(self.choose(model, "", seed, temperature=1.9))
+                self.assertTrue(self.check_choice(self.choose(model, '{"temp', seed, tool_choice="required")))
+                self.assertFalse(self.check_choice(self.choose(model, call, seed, tool_choice="none")))
+            self.assertTrue(self.check_choice(self.choose("calls", '{"temp', seed)))  # the template has begun it
+
+    def test_a_call_or_the_format_after_thinking(self):
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": ANSWER}}
+        self.check_choice(self.leaves_thinking(tools=[TOOL], response_format=form, max_tokens=300))
+
+    def test_a_call_or_the_format_natively(self):
+        for seed in range(6):
+            status, answer = self.chat(seed=seed, tools=[TOOL], format=ANSWER, think=False)
+            self.assertEqual(status, 200, answer)
+            if answer["message"].get("tool_calls"):
+                self.check_call(answer["message"]["tool_calls"][0])
+            else:
+                jsonschema.validate(json.loads(answer["message"]["content"]), ANSWER)
 
     def test_tool_choice_none(self):
         status, answer = self.chat("calls", tools=[TOOL], tool_choice="none")

@@ -575,6 +575,33 @@ static void test_hostile(void **state) {
     grammar_vocab_destroy(&v);
 }
 
+/* Two grammars with rules that call each other, side by side. */
+static void test_either(void **state) {
+    (void)state;
+    static const grammar_case c = {"a list or digits or (())",
+                                   {"[]", "[[1]]", "0", "123", "()", "(())", NULL},
+                                   {"", "[)", "[1", "1]", "([])", "(", "x", NULL}};
+    grammar *g = NULL, *more = NULL;
+    err e = {0};
+    assert_int_equal(from_schema_text("{\"$defs\":{\"l\":{\"type\":\"array\",\"items\":{\"anyOf\":"
+                                      "[{\"$ref\":\"#/$defs/l\"},{\"const\":1}]}}},"
+                                      "\"$ref\":\"#/$defs/l\"}",
+                                      &g, &e),
+                     ERR_OK);
+    assert_int_equal(grammar_from_regex(STR("[0-9]+"), &more, &e), ERR_OK);
+    assert_int_equal(grammar_either(&g, more, &e), ERR_OK);
+    grammar_destroy(&more);
+    assert_int_equal(grammar_from_gbnf(STR("root ::= x\nx ::= \"(\" x? \")\""), &more, &e), ERR_OK);
+    assert_int_equal(grammar_either(&g, more, &e), ERR_OK);
+    check_case(g, &c);
+    while (grammar_either(&g, g, &e) == ERR_OK) {
+    } /* it ends, and g stays as it is */
+    assert_int_equal(e.code, ERR_LIMIT);
+    assert_true(passes(g, "((()))"));
+    grammar_destroy(&more);
+    grammar_destroy(&g);
+}
+
 /* More states than are kept at once: the walk goes on. */
 static void test_many_states(void **state) {
     (void)state;
@@ -599,7 +626,7 @@ int main(void) {
         cmocka_unit_test(test_masks),          cmocka_unit_test(test_depth),
         cmocka_unit_test(test_together),       cmocka_unit_test(test_keys),
         cmocka_unit_test(test_unique_items),   cmocka_unit_test(test_many_states),
-        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_hostile),        cmocka_unit_test(test_either),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

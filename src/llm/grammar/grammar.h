@@ -37,6 +37,10 @@ err_code grammar_from_regex(str pattern, grammar **ret, err *e);
 /* GBNF: `root ::= ...` and further rules. INVALID names the line. Left recursion is refused. */
 err_code grammar_from_gbnf(str text, grammar **ret, err *e);
 
+/* *a becomes what a or b allows, at its start; b is only read. LIMIT (nothing changes) when both
+ * are too large together. */
+err_code grammar_either(grammar **a, const grammar *b, err *e);
+
 void grammar_destroy(grammar **g); /* NULL and *g == NULL allowed */
 
 /* ---- walking ---- */

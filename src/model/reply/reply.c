@@ -132,9 +132,14 @@ static void use_text(reply *r, str text) {
     }
 }
 
+static bool is_bracket(str mark) {
+    return str_eq(mark, STR("{")) || str_eq(mark, STR("["));
+}
+
 static void use_mark(reply *r, const reply_mark *m) {
     str text = mark_text(r, m);
     r->moved = false;
+    if (m->need == REPLY_TOOLS && !is_bracket(text)) r->marked = true;
     if (m->next && gathers(m->next) && !gathers(r->state))
         buf_put_str(&r->raw, buf_str(&r->space)); /* it counts when this turns out to be no call */
     if (m->need == REPLY_THINK || r->state->use == REPLY_USE_THINKING) {
@@ -378,6 +383,22 @@ bool reply_is_ready(const reply *r) {
 
 bool reply_awaits_call(const reply *r) {
     return r->state->awaits_call && r->held.len == 0;
+}
+
+bool reply_is_calling(const reply *r) {
+    return r->marked;
+}
+
+str reply_call_mark(const reply *r, size_t i, bool *ret_json) {
+    const reply_state *s = r->f->past;
+    *ret_json = false;
+    for (size_t k = 0; r->tools && k < REPLY_MARKS && !is_last(&s->marks[k]); k++) {
+        const reply_mark *m = &s->marks[k];
+        if (m->need != REPLY_TOOLS || i-- > 0) continue;
+        *ret_json = m->next && m->next->awaits_call;
+        return mark_text(r, m);
+    }
+    return (str){0};
 }
 
 str reply_think_mark(const reply *r) {

@@ -57,6 +57,12 @@ bool reply_knows_mark(const reply *r, str text);
 bool reply_is_ready(const reply *r);
 /* The next text is a call as JSON: its mark is complete and nothing came since. */
 bool reply_awaits_call(const reply *r);
+/* A mark that only calls begin with has been read; a bracket may be content as well. */
+bool reply_is_calling(const reply *r);
+/* The i-th text that a call may begin with where an answer begins: a mark, or "{" for JSON and "["
+ * for a list that is Python or JSON; *ret_json: a call as JSON comes behind it. Empty: there are no
+ * more; none at all when the format's own headers tell calls from content. */
+str reply_call_mark(const reply *r, size_t i, bool *ret_json);
 /* The mark that opens thinking, to be put behind a prompt whose answer must be held to a form only
  * after the thinking; empty: the format opens it by itself, or it is open already. */
 str reply_think_mark(const reply *r);

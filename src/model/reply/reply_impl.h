@@ -69,7 +69,8 @@ struct reply {
     int depth;  /* of JSON */
     char quote; /* of the string that is open, or 0 */
     bool escaped;
-    bool moved; /* act or whole chose the state itself */
+    bool marked; /* a mark of a call was read */
+    bool moved;  /* act or whole chose the state itself */
 };
 
 #define REPLY_OPEN_THINK(to)                                                                       \
