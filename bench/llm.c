@@ -105,7 +105,7 @@ int main(int argc, char **argv) {
     bench b = {0};
     if (dev_cpu_create(&(dev_cpu_params){.n_threads = atoi(argv[2])}, &d, &e)) die(&e);
     int64_t start = clock_mono_ns();
-    if (llm_model_load(d, argv[1], &b.model, &e)) die(&e);
+    if (llm_model_load(d, argv[1], NULL, &b.model, &e)) die(&e);
     double load_s = (double)(clock_mono_ns() - start) / 1e9;
     const llm_model_info *info = llm_model_get_info(b.model);
     if (llm_kv_create(d, &info->kv_shape, 256, &b.kv, &e)) die(&e);

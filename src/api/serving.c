@@ -142,7 +142,7 @@ static void run_estimate(slow *s) {
     int32_t n_parallel = 1;
     err e;
     if (read_estimate(s, &m, &n_parallel, &e) ||
-        engine_estimate_load(s->a->eng, m.engine.path, m.options.n_ctx, n_parallel, &v, &e))
+        engine_estimate_load(s->a->eng, &m.engine, m.options.n_ctx, n_parallel, &v, &e))
         slow_reply(s, err_http_status(e.code), generation_native_error(0, e.msg));
     else
         slow_reply(s, 200, estimate_object(&m, &v));
@@ -194,7 +194,7 @@ void ollama_pin(http_request *r, void *ctx) {
         generation g = {.d = &PIN, .model = m.stored.display};
         generation_start(a, r, &g, &job);
     } else {
-        engine_unpin(a->eng, m.engine.path);
+        engine_unpin(a->eng, &m.engine);
         api_reply_json(
             r, json_pack("{s:o, s:b}", "model", dialect_text(m.stored.display), "pinned", 0));
     }
@@ -219,17 +219,17 @@ void ollama_unload(http_request *r, void *ctx) {
     const engine_resident *list = engine_residents(a->eng, http_request_arena(r), &n);
     json_t *gone = json_array(), *busy = json_array(), *kept = json_array();
     for (size_t i = 0; i < n; i++) {
-        if (one && !str_eq(list[i].model.path, only.engine.path)) continue;
+        if (one && !engine_model_same(&list[i].model, &only.engine)) continue;
         bool stays = list[i].pinned && !pinned;
         json_array_append_new(stays                   ? kept
                               : list[i].n_running > 0 ? busy
                                                       : gone,
                               dialect_text(list[i].model.name));
-        if (list[i].pinned && pinned) engine_unpin(a->eng, list[i].model.path);
+        if (list[i].pinned && pinned) engine_unpin(a->eng, &list[i].model);
         if (list[i].is_image)
             engine_flow_free(a->eng, true, false);
         else if (!stays)
-            engine_expire(a->eng, list[i].model.path);
+            engine_expire(a->eng, &list[i].model);
     }
     api_reply_json(
         r, json_pack("{s:o, s:o, s:o}", "unloaded", gone, "after_running", busy, "pinned", kept));

@@ -39,9 +39,10 @@ void web_model_finish(web_model *m) {
 
 /* ---- the list ---- */
 
-static const engine_resident *resident(const engine_resident *list, size_t n, str path) {
+static const engine_resident *resident(const engine_resident *list, size_t n,
+                                       const engine_model *m) {
     for (size_t i = 0; i < n; i++)
-        if (str_eq(list[i].model.path, path)) return &list[i];
+        if (engine_model_same(&list[i].model, m)) return &list[i];
     return NULL;
 }
 
@@ -120,7 +121,7 @@ static json_t *models_json(web *w, str user_id, arena *a) {
     for (size_t i = 0; i < n; i++) {
         api_model m;
         if (api_model_find(w->chat, store_name_full(a, &models[i].name), a, &m, NULL)) continue;
-        json_array_append_new(list, model_json(&m, resident(live, n_resident, m.engine.path)));
+        json_array_append_new(list, model_json(&m, resident(live, n_resident, &m.engine)));
     }
     add_presets(w, user_id, a, list);
     return list;

@@ -42,6 +42,8 @@
 #define LIMIT_TOKEN_BYTES UINT16_MAX
 #define LIMIT_TOK_TEXT_BYTES (64u << 20) /* one prompt */
 #define LIMIT_LAYERS 1024
+#define LIMIT_ADAPTER_RANK 1024 /* of a LoRA's matrices */
+#define LIMIT_ADAPTER_ALPHA 1e6
 #define LIMIT_CTX_TOKENS (1u << 24)
 #define LIMIT_EMBD (1u << 17) /* model width */
 #define LIMIT_FFN (1u << 21)  /* inner width of a feed-forward block */

@@ -48,11 +48,11 @@ typedef struct engine_backend {
     void (*destroy)(void *ctx);
     uint64_t (*memory)(void *ctx); /* bytes that could be given to models now */
     dev *(*device)(void *ctx);     /* for workflows; NULL = they have none */
-    /* Bytes that loading `path` will map; an early and cheap look that also finds it missing. */
-    err_code (*file_bytes)(void *ctx, str path, uint64_t *ret, err *e);
-    err_code (*load)(void *ctx, str path, void **ret_model, err *e);
+    /* Bytes that loading it will map; an early and cheap look that also finds files missing. */
+    err_code (*file_bytes)(void *ctx, const engine_model *m, uint64_t *ret, err *e);
+    err_code (*load)(void *ctx, const engine_model *m, void **ret_model, err *e);
     /* A model to ask for facts and step_bytes only, which costs next to no memory. */
-    err_code (*inspect)(void *ctx, str path, void **ret_model, err *e);
+    err_code (*inspect)(void *ctx, const engine_model *m, void **ret_model, err *e);
     void (*unload)(void *model);
     void (*facts)(void *model, engine_facts *ret);
     /* Bytes that steps of up to max_tokens tokens need, logits not counted. */

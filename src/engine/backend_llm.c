@@ -37,22 +37,26 @@ static dev *backend_device(void *ctx) {
     return ((llm_backend *)ctx)->d;
 }
 
-static err_code backend_file_bytes(void *ctx, str path, uint64_t *ret, err *e) {
+static err_code backend_file_bytes(void *ctx, const engine_model *m, uint64_t *ret, err *e) {
     (void)ctx;
-    arena *a = arena_create(512);
-    err_code code = file_length(str_cstr(a, path), ret, e);
-    arena_destroy(&a);
-    return code;
+    CLEANUP(arena_destroy) arena *a = arena_create(512);
+    uint64_t n_model, n_adapter = 0;
+    TRY(file_length(str_cstr(a, m->path), &n_model, e));
+    if (m->adapter.len) TRY(file_length(str_cstr(a, m->adapter), &n_adapter, e));
+    *ret = n_model + n_adapter;
+    return ERR_OK;
 }
 
-typedef err_code load_fn(dev *d, const char *path, llm_model **ret, err *e);
+typedef err_code load_fn(dev *d, const char *path, const char *adapter, llm_model **ret, err *e);
 
-static err_code load_with(load_fn *fn, llm_backend *b, str path, void **ret_model, err *e) {
+static err_code load_with(load_fn *fn, llm_backend *b, const engine_model *m, void **ret_model,
+                          err *e) {
     resident *r = NEW(resident);
     r->owner = b;
     pthread_mutex_init(&r->mu, NULL);
     arena *a = arena_create(512);
-    err_code code = fn(b->d, str_cstr(a, path), &r->m, e);
+    char *adapter = m->adapter.len ? str_cstr(a, m->adapter) : NULL;
+    err_code code = fn(b->d, str_cstr(a, m->path), adapter, &r->m, e);
     arena_destroy(&a);
     if (code) {
         mem_free(r);
@@ -62,12 +66,12 @@ static err_code load_with(load_fn *fn, llm_backend *b, str path, void **ret_mode
     return ERR_OK;
 }
 
-static err_code backend_load(void *ctx, str path, void **ret_model, err *e) {
-    return load_with(llm_model_load, ctx, path, ret_model, e);
+static err_code backend_load(void *ctx, const engine_model *m, void **ret_model, err *e) {
+    return load_with(llm_model_load, ctx, m, ret_model, e);
 }
 
-static err_code backend_inspect(void *ctx, str path, void **ret_model, err *e) {
-    return load_with(llm_model_inspect, ctx, path, ret_model, e);
+static err_code backend_inspect(void *ctx, const engine_model *m, void **ret_model, err *e) {
+    return load_with(llm_model_inspect, ctx, m, ret_model, e);
 }
 
 static void backend_unload(void *model) {

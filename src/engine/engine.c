@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "engine/flow.h"
 #include "engine/job.h"
+#include "engine/report.h"
 
 enum { DEFAULT_QUEUE = 512, DEFAULT_PARALLEL = 8, DEFAULT_CTX = 4096 };
 static const int64_t PATIENCE_NS = 2 * NS_PER_S;
@@ -21,8 +22,7 @@ static engine_loaded *loaded_create(engine *eng, sched_model *sm, const engine_m
     m->eng = eng;
     m->sm = sm;
     m->mem = arena_create(1024);
-    m->model = (engine_model){str_dup(m->mem, spec->path), str_dup(m->mem, spec->name),
-                              str_dup(m->mem, spec->digest)};
+    m->model = job_copy_model(m->mem, spec);
     VEC_PUSH(eng->loaded, m);
     return m;
 }
@@ -59,7 +59,7 @@ static void do_load(engine *eng, sched_model *sm) {
     engine_loaded *m = loaded_create(eng, sm, &j->spec.model);
     sched_model_set_owner(sm, m);
     uint64_t n_bytes = 0;
-    eng->b.file_bytes(eng->b.ctx, m->model.path, &n_bytes, NULL);
+    eng->b.file_bytes(eng->b.ctx, &m->model, &n_bytes, NULL);
     tell_loading(eng, sm, 0, (int64_t)n_bytes);
     worker_load(eng->worker, m);
 }
@@ -326,9 +326,7 @@ static err_code check_spec(const engine_job_spec *spec, err *e) {
 /* Nothing to run: whatever is loaded goes as soon as it is idle. */
 static void submit_unload(engine *eng, const engine_job_spec *spec, engine_stream *s) {
     engine_event done = {.reason = ENGINE_DONE_UNLOAD};
-    pthread_mutex_lock(&eng->mu);
-    sched_expire(eng->s, spec->model.path, clock_mono_ns());
-    pthread_mutex_unlock(&eng->mu);
+    engine_expire(eng, &spec->model);
     stream_put_done(s, &done);
     stream_release(&s);
 }
@@ -352,7 +350,7 @@ static err_code submit_job(engine *eng, const engine_job_spec *spec, uint64_t mo
                                 : spec->kind == ENGINE_JOB_EMBED ? SCHED_EMBED
                                                                  : SCHED_CHAT,
                          .user = j->spec.user,
-                         .model_key = j->spec.model.path,
+                         .model_key = job_model_key(j->mem, &j->spec.model),
                          .model_bytes = model_bytes,
                          .keep_alive_ns =
                              spec->keep_alive_set ? spec->keep_alive_ns : eng->conf.keep_alive_ns,
@@ -376,7 +374,7 @@ err_code engine_submit(engine *eng, const engine_job_spec *spec, void (*notify)(
     uint64_t model_bytes = 0;
     TRY(check_spec(spec, e));
     if (spec->kind != ENGINE_JOB_UNLOAD)
-        TRY(eng->b.file_bytes(eng->b.ctx, spec->model.path, &model_bytes, e));
+        TRY(eng->b.file_bytes(eng->b.ctx, &spec->model, &model_bytes, e));
     engine_stream *s = stream_create(&eng->bell, notify, arg);
     if (spec->kind == ENGINE_JOB_UNLOAD) {
         submit_unload(eng, spec, s);
@@ -427,8 +425,7 @@ const engine_resident *engine_residents(engine *eng, arena *a, size_t *ret_n) {
             continue;
         }
         ret[at++] = (engine_resident){
-            .model = {str_dup(a, m->model.path), str_dup(a, m->model.name),
-                      str_dup(a, m->model.digest)},
+            .model = job_copy_model(a, &m->model),
             .size_bytes = list[i].weight_bytes + list[i].plan_bytes + list[i].kv_bytes,
             .expires_wall_ns = forever ? CLOCK_FOREVER : wall + (list[i].expires - now),
             .n_ctx = m->n_ctx                                     ? m->n_ctx

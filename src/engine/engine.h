@@ -27,12 +27,14 @@ typedef struct engine_config {
 err_code engine_create(const engine_config *c, engine **ret, err *e);
 void engine_destroy(engine **eng); /* cancels everything, waits for the engine threads */
 
-/* Which weights. Two specs with equal paths share one resident model. */
+/* Which weights. Two specs with equal paths and adapters share one resident model. */
 typedef struct engine_model {
-    str path;   /* absolute path of the GGUF blob */
-    str name;   /* what users call it, for listings and messages: "smollm2:135m" */
-    str digest; /* of the manifest, for listings */
+    str path;    /* absolute path of the GGUF blob */
+    str adapter; /* of the LoRA adapter over it; empty = none */
+    str name;    /* what users call it, for listings and messages: "smollm2:135m" */
+    str digest;  /* of the manifest, for listings */
 } engine_model;
+bool engine_model_same(const engine_model *a, const engine_model *b); /* the same weights */
 
 typedef enum engine_job_kind {
     ENGINE_JOB_GENERATE, /* prompt -> text */

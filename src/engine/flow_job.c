@@ -130,9 +130,7 @@ static err_code find_model(engine_flow *f, str name, arena *a, engine_model *ret
     for (size_t i = 0; !found && i < f->eng->loaded.len; i++) {
         const engine_loaded *m = f->eng->loaded.items[i];
         found = m->facts.can_generate && (name.len == 0 || str_eq(m->model.name, name));
-        if (found)
-            *ret = (engine_model){str_dup(a, m->model.path), str_dup(a, m->model.name),
-                                  str_dup(a, m->model.digest)};
+        if (found) *ret = job_copy_model(a, &m->model);
     }
     pthread_mutex_unlock(&f->eng->mu);
     if (!found && name.len == 0) FAIL(e, NOT_FOUND, "no language model is in memory: name one");

@@ -26,14 +26,26 @@ static engine_prompt copy_prompt(arena *a, const engine_prompt *p) {
     return to;
 }
 
+engine_model job_copy_model(arena *a, const engine_model *m) {
+    return (engine_model){dup(a, m->path), dup(a, m->adapter), dup(a, m->name), dup(a, m->digest)};
+}
+
+str job_model_key(arena *a, const engine_model *m) {
+    if (m->adapter.len == 0) return m->path;
+    return str_fmt(a, STR_FMT "\n" STR_FMT, STR_ARG(m->path), STR_ARG(m->adapter));
+}
+
+bool engine_model_same(const engine_model *a, const engine_model *b) {
+    return str_eq(a->path, b->path) && str_eq(a->adapter, b->adapter);
+}
+
 engine_job *job_create(engine *eng, const engine_job_spec *spec, int64_t now) {
     engine_job *j = NEW(engine_job);
     arena *a = j->mem = arena_create(0);
     j->eng = eng;
     j->submitted_ns = now;
     j->spec = *spec;
-    j->spec.model = (engine_model){dup(a, spec->model.path), dup(a, spec->model.name),
-                                   dup(a, spec->model.digest)};
+    j->spec.model = job_copy_model(a, &spec->model);
     j->spec.user = dup(a, spec->user);
     j->spec.prompt = copy_prompt(a, &spec->prompt);
     j->spec.stop = dup_strings(a, spec->stop, spec->n_stop);

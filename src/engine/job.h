@@ -108,6 +108,9 @@ struct engine {
 
 /* ---- job.c ---- */
 
+engine_model job_copy_model(arena *a, const engine_model *m);
+/* What the scheduler knows a model by: equal for the same weights. */
+str job_model_key(arena *a, const engine_model *m);
 /* Copies a spec. */
 engine_job *job_create(engine *eng, const engine_job_spec *spec, int64_t now);
 /* The job's memory was granted: its sequence, sampler and text assembly. */

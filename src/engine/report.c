@@ -25,23 +25,27 @@ err_code report_plan_bytes(const engine *eng, void *backend_model, const engine_
 
 /* ---- pins ---- */
 
-bool engine_unpin(engine *eng, str path) {
+bool engine_unpin(engine *eng, const engine_model *m) {
     bool was = false;
+    CLEANUP(arena_destroy) arena *a = arena_create(512);
+    str key = job_model_key(a, m);
     pthread_mutex_lock(&eng->mu);
     sched_resident list[256];
     size_t n = sched_residents(eng->s, clock_mono_ns(), list, COUNT_OF(list));
     for (size_t i = 0; i < n; i++)
-        if (list[i].pinned && str_eq(list[i].key, path)) was = true;
-    sched_model *sm = sched_find_model(eng->s, path);
+        if (list[i].pinned && str_eq(list[i].key, key)) was = true;
+    sched_model *sm = sched_find_model(eng->s, key);
     if (sm) sched_model_pin(sm, false);
     pthread_mutex_unlock(&eng->mu);
     bell_ring(&eng->bell);
     return was;
 }
 
-void engine_expire(engine *eng, str path) {
+void engine_expire(engine *eng, const engine_model *m) {
+    CLEANUP(arena_destroy) arena *a = arena_create(512);
+    str key = job_model_key(a, m);
     pthread_mutex_lock(&eng->mu);
-    sched_expire(eng->s, path, clock_mono_ns());
+    sched_expire(eng->s, key, clock_mono_ns());
     pthread_mutex_unlock(&eng->mu);
     bell_ring(&eng->bell);
 }
@@ -97,9 +101,9 @@ typedef struct needs {
     uint64_t plan_bytes;
 } needs;
 
-static err_code find_needs(const engine *eng, str path, needs *ret, err *e) {
+static err_code find_needs(const engine *eng, const engine_model *m, needs *ret, err *e) {
     void *model;
-    TRY(eng->b.inspect(eng->b.ctx, path, &model, e));
+    TRY(eng->b.inspect(eng->b.ctx, m, &model, e));
     eng->b.facts(model, &ret->facts);
     err_code code = report_plan_bytes(eng, model, &ret->facts, &ret->plan_bytes, e);
     eng->b.unload(model);
@@ -107,15 +111,17 @@ static err_code find_needs(const engine *eng, str path, needs *ret, err *e) {
 }
 
 /* Fills what the ledger knows. */
-static void look_at_ledger(engine *eng, str path, engine_estimate *ret) {
+static void look_at_ledger(engine *eng, const engine_model *m, engine_estimate *ret) {
     sched_resident list[256];
+    CLEANUP(arena_destroy) arena *a = arena_create(512);
+    str key = job_model_key(a, m);
     pthread_mutex_lock(&eng->mu);
     size_t n = sched_residents(eng->s, clock_mono_ns(), list, COUNT_OF(list));
     ret->budget_bytes = sched_get_ledger(eng->s)->budget_bytes;
     ret->reserved_bytes = sched_ledger_reserved(sched_get_ledger(eng->s));
     for (size_t i = 0; i < n; i++) {
         uint64_t bytes = list[i].weight_bytes + list[i].plan_bytes + list[i].kv_bytes;
-        if (str_eq(list[i].key, path))
+        if (str_eq(list[i].key, key))
             ret->resident = list[i].ready;
         else if (list[i].pinned)
             ret->pinned_bytes += bytes;
@@ -139,16 +145,16 @@ static int32_t longest(const engine_facts *f, uint64_t room, int32_t n_parallel)
     return n < (uint64_t)f->ctx_train ? (int32_t)n : f->ctx_train;
 }
 
-err_code engine_estimate_load(engine *eng, str path, int32_t n_ctx, int32_t n_parallel,
+err_code engine_estimate_load(engine *eng, const engine_model *m, int32_t n_ctx, int32_t n_parallel,
                               engine_estimate *ret, err *e) {
     needs need;
     *ret = (engine_estimate){0};
-    TRY(find_needs(eng, path, &need, e));
+    TRY(find_needs(eng, m, &need, e));
     const engine_facts *f = &need.facts;
     if (n_ctx <= 0) n_ctx = eng->conf.default_ctx;
     if (n_ctx < 4) n_ctx = 4;
     if (n_parallel < 1) n_parallel = 1;
-    look_at_ledger(eng, path, ret);
+    look_at_ledger(eng, m, ret);
     ret->ctx_train = f->ctx_train;
     ret->n_ctx = n_ctx < f->ctx_train ? n_ctx : f->ctx_train;
     ret->weight_bytes = f->weight_bytes;

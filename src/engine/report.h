@@ -5,9 +5,9 @@
 
 /* An ENGINE_JOB_LOAD with `pin` keeps its model; this lets it go by its keep_alive again. False:
  * it was not pinned. */
-bool engine_unpin(engine *eng, str path);
+bool engine_unpin(engine *eng, const engine_model *m);
 /* Lets a model go as soon as its running jobs are done; a pinned one stays. */
-void engine_expire(engine *eng, str path);
+void engine_expire(engine *eng, const engine_model *m);
 
 /* The jobs of this moment, oldest first. What users wrote is not in it. */
 typedef enum engine_job_phase {
@@ -44,7 +44,7 @@ typedef struct engine_estimate {
     bool fits_now; /* without anything else going */
 } engine_estimate;
 /* n_ctx 0 = default; n_parallel sequences of it, at least 1. */
-err_code engine_estimate_load(engine *eng, str path, int32_t n_ctx, int32_t n_parallel,
+err_code engine_estimate_load(engine *eng, const engine_model *m, int32_t n_ctx, int32_t n_parallel,
                               engine_estimate *ret, err *e);
 
 /* Texts to tokens and back with a file's vocabulary and chat template; the model need not be in

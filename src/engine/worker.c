@@ -20,9 +20,8 @@ struct worker {
 };
 
 static void load(engine *eng, engine_loaded *m) {
-    char *path = str_cstr(m->mem, m->model.path);
     m->failure.code = ERR_OK;
-    if (eng->b.load(eng->b.ctx, str_from(path), &m->backend_model, &m->failure)) return;
+    if (eng->b.load(eng->b.ctx, &m->model, &m->backend_model, &m->failure)) return;
     eng->b.facts(m->backend_model, &m->facts);
 }
 

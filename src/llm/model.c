@@ -6,6 +6,7 @@
  * program borrows weight memory from the mapping and from `mem`, so programs end first. */
 #include "llm/model.h"
 #include "base/limits.h"
+#include "llm/adapter.h"
 #include "llm/arch/arch.h"
 #include "llm/settle.h"
 #include "model/chat.h"
@@ -27,6 +28,7 @@ struct llm_model {
     arena *mem;
     llm_settler *settler; /* moves the matrices; NULL when they stay in the file */
     gguf *file;
+    gguf *adapter; /* NULL: none */
     const llm_arch *arch;
     llm_hparams hp;
     llm_weights w;
@@ -106,15 +108,31 @@ static err_code model_create(dev *d, gguf *file, llm_model **ret, err *e) {
     return ERR_OK;
 }
 
-err_code llm_model_inspect(dev *d, const char *path, llm_model **ret, err *e) {
+static err_code adapt(llm_model *m, const char *path, err *e) {
+    TRY(gguf_open(path, &m->adapter, e));
+    const llm_adapter_target to = {m->info.arch, &m->hp, &m->arch->tensors, &m->w};
+    TRY(llm_adapter_bind(m->adapter, &to, m->mem, e));
+    m->info.weight_bytes += gguf_tensor_bytes(m->adapter);
+    return ERR_OK;
+}
+
+err_code llm_model_inspect(dev *d, const char *path, const char *adapter, llm_model **ret, err *e) {
     gguf *file;
+    llm_model *m;
     TRY(gguf_open(path, &file, e));
-    return model_create(d, file, ret, e);
+    TRY(model_create(d, file, &m, e));
+    err_code code = adapter ? adapt(m, adapter, e) : ERR_OK;
+    if (code)
+        llm_model_destroy(&m);
+    else
+        *ret = m;
+    return code;
 }
 
 /* The model will be used: its matrices are read now, and moved while the first steps run. */
 static void settle(llm_model *m) {
     gguf_prefetch(m->file);
+    if (m->adapter) gguf_prefetch(m->adapter);
     m->settler = llm_settler_start(m->d, &m->hp, &m->w);
 }
 
@@ -122,10 +140,11 @@ static void settled(llm_model *m) {
     if (!llm_settler_take(m->settler, &m->w)) return;
     llm_model_drop_programs(m); /* they hold the old places */
     gguf_release(m->file);
+    if (m->adapter) gguf_release(m->adapter);
 }
 
-err_code llm_model_load(dev *d, const char *path, llm_model **ret, err *e) {
-    TRY(llm_model_inspect(d, path, ret, e));
+err_code llm_model_load(dev *d, const char *path, const char *adapter, llm_model **ret, err *e) {
+    TRY(llm_model_inspect(d, path, adapter, ret, e));
     settle(*ret);
     return ERR_OK;
 }
@@ -146,6 +165,7 @@ void llm_model_destroy(llm_model **m) {
     llm_settler_destroy(&(*m)->settler);
     arena_destroy(&(*m)->mem);
     gguf_destroy(&(*m)->file);
+    gguf_destroy(&(*m)->adapter);
     mem_free(*m);
     *m = NULL;
 }

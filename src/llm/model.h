@@ -1,4 +1,4 @@
-/* A language model: a GGUF file bound to a device.
+/* A language model: a GGUF file bound to a device, and a LoRA adapter over it if one is given.
  *
  * Holds the mapping, the hyper-parameters, the tokenizer, the chat template and, per token bucket,
  * the compiled step programs. Made by llm_model_load, destroyed when the scheduler unloads it.
@@ -23,17 +23,19 @@ typedef struct llm_model_info {
     bool can_embed;    /* an embedding model: no generation */
     bool causal;
     dev_pool pool;         /* of embedding models */
-    uint64_t weight_bytes; /* tensor bytes in the file */
+    uint64_t weight_bytes; /* tensor bytes in the files */
     dev_kv_shape kv_shape; /* zeroed for embedding models */
 } llm_model_info;
 
 /* Opens and checks everything: hyper-parameters, every tensor's name, shape and type. NOT_FOUND: no
  * such file, key or tensor; FORMAT, LIMIT: a damaged file; UNSUPPORTED names the architecture, type
- * or feature. On failure nothing stays allocated. *d must outlive the model. */
-err_code llm_model_load(dev *d, const char *path, llm_model **ret, err *e);
+ * or feature; messages about the adapter say so. `adapter` is the path of a GGUF (llm/adapter.h) or
+ * NULL. On failure nothing stays allocated. *d must outlive the model. */
+err_code llm_model_load(dev *d, const char *path, const char *adapter, llm_model **ret, err *e);
 /* The same without reading the matrices: for facts and plans, not for steps. */
-err_code llm_model_inspect(dev *d, const char *path, llm_model **ret, err *e);
-/* The same as load from bytes in memory, which must outlive the model (tests, fuzzing). */
+err_code llm_model_inspect(dev *d, const char *path, const char *adapter, llm_model **ret, err *e);
+/* The same as load, without an adapter, from bytes in memory, which must outlive the model (tests,
+ * fuzzing). */
 err_code llm_model_load_mem(dev *d, const void *bytes, uint64_t n_bytes, llm_model **ret, err *e);
 void llm_model_destroy(llm_model **m); /* NULL and *m == NULL allowed */
 

@@ -11,7 +11,7 @@ enum { AT_ONCE_BYTES = 8 << 20 };
 struct llm_settler {
     dev *d;
     const llm_hparams *hp;
-    llm_weights w; /* a copy, with layers of its own, that is being moved */
+    llm_weights w; /* a copy, with lists of its own, that is being moved */
     dev_buffer matrices;
     pthread_t thread;
     bool threaded, taken;
@@ -34,6 +34,7 @@ llm_settler *llm_settler_start(dev *d, const llm_hparams *hp, const llm_weights 
     s->hp = hp;
     s->w = *w;
     s->w.layers = mem_dup(w->layers, (size_t)hp->n_layers * sizeof *w->layers);
+    if (w->n_loras) s->w.loras = mem_dup(w->loras, 2 * (size_t)w->n_loras * sizeof *w->loras);
     s->matrices = matrices;
     s->threaded = bytes > AT_ONCE_BYTES && pthread_create(&s->thread, NULL, settle_main, s) == 0;
     if (!s->threaded) settle_main(s);
@@ -54,6 +55,7 @@ void llm_settler_destroy(llm_settler **ps) {
     if (s->threaded) pthread_join(s->thread, NULL);
     dev_free(s->d, &s->matrices);
     mem_free(s->w.layers);
+    mem_free(s->w.loras);
     mem_free(s);
     *ps = NULL;
 }

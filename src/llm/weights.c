@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_BYTES = 96, SHAPE_BYTES = 96 };
+enum { NAME_BYTES = 96, SHAPE_BYTES = LLM_SHAPE_BYTES };
 
 static int64_t dim_value(const llm_hparams *hp, llm_dim d) {
     int64_t h = hp->n_head, hkv = hp->n_head_kv, k = hp->head_dim_k, v = hp->head_dim_v;
@@ -64,7 +64,7 @@ static bool is_needed(const llm_hparams *hp, llm_bind_need need) {
     return true;
 }
 
-static const char *shape_text(const int64_t ne[4], int n_dims, char out[SHAPE_BYTES]) {
+const char *llm_shape_text(const int64_t ne[4], int n_dims, char out[SHAPE_BYTES]) {
     int n = 0;
     out[0] = 0;
     for (int d = 0; d < n_dims; d++) {
@@ -98,7 +98,7 @@ static err_code check_shape(const gguf_tensor *t, const llm_hparams *hp, const l
     char sa[SHAPE_BYTES], sb[SHAPE_BYTES];
     int n_dims = t->n_dims < 1 ? 1 : t->n_dims > 4 ? 4 : (int)t->n_dims;
     FAIL(e, FORMAT, "tensor %s has shape [%s], the model's numbers ask for [%s]", name,
-         shape_text(t->ne, n_dims, sa), shape_text(want, table_dims(b), sb));
+         llm_shape_text(t->ne, n_dims, sa), llm_shape_text(want, table_dims(b), sb));
 }
 
 /* Vectors are always f32, and copies: they are small, and lie strewn all over the file, of which
@@ -114,6 +114,22 @@ static const void *vector_f32(const gguf_tensor *t, arena *mem) {
 
 static size_t type_align(dtype t) {
     return t == DTYPE_F32 ? 4 : t == DTYPE_F16 || t == DTYPE_BF16 ? 2 : 1;
+}
+
+static err_code check_type(const gguf_tensor *t, err *e) {
+    if (dtype_get_info(t->type)->supported) return ERR_OK;
+    FAIL(e, UNSUPPORTED, "tensor " STR_FMT " is of type %s, which cannot be computed with",
+         STR_ARG(str_sub(t->name, 0, NAME_BYTES)), dtype_name(t->type));
+}
+
+err_code llm_weight_borrow(const gguf_tensor *t, int n_dims, llm_weight *ret, err *e) {
+    TRY(check_type(t, e));
+    if ((uintptr_t)t->data % type_align(t->type))
+        FAIL(e, FORMAT, "tensor " STR_FMT " does not lie at a multiple of its element size",
+             STR_ARG(str_sub(t->name, 0, NAME_BYTES)));
+    *ret = (llm_weight){.type = t->type, .n_dims = n_dims, .data = t->data};
+    memcpy(ret->ne, t->ne, sizeof ret->ne);
+    return ERR_OK;
 }
 
 /* What all bindings of a model have in common. */
@@ -134,18 +150,10 @@ static err_code bind_one(const binder *k, const llm_bind *b, const char *name, l
     }
     if (!t) return ERR_OK;
     TRY(check_shape(t, hp, b, name, e));
-    if (!dtype_get_info(t->type)->supported)
-        FAIL(e, UNSUPPORTED, "tensor %s is of type %s, which cannot be computed with", name,
-             dtype_name(t->type));
-    llm_weight w = {.type = t->type, .n_dims = table_dims(b), .data = t->data};
-    memcpy(w.ne, t->ne, sizeof w.ne);
-    if (w.n_dims == 1) {
-        w.data = vector_f32(t, k->mem);
-        w.type = DTYPE_F32;
-    } else if ((uintptr_t)t->data % type_align(t->type)) {
-        FAIL(e, FORMAT, "tensor %s does not lie at a multiple of its element size", name);
-    }
-    *ret = w;
+    if (table_dims(b) != 1) return llm_weight_borrow(t, table_dims(b), ret, e);
+    TRY(check_type(t, e));
+    *ret = (llm_weight){.type = DTYPE_F32, .n_dims = 1, .data = vector_f32(t, k->mem)};
+    memcpy(ret->ne, t->ne, sizeof ret->ne);
     return ERR_OK;
 }
 
@@ -176,6 +184,24 @@ err_code llm_weights_bind(const gguf *g, const llm_hparams *hp, const llm_bind_t
     if (!w.out.data) w.out = w.embd; /* tied */
     *ret = w;
     return ERR_OK;
+}
+
+static const llm_bind *find_bind(const llm_bind *b, str name) {
+    while (b->name && !str_eq(name, str_from(b->name))) b++;
+    return b->name ? b : NULL;
+}
+
+llm_weight *llm_weights_find(const llm_weights *w, const llm_hparams *hp, const llm_bind_table *t,
+                             str name) {
+    static const char BLOCK[] = "blk.";
+    int64_t il;
+    const llm_bind *b = find_bind(t->globals, name);
+    if (b) return (llm_weight *)(void *)((char *)(uintptr_t)w + b->offset);
+    if (!str_starts(name, str_from(BLOCK))) return NULL;
+    str rest = str_sub(name, sizeof BLOCK - 1, name.len);
+    if (!str_to_i64(str_cut(&rest, '.'), &il) || il < 0 || il >= hp->n_layers) return NULL;
+    b = find_bind(t->layers, rest);
+    return b ? (llm_weight *)(void *)((char *)&w->layers[il] + b->offset) : NULL;
 }
 
 /* ---- in the device's order ---- */
@@ -213,17 +239,18 @@ static bool interleave_one(dev *d, llm_weight *w, char *to, const _Atomic bool *
     return true;
 }
 
-/* Both structs hold nothing but weights, and a pointer at the end of the first. */
+/* The structs hold nothing but weights, and pointers at the end of the first. */
+enum { N_LISTS = 3 };
 typedef struct weight_lists {
-    llm_weight *first[2];
-    int64_t n[2];
+    llm_weight *first[N_LISTS];
+    int64_t n[N_LISTS];
 } weight_lists;
 
 static weight_lists lists_of(const llm_hparams *hp, llm_weights *w) {
     const int64_t per_layer = (int64_t)(sizeof(llm_layer) / sizeof(llm_weight));
-    return (weight_lists){
-        {(llm_weight *)w, (llm_weight *)w->layers},
-        {offsetof(llm_weights, layers) / sizeof(llm_weight), per_layer * hp->n_layers}};
+    return (weight_lists){{(llm_weight *)w, (llm_weight *)w->layers, w->loras},
+                          {offsetof(llm_weights, layers) / sizeof(llm_weight),
+                           per_layer * hp->n_layers, 2 * (int64_t)w->n_loras}};
 }
 
 static bool is_tied(const llm_weights *w, const llm_weight *t) {
@@ -233,7 +260,7 @@ static bool is_tied(const llm_weights *w, const llm_weight *t) {
 uint64_t llm_weights_interleaved_bytes(const dev *d, const llm_hparams *hp, const llm_weights *w) {
     weight_lists l = lists_of(hp, (llm_weights *)(uintptr_t)w);
     uint64_t sum = 0;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < N_LISTS; i++)
         for (const llm_weight *t = l.first[i]; t < l.first[i] + l.n[i]; t++)
             if (wants_interleaving(d, t) && !is_tied(w, t))
                 sum += (matrix_bytes(t) + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
@@ -244,14 +271,18 @@ bool llm_weights_interleave(dev *d, const llm_hparams *hp, llm_weights *w, void 
                             const _Atomic bool *stop) {
     weight_lists l = lists_of(hp, w);
     const bool tied = is_tied(w, &w->out);
+    const llm_weight out = w->out;
     char *at = to;
     if (tied) w->out = (llm_weight){0};
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < N_LISTS; i++)
         for (llm_weight *t = l.first[i]; t < l.first[i] + l.n[i]; t++) {
             if (!wants_interleaving(d, t)) continue;
             if (!interleave_one(d, t, at, stop)) return false;
             at += (matrix_bytes(t) + PLACE_ALIGN - 1) / PLACE_ALIGN * PLACE_ALIGN;
         }
-    if (tied) w->out = w->embd;
+    if (!tied) return true;
+    w->out = w->embd;
+    w->out.lora = out.lora;
+    w->out.lora_scale = out.lora_scale;
     return true;
 }

@@ -16,6 +16,8 @@ typedef struct llm_weight {
     int64_t ne[4];
     const void *data;
     bool interleaved; /* not as in the file: dev_interleave */
+    int32_t lora;     /* which pair of llm_weights.loras changes it, counted from 1; 0 = none */
+    float lora_scale;
 } llm_weight;
 
 typedef struct llm_layer {
@@ -43,6 +45,8 @@ typedef struct llm_weights {
     llm_weight rope_divisors;         /* f32 [n_rot / 2] */
     llm_weight rope_long, rope_short; /* the same for long and short contexts */
     llm_layer *layers;                /* [n_layers] */
+    llm_weight *loras;                /* [n_loras] pairs: A [K, rank], B [rank, N] (adapter.h) */
+    int32_t n_loras;
 } llm_weights;
 
 /* A dimension in a shape table, taken from the hyper-parameters. */
@@ -95,6 +99,17 @@ typedef struct llm_bind_table {
  * computed with. */
 err_code llm_weights_bind(const gguf *g, const llm_hparams *hp, const llm_bind_table *t, arena *mem,
                           llm_weights *ret, err *e);
+
+/* A matrix of a file as a weight of n_dims, borrowed. UNSUPPORTED and FORMAT as above. */
+err_code llm_weight_borrow(const gguf_tensor *t, int n_dims, llm_weight *ret, err *e);
+/* The weight that a tensor name stands for; NULL when the family has none of that name. One that
+ * this model lacks has data NULL. */
+llm_weight *llm_weights_find(const llm_weights *w, const llm_hparams *hp, const llm_bind_table *t,
+                             str name);
+
+/* "42, 61" for messages. */
+enum { LLM_SHAPE_BYTES = 96 };
+const char *llm_shape_text(const int64_t ne[4], int n_dims, char out[LLM_SHAPE_BYTES]);
 
 /* What llm_weights_interleave writes; 0: the device has no order of its own for any of them. */
 uint64_t llm_weights_interleaved_bytes(const dev *d, const llm_hparams *hp, const llm_weights *w);

@@ -113,7 +113,7 @@ static void check_model(const char *name) {
     json_t *all = json_load_file("tests/golden/greedy.json", 0, &error), *one;
     if (!all) fail_msg("greedy.json: %s", error.text);
     assert_int_equal(dev_cpu_create(&(dev_cpu_params){0}, &r.d, &e), ERR_OK);
-    if (llm_model_load(r.d, path, &r.m, &e) != ERR_OK) fail_msg("%s", e.msg);
+    if (llm_model_load(r.d, path, NULL, &r.m, &e) != ERR_OK) fail_msg("%s", e.msg);
     const llm_model_info *info = llm_model_get_info(r.m);
     assert_int_equal(llm_kv_create(r.d, &info->kv_shape, PAGES_MAX, &r.kv, &e), ERR_OK);
     r.logits = malloc((size_t)info->n_vocab * TOKENS_MAX * sizeof *r.logits);

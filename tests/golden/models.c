@@ -1,6 +1,7 @@
 /* Every family against transformers: a small model of random weights (models.py) run as one prompt,
  * in chunks, and token by token; logits within 1e-3 of the row's size and the same likeliest token.
- * Embedding models: several texts in one step. */
+ * Embedding models: several texts in one step. The same for some with an adapter over them
+ * (adapters.py). */
 #include "llm/kv.h"
 #include "llm/model.h"
 #include "model/convert/convert.h"
@@ -18,6 +19,7 @@
 
 #define DIR_MODELS "tests/golden/models/"
 #define DIR_CONVERT "tests/golden/convert/"
+#define DIR_ADAPTERS "tests/golden/adapters/"
 enum { TEXTS_MAX = 4, TOKENS_MAX = 64, PAGES_MAX = 8 };
 static const double LIMIT_RELATIVE = 1e-3;
 
@@ -31,6 +33,8 @@ typedef struct wanted {
 } wanted;
 
 static dev *cpu;
+static bool from_safetensors; /* the same model as it was published, converted */
+static bool adapted;          /* with the adapter of its name */
 
 static int setup(void **state) {
     (void)state;
@@ -50,7 +54,7 @@ static void read_i32(FILE *f, int32_t *ret, size_t n) {
 
 static void wanted_read(const char *name, bool embeds, wanted *w) {
     char path[200];
-    snprintf(path, sizeof path, DIR_MODELS "%s.bin", name);
+    snprintf(path, sizeof path, "%s%s.bin", adapted ? DIR_ADAPTERS : DIR_MODELS, name);
     FILE *f = fopen(path, "rb");
     if (!f) fail_msg("cannot open %s; run from the root of the tree", path);
     read_i32(f, &w->n_texts, 1);
@@ -96,8 +100,6 @@ static void check_row(const char *how, const wanted *w, int32_t row, const float
                  best(want, w->width));
 }
 
-static bool from_safetensors; /* the same model as it was published, converted */
-
 /* The directory of convert.py to a file that the caller removes. */
 static void convert(const char *name, char path[200]) {
     static const char *const FILES[] = {"config.json", "model.safetensors", "tokenizer.json",
@@ -119,12 +121,13 @@ static void convert(const char *name, char path[200]) {
 }
 
 static llm_model *load(const char *name) {
-    char path[200];
+    char path[200], adapter[200];
     err e = {0};
     llm_model *m = NULL;
     snprintf(path, sizeof path, DIR_MODELS "%s.gguf", name);
+    snprintf(adapter, sizeof adapter, DIR_ADAPTERS "%s.gguf", name);
     if (from_safetensors) convert(name, path);
-    err_code code = llm_model_load(cpu, path, &m, &e);
+    err_code code = llm_model_load(cpu, path, adapted ? adapter : NULL, &m, &e);
     if (from_safetensors) remove(path);
     if (code != ERR_OK) fail_msg("%s: %s", path, e.msg);
     return m;
@@ -269,11 +272,22 @@ CONVERTED(phi3, check_decoder("phi3", CTX))
 CONVERTED(phi3_long, check_decoder("phi3_long", CTX))
 CONVERTED(bert, check_encoder("bert"))
 
+#define ADAPTED(name)                                                                              \
+    static void name##_adapted(void **state) {                                                     \
+        (void)state;                                                                               \
+        adapted = true;                                                                            \
+        check_decoder(#name, CTX);                                                                 \
+        adapted = false;                                                                           \
+    }
+ADAPTED(llama3)
+ADAPTED(mixtral)
+
 #define TEST_CONVERTED(name) cmocka_unit_test_setup(name##_converted, before)
-/* A test that failed leaves the switch. */
+#define TEST_ADAPTED(name) cmocka_unit_test_setup(name##_adapted, before)
+/* A test that failed leaves the switches. */
 static int before(void **state) {
     (void)state;
-    from_safetensors = false;
+    from_safetensors = adapted = false;
     return 0;
 }
 
@@ -288,7 +302,7 @@ int main(void) {
         TEST_CONVERTED(mixtral),      TEST_CONVERTED(qwen2),      TEST_CONVERTED(qwen2moe),
         TEST_CONVERTED(qwen3),        TEST_CONVERTED(qwen3moe),   TEST_CONVERTED(gemma2),
         TEST_CONVERTED(gemma3),       TEST_CONVERTED(phi3),       TEST_CONVERTED(phi3_long),
-        TEST_CONVERTED(bert),
+        TEST_CONVERTED(bert),         TEST_ADAPTED(llama3),       TEST_ADAPTED(mixtral),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -29,14 +29,14 @@ static uint64_t fake_memory(void *ctx) {
     return 4000;
 }
 
-static err_code fake_file_bytes(void *ctx, str path, uint64_t *ret, err *e) {
-    (void)path, (void)e;
+static err_code fake_file_bytes(void *ctx, const engine_model *m, uint64_t *ret, err *e) {
+    (void)m, (void)e;
     *ret = ((fake *)ctx)->weight_bytes;
     return ERR_OK;
 }
 
-static err_code fake_load(void *ctx, str path, void **ret, err *e) {
-    (void)path, (void)e;
+static err_code fake_load(void *ctx, const engine_model *m, void **ret, err *e) {
+    (void)m, (void)e;
     atomic_fetch_add(&((fake *)ctx)->n_loaded, 1);
     *ret = ctx;
     return ERR_OK;
@@ -272,7 +272,8 @@ static void test_generate(void **state) {
         "\"system\":\"s\",\"seed\":1,\"max_tokens\":3,\"temperature\":0}},"
         "\"2\":{\"class_type\":\"PreviewAny\",\"inputs\":{\"source\":[\"1\",0]}}}";
     assert_non_null(strstr(log_of(submit(eng, asks)), "error 1 not_found HobGenerateText"));
-    engine_job_spec load = {.kind = ENGINE_JOB_LOAD, .model = {STR("/m"), STR("m"), STR("")}};
+    engine_job_spec load = {.kind = ENGINE_JOB_LOAD,
+                            .model = {.path = STR("/m"), .name = STR("m")}};
     engine_stream *s;
     err e;
     assert_int_equal(engine_submit(eng, &load, NULL, NULL, &s, &e), ERR_OK);
@@ -316,7 +317,7 @@ static void rig_job_end(rig_job *r) {
 
 static engine_stream *chat(engine *eng, int32_t n_predict) {
     engine_job_spec spec = {.kind = ENGINE_JOB_GENERATE,
-                            .model = {STR("/m"), STR("m"), STR("")},
+                            .model = {.path = STR("/m"), .name = STR("m")},
                             .prompt = {.kind = ENGINE_PROMPT_RAW, .text = STR("x"), .shift = true},
                             .n_predict = n_predict};
     engine_stream *s;

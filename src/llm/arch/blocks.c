@@ -23,8 +23,32 @@ graph_t llm_block_layer_norm(const llm_build *b, graph_t x, const llm_weight *w,
                             b->hp->norm_eps);
 }
 
+/* A pair of an adapter's matrices; which: 0 = A, 1 = B. */
+static graph_t lora(const llm_build *b, const llm_weight *w, int which) {
+    return llm_block_weight(b, &b->w->loras[2 * (w->lora - 1) + which]);
+}
+
+/* w x + bias + residual, and what an adapter adds: scale B (A x). */
+static graph_t linear_add(const llm_build *b, graph_t x, const llm_weight *w,
+                          const llm_weight *bias, graph_t residual) {
+    graph_t y =
+        graph_matmul_add(b->g, llm_block_weight(b, w), x, llm_block_weight(b, bias), residual);
+    if (!w->lora) return y;
+    graph_t low = graph_scale(b->g, graph_matmul(b->g, lora(b, w, 0), x, NULL), w->lora_scale, 0);
+    return graph_matmul_add(b->g, lora(b, w, 1), low, NULL, y);
+}
+
 static graph_t linear(const llm_build *b, graph_t x, const llm_weight *w, const llm_weight *bias) {
-    return graph_matmul(b->g, llm_block_weight(b, w), x, llm_block_weight(b, bias));
+    return linear_add(b, x, w, bias, NULL);
+}
+
+/* The same for the experts `ids` of each token. */
+static graph_t linear_experts(const llm_build *b, graph_t x, const llm_weight *w, graph_t ids) {
+    graph_t y = graph_matmul_id(b->g, llm_block_weight(b, w), x, ids, NULL);
+    if (!w->lora) return y;
+    graph_t low = graph_matmul_id(b->g, lora(b, w, 0), x, ids, NULL);
+    low = graph_scale(b->g, low, w->lora_scale, 0);
+    return graph_add(b->g, y, graph_matmul_id(b->g, lora(b, w, 1), low, ids, NULL));
 }
 
 /* [K H, T] -> [K, H, T] */
@@ -94,8 +118,7 @@ graph_t llm_block_rows(const llm_build *b, int32_t il, graph_t x) {
 
 graph_t llm_block_project(const llm_build *b, int32_t il, graph_t x, graph_t residual) {
     const llm_layer *l = &b->w->layers[il];
-    return graph_matmul_add(b->g, llm_block_weight(b, &l->o), x, llm_block_weight(b, &l->o_b),
-                            residual);
+    return linear_add(b, x, &l->o, &l->o_b, residual);
 }
 
 /* The expert that every token uses, weighted by a sigmoid gate where there is one. */
@@ -116,11 +139,9 @@ static graph_t experts(const llm_build *b, const llm_layer *l, graph_t x, dev_ac
     graph_t probs = graph_softmax(g, linear(b, x, &l->router, &(llm_weight){0}));
     graph_t ids = graph_top_k(g, probs, hp->n_expert_used);
     graph_t wts = graph_moe_weights(g, probs, ids, hp->expert_renorm, hp->expert_scale);
-    graph_t gate = graph_matmul_id(g, llm_block_weight(b, &l->gate_exps), x, ids, NULL);
-    graph_t up = graph_matmul_id(g, llm_block_weight(b, &l->up_exps), x, ids, NULL);
-    graph_t mid = graph_glu(g, gate, up, act);
-    graph_t down = graph_matmul_id(g, llm_block_weight(b, &l->down_exps), mid, ids, NULL);
-    return graph_moe_sum(g, down, wts);
+    graph_t mid = graph_glu(g, linear_experts(b, x, &l->gate_exps, ids),
+                            linear_experts(b, x, &l->up_exps, ids), act);
+    return graph_moe_sum(g, linear_experts(b, mid, &l->down_exps, ids), wts);
 }
 
 graph_t llm_block_ffn(const llm_build *b, int32_t il, graph_t x, graph_t residual, dev_act act) {
@@ -137,13 +158,12 @@ graph_t llm_block_ffn(const llm_build *b, int32_t il, graph_t x, graph_t residua
         mid = graph_glu(b->g, up, NULL, act);
     else
         mid = graph_act(b->g, up, act);
-    return graph_matmul_add(b->g, llm_block_weight(b, &l->down), mid,
-                            llm_block_weight(b, &l->down_b), residual);
+    return linear_add(b, mid, &l->down, &l->down_b, residual);
 }
 
 void llm_block_head(const llm_build *b, graph_t x) {
     x = llm_block_norm(b, x, &b->w->out_norm);
-    x = graph_matmul(b->g, llm_block_weight(b, &b->w->out), x, llm_block_weight(b, &b->w->out_b));
+    x = linear(b, x, &b->w->out, &b->w->out_b);
     if (b->hp->final_softcap > 0) x = graph_softcap(b->g, x, b->hp->final_softcap);
     graph_output(b->g, x, DEV_OUTPUT_LOGITS);
 }
