@@ -173,7 +173,9 @@ static void look_at_jobs(engine *eng) {
     }
 }
 
-static void tell_places(const engine *eng) {
+static void tell_places(engine *eng) {
+    eng->told_made = eng->n_jobs_made;
+    eng->told_len = eng->jobs.len;
     int32_t n = sched_n_waiting(eng->s);
     for (size_t i = 0; n > 0 && i < eng->jobs.len; i++) {
         engine_job *j = eng->jobs.items[i];
@@ -209,7 +211,8 @@ static void do_actions(engine *eng) {
             break;
         }
     }
-    if (any) tell_places(eng);
+    bool other = eng->told_made != eng->n_jobs_made || eng->told_len != eng->jobs.len;
+    if (any || other) tell_places(eng);
 }
 
 /* ---- the thread ---- */

@@ -100,6 +100,8 @@ struct engine {
     VEC(engine_loaded *) loaded;
     int64_t device_ns;
     int64_t n_jobs_made;
+    int64_t told_made; /* jobs made, and jobs there, when places in the queue were told last */
+    size_t told_len;
     int64_t class_ns[SCHED_CLASS_COUNT]; /* of device_ns */
     int64_t n_tokens, n_prompt_tokens;
     struct engine_flow *flow; /* workflows (engine/flow.h) */
