@@ -280,12 +280,18 @@ static str match_text(arena *a, str text) {
     return out;
 }
 
-static err_code search(db *d, str user_id, str text, hits *h, err *e) {
+/* A tag's id (lower case, '_' for spaces) among the chat's, or none asked for. */
+#define TAGGED                                                                                     \
+    " AND (?3 = '' OR (json_valid(c.meta) AND EXISTS (SELECT 1 FROM json_each(c.meta, '$.tags') t" \
+    " WHERE replace(lower(t.value), ' ', '_') = lower(?3))))"
+
+static err_code search(db *d, str user_id, str text, str tag, hits *h, err *e) {
     str match = match_text(h->a, text);
     TRY(sql_each(d,
                  SQL("SELECT " CHAT ", '', '' FROM chat c WHERE c.user_id = ?1"
-                     " AND instr(lower(c.title), lower(?2)) ORDER BY c.updated_ms DESC LIMIT 30",
-                     sql_text(user_id), sql_text(text)),
+                     " AND instr(lower(c.title), lower(?2))" TAGGED
+                     " ORDER BY c.updated_ms DESC LIMIT 30",
+                     sql_text(user_id), sql_text(text), sql_text(tag)),
                  take_hit, h, e));
     if (match.len == 0) return ERR_OK;
     size_t n_titles = h->list.len;
@@ -295,12 +301,12 @@ static err_code search(db *d, str user_id, str text, hits *h, err *e) {
                  SQL("WITH best AS MATERIALIZED (SELECT m.seq AS seq, min(f.rank) AS r FROM"
                      " (SELECT rowid, rank FROM message_fts WHERE message_fts MATCH ?1) f"
                      " JOIN message m ON m.seq = f.rowid JOIN chat c ON c.id = m.chat_id"
-                     " WHERE c.user_id = ?2 GROUP BY c.id ORDER BY r LIMIT 200)"
+                     " WHERE c.user_id = ?2" TAGGED " GROUP BY c.id ORDER BY r LIMIT 200)"
                      " SELECT " CHAT ", m.id, snippet(message_fts, 0, char(2), char(3), '…', 24)"
                      " FROM best JOIN message_fts ON message_fts.rowid = best.seq"
                      " JOIN message m ON m.seq = best.seq JOIN chat c ON c.id = m.chat_id"
                      " WHERE message_fts MATCH ?1 ORDER BY best.r",
-                     sql_text(match), sql_text(user_id)),
+                     sql_text(match), sql_text(user_id), sql_text(tag)),
                  take_hit, h, e));
     if (h->list.len > n_titles) return ERR_OK;
     /* the middle of a word, or a script without spaces: look at the texts themselves */
@@ -308,15 +314,21 @@ static err_code search(db *d, str user_id, str text, hits *h, err *e) {
         d,
         SQL("SELECT " CHAT ", m.id, substr(m.content, max(1, instr(lower(m.content), lower(?2)) -"
             " 60), 160) FROM chat c JOIN message m ON m.chat_id = c.id WHERE c.user_id = ?1"
-            " AND instr(lower(m.content), lower(?2)) ORDER BY m.seq DESC LIMIT 200",
-            sql_text(user_id), sql_text(text)),
+            " AND instr(lower(m.content), lower(?2))" TAGGED " ORDER BY m.seq DESC LIMIT 200",
+            sql_text(user_id), sql_text(text), sql_text(tag)),
         take_hit, h, e);
 }
 
 err_code chats_search(db *d, str user_id, str text, arena *a, chat_hits *ret, err *e) {
     hits h = {.a = a};
     text = str_trim(text);
-    err_code code = text.len ? search(d, user_id, text, &h, e) : ERR_OK;
+    str tag = STR("");
+    if (str_starts(text, STR("tag:"))) {
+        text = str_sub(text, 4, text.len);
+        tag = str_cut(&text, ' ');
+        text = str_trim(or_empty(text));
+    }
+    err_code code = text.len || tag.len ? search(d, user_id, text, tag, &h, e) : ERR_OK;
     ret->n = h.list.len;
     ret->items = sql_keep(a, h.list.items, h.list.len * sizeof *h.list.items);
     VEC_FINISH(h.list);

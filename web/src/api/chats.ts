@@ -1,4 +1,4 @@
-import { del, get, getExact, post, postRaw } from './http';
+import { del, delWith, get, getExact, post, postRaw } from './http';
 import type { ChatInfo, Folder, Message, Params, Picture, PictureWorkflow, SearchHit, ThreadData } from './types';
 
 const V1 = '/api/v1';
@@ -9,6 +9,14 @@ export const chatPage = (before?: string): Promise<ChatInfo[]> =>
 export const pinnedChats = (): Promise<ChatInfo[]> => get(`${V1}/chats/pinned`);
 export const archivedChats = (): Promise<ChatInfo[]> => get(`${V1}/chats/archived`);
 export const searchChats = (text: string): Promise<SearchHit[]> => get(`${V1}/chats/search?text=${encodeURIComponent(text)}`);
+export interface Tag {
+  id: string;
+  name: string;
+}
+export const allTags = (): Promise<Tag[]> => get(`${V1}/chats/all/tags`);
+export const tagsOf = (id: string): Promise<Tag[]> => get(`${chat(id)}/tags`);
+export const addTag = (id: string, name: string): Promise<Tag[]> => post(`${chat(id)}/tags`, { name });
+export const removeTag = (id: string, name: string): Promise<Tag[]> => delWith(`${chat(id)}/tags`, { name });
 export const newChat = (body: { model?: string; system?: string; params?: Params; folder_id?: string | null }): Promise<ChatInfo> =>
   post(`${V1}/chats/new`, body);
 export const thread = (id: string): Promise<ThreadData> => getExact(`${chat(id)}/thread?light=1`);

@@ -64,6 +64,7 @@ export const get = async <T>(path: string): Promise<T> => json<T>(await send(pat
 export const getExact = async <T>(path: string): Promise<T> => parseExact(await (await send(path)).text()) as T;
 export const post = async <T>(path: string, body?: unknown): Promise<T> => json<T>(await send(path, withBody('POST', body)));
 export const del = async <T>(path: string): Promise<T> => json<T>(await send(path, { method: 'DELETE' }));
+export const delWith = async <T>(path: string, body: unknown): Promise<T> => json<T>(await send(path, withBody('DELETE', body)));
 export const postForm = async <T>(path: string, form: FormData): Promise<T> =>
   json<T>(await send(path, { method: 'POST', body: form }));
 export const postRaw = async <T>(path: string, text: Blob): Promise<T> =>
