@@ -27,6 +27,7 @@ typedef struct comfy {
     const char *preview_method; /* where a prompt does not say: "none", "latent2rgb", "taesd" */
     const char *web_dir;        /* a front end's files, or NULL */
     _Atomic int64_t n_steps;    /* of samplers, since the start */
+    _Atomic int64_t n_pictures; /* saved ones, since the start */
 } comfy;
 
 typedef struct comfy_config {

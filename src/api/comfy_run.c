@@ -223,6 +223,16 @@ static void show_cached(comfy_run *r, str node) {
     send_state(r);
 }
 
+/* Pictures of an output that are kept: previews are not. */
+static int64_t count_saved(const json_t *output) {
+    const json_t *images = json_object_get(output, "images"), *x;
+    int64_t n = 0;
+    size_t i;
+    json_array_foreach((json_t *)(uintptr_t)images, i, x) n +=
+        str_eq(comfy_text(json_object_get(x, "type")), STR("output"));
+    return n;
+}
+
 void comfy_run_output(comfy_run *r, str node, const value *ui) {
     json_t *output = ui && ui->kind != VALUE_NULL ? json_from_value(ui) : json_null();
     json_t *d = json_object();
@@ -241,6 +251,7 @@ void comfy_run_output(comfy_run *r, str node, const value *ui) {
         json_object_set(r->outputs, key, output);
         json_object_set_new(r->meta, key, meta);
         comfy_v2_output(r->c, r->job->id, node, output);
+        if (str_eq(node, r->node)) r->c->n_pictures += count_saved(output); /* not a cached one */
     }
     json_decref(output);
     if (str_eq(node, r->node))

@@ -131,6 +131,8 @@ static json_t *machine_json(struct web_meter *m, arena *a) {
     json_object_set_new(totals, "tokens", json_integer(now.n_tokens));
     json_object_set_new(totals, "prompt_tokens", json_integer(now.n_prompt_tokens));
     json_object_set_new(totals, "steps", json_integer(now.n_steps));
+    json_object_set_new(totals, "pictures",
+                        json_integer(w->pictures ? w->pictures->n_pictures : 0));
     json_object_set_new(device, "name", json_string("CPU"));
     json_object_set_new(device, "threads",
                         json_integer(s.n_threads ? s.n_threads : sysconf(_SC_NPROCESSORS_ONLN)));

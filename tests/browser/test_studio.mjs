@@ -93,6 +93,27 @@ describe('the studio', { timeout: 240000 }, () => {
     assert.equal(await widget('KSampler', 'seed').inputValue(), SEED, 'the draft too');
   });
 
+  it('every long number keeps its digits, wherever it stands', async () => {
+    const long = ['9007199254740993', '-9223372036854775807', '18446744073709551615', '99999999999999999999999'];
+    await empty();
+    await page.getByLabel('Workflow file').setInputFiles({ name: 'odd.json', mimeType: 'application/json', buffer: Buffer.from(
+      `{"nodes": [{"id": 1, "type": "OfAnotherServer", "pos": [0, 0], "widgets_values": [${long.join(', ')}, "${SEED}"]}], "links": [], "version": 0.4}`) });
+    await node('OfAnotherServer').waitFor();
+    await page.keyboard.press('Control+s');
+    const name = page.getByLabel('Workflow', { exact: true }).and(page.locator('input'));
+    if (await name.count()) await name.fill('odd numbers');
+    if (await name.count()) await page.keyboard.press('Enter');
+    await page.getByText('Saved.').waitFor();
+    await empty();
+    await page.keyboard.press('Control+o');
+    await page.getByRole('button', { name: /^(odd|odd numbers)\b/ }).click();
+    await node('OfAnotherServer').waitFor();
+    const text = await saved('Download');
+    const values = /"widgets_values": \[([^\]]*)\]/.exec(text)[1].split(',').map((x) => x.trim());
+    assert.deepEqual(values, [...long, `"${SEED}"`]);
+    assert.ok(!text.includes('"long"'));
+  });
+
   it('a seed goes up by one after each job, beyond 2^53 too', async () => {
     await load(flow('9007199254740993'));
     await widget('KSampler', 'After each job').selectOption('increment');

@@ -1,3 +1,4 @@
+import { packLong, unpackLong } from '../graph/exact';
 import { del, get, getExact, post, postForm, upload } from './http';
 import type {
   AdminConfig, ApiKey, Config, FileInfo, Knowledge, Machine, Model, Preset, Prompt, Pull, Session, Source, User,
@@ -75,14 +76,14 @@ export const removeFromKnowledge = (id: string, file_id: string): Promise<unknow
 export const searchKnowledge = (query: string, ids: string[]): Promise<{ sources: Source[]; mode: string }> =>
   post(`${V1}/knowledge/search`, { query, knowledge: ids, k: 6 });
 
+/** All of the asker's files again: with the embedding model and the passages' size of now. */
+export const reindexKnowledge = (): Promise<{ files: number }> => post(`${V1}/knowledge/reindex`);
+
 export const machine = (): Promise<Machine> => get(`${V1}/machine`);
 export const machineEventsUrl = `${V1}/machine/events`;
 export const userEventsUrl = `${V1}/events`;
 export const logs = (after: number): Promise<{ lines: { n: number; at: number; level: string; text: string }[] }> =>
   get(`${V1}/logs?after=${after}`);
-
-/** The server's JSON ends at 2^63: longer numbers go as text, and fromUi() takes them back. */
-const asText = (data: unknown): unknown => JSON.parse(JSON.stringify(data, (_, v: unknown) => (typeof v === 'bigint' ? String(v) : v)));
 
 /** A workflow of the studio as the server keeps it; lists leave `data` out. */
 export interface SavedWorkflow {
@@ -92,8 +93,11 @@ export interface SavedWorkflow {
   data?: unknown;
 }
 export const workflows = (): Promise<SavedWorkflow[]> => get(`${V1}/workflows/`);
-export const workflow = (id: string): Promise<SavedWorkflow> => getExact(`${V1}/workflows/${id}`);
+export async function workflow(id: string): Promise<SavedWorkflow> {
+  const saved = await getExact<SavedWorkflow>(`${V1}/workflows/${id}`);
+  return { ...saved, data: unpackLong(saved.data) };
+}
 export const saveWorkflow = (name: string, data: unknown, id?: string): Promise<SavedWorkflow> =>
-  post(id ? `${V1}/workflows/${id}` : `${V1}/workflows/`, { name, data: asText(data) });
+  post(id ? `${V1}/workflows/${id}` : `${V1}/workflows/`, { name, data: packLong(data) });
 export const deleteWorkflow = (id: string): Promise<unknown> => del(`${V1}/workflows/${id}`);
 export { postForm };

@@ -137,6 +137,7 @@ export interface Message {
   usage?: Usage | null;
   rating?: number;
   thinking_ms?: number | null;
+  place?: number; // while it waits: how many are before it
   picture?: Picture | null;
 }
 

@@ -38,3 +38,33 @@ export function clamp<T extends number | bigint>(v: T, min?: number | bigint, ma
   if (max !== undefined && v > max) return max;
   return v;
 }
+
+const INT64 = 2n ** 63n;
+type Path = (string | number)[];
+type Bag = Record<string | number, unknown>;
+
+/** For a server whose JSON ends at 2^63: longer numbers as text, and `extra.long` says where they are. */
+export function packLong(data: unknown): unknown {
+  const long: Path[] = [];
+  const walk = (v: unknown, path: Path): unknown => {
+    if (typeof v === 'bigint' && (v >= INT64 || v < -INT64)) return long.push(path), String(v);
+    if (Array.isArray(v)) return v.map((x, i) => walk(x, [...path, i]));
+    if (typeof v !== 'object' || v === null) return v;
+    return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, walk(x, [...path, k])]));
+  };
+  const out = walk(data, []) as { extra?: object };
+  return long.length ? { ...out, extra: { ...out.extra, long } } : out;
+}
+
+/** Back again, in place. */
+export function unpackLong(data: unknown): unknown {
+  const extra = (data as { extra?: { long?: Path[] } } | null)?.extra;
+  if (!Array.isArray(extra?.long)) return data;
+  for (const path of extra.long) {
+    const key = path.at(-1);
+    const at = path.slice(0, -1).reduce<unknown>((x, k) => (x && Object.hasOwn(x, k) ? (x as Bag)[k] : undefined), data) as Bag | undefined;
+    if (at && key !== undefined && Object.hasOwn(at, key) && /^-?\d{1,40}$/.test(String(at[key]))) at[key] = BigInt(String(at[key]));
+  }
+  delete extra.long;
+  return data;
+}

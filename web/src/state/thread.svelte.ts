@@ -12,7 +12,7 @@ export interface Progress {
   percent?: number;
   done?: number;
   total?: number;
-  place?: number;
+  place?: number; // how many are before it
   node?: string;
   value?: number;
   max?: number;
@@ -44,6 +44,7 @@ export class Msg {
     if (m.content !== null) this.content = m.content;
     this.thinking = m.thinking ?? '';
     if (!this.running) this.preview = '';
+    if (this.state === 'queued' && m.place !== undefined) this.progress = { place: m.place };
   }
 
   get running(): boolean {
@@ -134,7 +135,7 @@ export class Thread {
         if (!m) return;
         const s = d as { state: State } & Progress;
         m.state = s.state;
-        m.progress = s;
+        m.progress = s.state === 'queued' ? { place: s.done } : s;
       },
       delta: (d) => this.#onDelta(of(d), d as { text?: string; thinking?: string }),
       rate: (d) => {

@@ -5,6 +5,7 @@
 import DOMPurify from 'dompurify';
 import MarkdownIt from 'markdown-it';
 import type Token from 'markdown-it/lib/token.mjs';
+import { t } from '../state/i18n.svelte';
 import { math } from './math-rule';
 
 const md: MarkdownIt = new MarkdownIt({ html: false, linkify: true, breaks: true, typographer: false });
@@ -18,7 +19,7 @@ function codeBlock(token: Token): string {
   const lang = /^[\w+#.-]{1,30}/.exec(token.info.trim())?.[0] ?? '';
   return (
     `<div class="code"><div class="code-head"><span>${escape(lang || 'text')}</span>` +
-    `<button type="button" data-copy>Copy</button></div>` +
+    `<button type="button" data-copy aria-label="${escape(t('Copy code'))}">${escape(t('Copy'))}</button></div>` +
     `<pre tabindex="0"><code data-lang="${escape(lang.toLowerCase())}">${escape(token.content.replace(/\n$/, ''))}</code></pre></div>`
   );
 }
@@ -33,6 +34,17 @@ for (const rule of ['th_open', 'td_open']) {
     return `<${token.tag}${align ? ` class="${align}"` : ''}>`;
   };
 }
+
+// Boxes of a list of tasks: signs, since nothing here can be ticked.
+md.core.ruler.after('inline', 'tasks', (state) => {
+  state.tokens.forEach((token, i) => {
+    const first = token.children?.[0];
+    const box = first?.type === 'text' && state.tokens[i - 2]?.type === 'list_item_open' ? /^\[([ xX])\] /.exec(first.content) : null;
+    if (!box || !first) return;
+    first.content = `${box[1] === ' ' ? '☐' : '☑'} ${first.content.slice(4)}`;
+    state.tokens[i - 2]!.attrSet('class', 'task');
+  });
+});
 
 const LOCAL_PICTURE = /^(\/api\/v1\/files\/[\w-]+\/content|data:image\/(png|jpeg|webp|gif);base64,[\w+/=]+)$/;
 md.validateLink = (url) => /^(https?:|mailto:|#|\/api\/v1\/files\/)/i.test(url.trim()) || LOCAL_PICTURE.test(url.trim());
@@ -51,10 +63,10 @@ const ALLOWED = {
   ALLOWED_TAGS: (
     'a b blockquote br button code del div em h1 h2 h3 h4 h5 h6 hr i img li ol p pre s span strong sub sup table tbody td th thead tr ul'
   ).split(' '),
-  ALLOWED_ATTR: ['href', 'target', 'rel', 'src', 'alt', 'class', 'type', 'tabindex', 'start', 'data-copy', 'data-lang', 'data-tex', 'data-display', 'data-cite'],
+  ALLOWED_ATTR: ['href', 'target', 'rel', 'src', 'alt', 'class', 'type', 'tabindex', 'start', 'data-copy', 'aria-label', 'data-lang', 'data-tex', 'data-display', 'data-cite'],
   ALLOW_DATA_ATTR: false,
   // Values that are no addresses: only `href` and `src` are held to the pattern below.
-  ADD_URI_SAFE_ATTR: ['target', 'rel', 'type', 'tabindex', 'start', 'data-lang', 'data-tex', 'data-display', 'data-cite'],
+  ADD_URI_SAFE_ATTR: ['target', 'aria-label', 'rel', 'type', 'tabindex', 'start', 'data-lang', 'data-tex', 'data-display', 'data-cite'],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#|\/api\/v1\/files\/|data:image\/(?:png|jpeg|webp|gif);base64,)/i,
 };
 

@@ -1,0 +1,134 @@
+// What lies beside the chats: other people's accounts, tags, the queue, knowledge read again, what is shared.
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { answer, api, launch, send, Server, signIn, signUp, visitor } from './rig.mjs';
+
+const MODEL = 'smollm2:135m';
+const BOB = ['bob@example.org', 'another long password'];
+
+let server, browser, ada, page;
+const button = (name, on = page) => on.getByRole('button', { name, exact: true });
+
+/** A chat as an import brings it: what was asked, what was answered. */
+async function imported(title, asked, answered) {
+  const turn = (id, parent, children, role, text) => ({ id, parent, children, message: { id, author: { role }, content: { content_type: 'text', parts: [text] } } });
+  const mapping = { r: { id: 'r', parent: null, children: ['u'] }, u: turn('u', 'r', ['a'], 'user', asked), a: turn('a', 'u', [], 'assistant', answered) };
+  return (await api(page, 'POST', '/api/v1/chats/import', [{ title, mapping, current_node: 'a' }])).data.ids[0];
+}
+
+before(async () => {
+  server = await new Server({ OLLAMA_NUM_PARALLEL: '1' }).start();
+  await server.createModels();
+  browser = await launch();
+  ada = await visitor(browser, server);
+  page = ada.page;
+  await signUp(page, 'Ada Lovelace', 'ada@example.org', 'correct horse battery');
+}, { timeout: 120000 });
+
+after(async () => {
+  await browser?.close();
+  await server?.finish();
+});
+
+describe('beside the chats', { timeout: 240000 }, () => {
+  it('an administrator sets the password of another, whose sessions end', async () => {
+    await api(page, 'POST', '/api/v1/auths/add', { name: 'Bob', email: BOB[0], password: BOB[1], role: 'user' });
+    const bob = await visitor(browser, server);
+    await signIn(bob.page, ...BOB);
+    await page.goto('/settings/users');
+    await button('Actions for Bob').click();
+    await page.getByRole('menuitem', { name: 'Set password' }).click();
+    await page.getByLabel('New password').fill('short');
+    await button('Save').click();
+    assert.equal(await page.getByRole('dialog').count(), 1, 'too short');
+    await page.getByLabel('New password').fill(' a third, longer one ');
+    await button('Save').click();
+    await page.getByText('Saved.').waitFor();
+    await bob.page.goto('/');
+    await bob.page.getByRole('button', { name: 'Sign in' }).waitFor();
+    await bob.page.getByLabel('Email').fill(BOB[0]);
+    await bob.page.getByLabel('Password').fill(BOB[1]);
+    await bob.page.getByRole('button', { name: 'Sign in' }).click();
+    await bob.page.getByRole('alert').waitFor();
+    await signIn(bob.page, BOB[0], ' a third, longer one ');
+    await bob.context.close();
+  });
+
+  it('who waits is told the place in the queue, after a reload too', async () => {
+    const chats = [];
+    for (let i = 0; i < 3; i++) {
+      const { id } = (await api(page, 'POST', '/api/v1/chats/new', { model: MODEL })).data;
+      await api(page, 'POST', `/api/v1/chats/${id}/messages`, { content: 'Tell me a very long story about the sea, with many details.', params: { temperature: 0, num_predict: 3000 } });
+      chats.push(id);
+    }
+    await page.goto(`/c/${chats[2]}`);
+    await page.locator('article.last').getByText('Queued, place 2').waitFor();
+    await api(page, 'POST', `/api/v1/chats/${chats[0]}/stop`);
+    await page.locator('article.last').getByText('Queued, place 1').waitFor();
+    await page.reload();
+    await page.locator('article.last').getByText('Queued, place 1').waitFor();
+    for (const id of chats) await api(page, 'POST', `/api/v1/chats/${id}/stop`);
+    await page.locator('article.last[data-state="stopped"]').waitFor();
+  });
+
+  it('tags: given, searched for, taken away', async () => {
+    const id = await imported('About owls', 'Who?', 'The owl.');
+    await imported('About herons', 'Who else?', 'The heron.');
+    await page.goto(`/c/${id}`);
+    await button('Chat settings').click();
+    await page.getByLabel('Tags').fill('Night Birds');
+    await page.keyboard.press('Enter');
+    await button('Remove Night Birds').waitFor();
+    await page.keyboard.press('Control+k');
+    await page.getByRole('dialog').getByRole('button', { name: 'Night Birds' }).click();
+    assert.equal(await page.getByLabel('Search text').inputValue(), 'tag:night_birds ');
+    await page.getByRole('option', { name: /About owls/ }).waitFor();
+    await page.waitForFunction(() => document.querySelectorAll('#hits [role=option]').length === 1);
+    await page.getByLabel('Search text').fill('tag:night_birds heron');
+    await page.getByText('Nothing found for').waitFor();
+    await page.keyboard.press('Escape');
+    await button('Remove Night Birds').click();
+    await button('Remove Night Birds').waitFor({ state: 'detached' });
+    assert.deepEqual((await api(page, 'GET', '/api/v1/chats/all/tags')).data, []);
+  });
+
+  it('code is copied, tasks have boxes', async () => {
+    const id = await imported('Marks', 'Show me', '```python\nprint(1)\n```\n\n- [x] done\n- [ ] open [x]\n');
+    await page.goto(`/c/${id}`);
+    await button('Copy code').click();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'print(1)');
+    await page.locator('li.task', { hasText: '☑ done' }).waitFor();
+    await page.locator('li.task', { hasText: '☐ open [x]' }).waitFor();
+  });
+
+  it('all files are read again when asked', async () => {
+    const k = (await api(page, 'POST', '/api/v1/knowledge/create', { name: 'Birds', description: '' })).data;
+    await page.goto(`/knowledge/${k.id}`);
+    await page.getByLabel('Files', { exact: true }).setInputFiles({ name: 'herons.md', mimeType: 'text/markdown', buffer: Buffer.from('The heron eats seven fish. '.repeat(60)) });
+    await page.getByText('ready').waitFor();
+    const passages = async () => (await api(page, 'GET', `/api/v1/knowledge/${k.id}`)).data.files[0].n_chunks;
+    const before = await passages();
+    await api(page, 'POST', '/api/v1/auths/admin/config', { CHUNK_SIZE: 300, CHUNK_OVERLAP: 0 });
+    await page.goto('/knowledge');
+    await button('Read all files again').click();
+    await button('Read again').click();
+    await page.getByText('Reading again: 1 file').waitFor();
+    await page.goto(`/knowledge/${k.id}`);
+    await page.getByText('ready').waitFor();
+    assert.ok(await passages() > before);
+  });
+
+  it('pictures are counted', async () => {
+    const { id } = (await api(page, 'POST', '/api/v1/chats/new', { model: MODEL })).data;
+    await api(page, 'POST', `/api/v1/chats/${id}/pictures`, { prompt: 'a red apple', width: 64, height: 64, steps: 2, n: 2 });
+    await page.goto(`/c/${id}`);
+    await page.locator('article.last figure img').nth(1).waitFor({ timeout: 60000 });
+    assert.equal((await api(page, 'GET', '/api/v1/machine')).data.totals.pictures, 2);
+    await page.goto('/machine');
+    await page.getByText(/, 2 pictures,/).waitFor();
+  });
+
+  it('nothing went wrong in the page meanwhile', () => {
+    assert.deepEqual(ada.problems, []);
+  });
+});
