@@ -116,6 +116,7 @@ static err_code build(building *b, err *e) {
     const create_request *c = b->c;
     TRY(store_check_writable(b->a->store, e));
     TRY(c->from.len ? add_base(b, e) : create_add_files(b, e));
+    TRY(create_add_adapter(b, e));
     if (c->renderer.len) b->config.renderer = c->renderer;
     if (c->parser.len) b->config.parser = c->parser;
     if (c->requires_version.len) b->config.requires_version = c->requires_version;

@@ -16,6 +16,8 @@ typedef struct create_request {
     str from;                 /* a model; empty when files are given */
     const create_file *files; /* [n_files]: GGUFs, or a directory of safetensors */
     size_t n_files;
+    const create_file *adapters; /* [n_adapters]: a GGUF, or what PEFT saves */
+    size_t n_adapters;
     const create_file *links; /* [n_links]: name is a path on this machine, used in place */
     size_t n_links;
     str quantize; /* target type; empty = as it is */

@@ -44,19 +44,12 @@ static err_code describe(building *b, const char *path, err *e) {
 
 /* ---- steps that write a new file ---- */
 
-typedef struct step {
-    building *b;
-    const char *status;
-    str digest;
-} step;
-
-static bool on_progress(void *arg, uint64_t done, uint64_t total) {
-    step *s = arg;
+bool create_progress(void *step, uint64_t done, uint64_t total) {
+    const create_step *s = step;
     return s->b->report->fn(s->b->report->arg, s->status, s->digest, done, total);
 }
 
-/* Takes a file that was written into the store, or removes it. */
-static err_code adopt(building *b, const char *temp, err_code code, str *ret_digest, err *e) {
+err_code create_adopt(building *b, const char *temp, err_code code, str *ret_digest, err *e) {
     if (code == ERR_OK) code = store_adopt(b->a->store, temp, b->c->mem, ret_digest, e);
     if (code) file_remove(temp, NULL);
     return code;
@@ -68,29 +61,52 @@ err_code create_quantize(building *b, str *digest, err *e) {
     str temp = store_temp_path(b->a->store, c->mem);
     str status = str_fmt(c->mem, "quantizing " STR_FMT " model to " STR_FMT,
                          STR_ARG(b->config.file_type), STR_ARG(c->quantize));
-    step s = {b, status.ptr, *digest};
-    engine_progress progress = {on_progress, &s};
+    create_step s = {b, status.ptr, *digest};
+    engine_progress progress = {create_progress, &s};
     err_code code =
         engine_quantize(b->a->eng, path.ptr, temp.ptr, str_cstr(c->mem, c->quantize), &progress, e);
-    TRY(adopt(b, temp.ptr, code, digest, e));
+    TRY(create_adopt(b, temp.ptr, code, digest, e));
     return describe(b, store_blob_path(b->a->store, c->mem, *digest).ptr, e);
 }
 
-static const char *blob_path(building *b, str digest) {
+const char *create_blob_path(building *b, str digest) {
     return store_blob_path(b->a->store, b->c->mem, digest).ptr;
+}
+
+static err_code take_links(building *b, err *e) {
+    for (size_t i = 0; i < b->c->n_links; i++) {
+        const create_file *l = &b->c->links[i];
+        if (!store_blob_exists(b->a->store, l->digest))
+            TRY(store_link(b->a->store, l->name.ptr, l->digest, e));
+    }
+    return ERR_OK;
+}
+
+err_code create_sources(building *b, const create_file *files, size_t n, const engine_source **ret,
+                        err *e) {
+    engine_source *list = ARENA_ARRAY(b->c->mem, engine_source, n + 1);
+    TRY(take_links(b, e));
+    for (size_t i = 0; i < n; i++) {
+        if (!store_blob_exists(b->a->store, files[i].digest))
+            FAIL(e, NOT_FOUND,
+                 "blob " STR_FMT " is not here: upload it first (POST /api/blobs/" STR_FMT ")",
+                 STR_ARG(files[i].digest), STR_ARG(files[i].digest));
+        list[i] = (engine_source){files[i].name, create_blob_path(b, files[i].digest)};
+    }
+    *ret = list;
+    return ERR_OK;
 }
 
 static err_code convert(building *b, str *ret_digest, err *e) {
     const create_request *c = b->c;
-    engine_source *list = ARENA_ARRAY(c->mem, engine_source, c->n_files);
-    for (size_t i = 0; i < c->n_files; i++)
-        list[i] = (engine_source){c->files[i].name, blob_path(b, c->files[i].digest)};
+    const engine_source *list;
+    TRY(create_sources(b, c->files, c->n_files, &list, e));
     str temp = store_temp_path(b->a->store, c->mem);
-    step s = {b, "converting model", (str){0}};
-    engine_progress progress = {on_progress, &s};
+    create_step s = {b, "converting model", (str){0}};
+    engine_progress progress = {create_progress, &s};
     TRY(create_say(b, e, s.status, s.digest, 0, 0));
     err_code code = engine_convert(b->a->eng, list, c->n_files, temp.ptr, &progress, e);
-    return adopt(b, temp.ptr, code, ret_digest, e);
+    return create_adopt(b, temp.ptr, code, ret_digest, e);
 }
 
 /* ---- split files ---- */
@@ -112,20 +128,20 @@ static err_code merge(building *b, const create_file *const *parts, size_t n, st
         int64_t no, of;
         if (!split_numbers(parts[i]->name, &no, &of) || of != (int64_t)n || no < 1 || no > of)
             FAIL(e, INVALID, STR_FMT ": %zu parts were given", STR_ARG(parts[i]->name), n);
-        paths[no - 1] = blob_path(b, parts[i]->digest);
+        paths[no - 1] = create_blob_path(b, parts[i]->digest);
     }
     for (size_t i = 0; i < n; i++)
         if (!paths[i]) FAIL(e, INVALID, "part %zu of %zu is missing", i + 1, n);
     str temp = store_temp_path(b->a->store, c->mem);
-    step s = {b, "merging model", (str){0}};
-    engine_progress progress = {on_progress, &s};
+    create_step s = {b, "merging model", (str){0}};
+    engine_progress progress = {create_progress, &s};
     err_code code = engine_merge(b->a->eng, paths, n, temp.ptr, &progress, e);
-    return adopt(b, temp.ptr, code, ret_digest, e);
+    return create_adopt(b, temp.ptr, code, ret_digest, e);
 }
 
 /* ---- the files ---- */
 
-static err_code add_layer(building *b, store_layer_kind kind, str digest, err *e) {
+err_code create_add_layer(building *b, store_layer_kind kind, str digest, err *e) {
     store_layer l;
     TRY(store_use_layer(b->a->store, b->c->mem, kind, digest, &l, e));
     VEC_PUSH(b->layers, l);
@@ -133,23 +149,9 @@ static err_code add_layer(building *b, store_layer_kind kind, str digest, err *e
 }
 
 static err_code add_model(building *b, str digest, err *e) {
-    TRY(describe(b, blob_path(b, digest), e));
+    TRY(describe(b, create_blob_path(b, digest), e));
     if (b->c->quantize.len) TRY(create_quantize(b, &digest, e));
-    return add_layer(b, STORE_LAYER_MODEL, digest, e);
-}
-
-static err_code check_uploaded(building *b, err *e) {
-    for (size_t i = 0; i < b->c->n_links; i++) {
-        const create_file *l = &b->c->links[i];
-        if (!store_blob_exists(b->a->store, l->digest))
-            TRY(store_link(b->a->store, l->name.ptr, l->digest, e));
-    }
-    for (size_t i = 0; i < b->c->n_files; i++)
-        if (!store_blob_exists(b->a->store, b->c->files[i].digest))
-            FAIL(e, NOT_FOUND,
-                 "blob " STR_FMT " is not here: upload it first (POST /api/blobs/" STR_FMT ")",
-                 STR_ARG(b->c->files[i].digest), STR_ARG(b->c->files[i].digest));
-    return ERR_OK;
+    return create_add_layer(b, STORE_LAYER_MODEL, digest, e);
 }
 
 /* GGUFs: parts of one model, or a model and its projector. */
@@ -165,7 +167,7 @@ static err_code add_ggufs(building *b, err *e) {
             parts[n_parts++] = &c->files[i];
             continue;
         }
-        TRY(read_file(b, blob_path(b, c->files[i].digest), &info, e));
+        TRY(read_file(b, create_blob_path(b, c->files[i].digest), &info, e));
         str *place = str_eq(info.architecture, STR("clip")) ? &projector : &model;
         if (place->len)
             FAIL(e, INVALID, STR_FMT ": two files of one kind; a model has one",
@@ -176,7 +178,7 @@ static err_code add_ggufs(building *b, err *e) {
     if (n_parts) TRY(merge(b, parts, n_parts, &model, e));
     if (model.len == 0) FAIL(e, INVALID, "there is no model among the files");
     TRY(add_model(b, model, e));
-    return projector.len ? add_layer(b, STORE_LAYER_PROJECTOR, projector, e) : ERR_OK;
+    return projector.len ? create_add_layer(b, STORE_LAYER_PROJECTOR, projector, e) : ERR_OK;
 }
 
 err_code create_add_files(building *b, err *e) {
@@ -185,11 +187,11 @@ err_code create_add_files(building *b, err *e) {
     for (size_t i = 0; i < c->n_files; i++)
         tensors = tensors || str_ends(c->files[i].name, STR(".safetensors"));
     if (!tensors) {
+        const engine_source *list;
         TRY(create_say(b, e, "parsing GGUF", (str){0}, 0, 0));
-        TRY(check_uploaded(b, e));
+        TRY(create_sources(b, c->files, c->n_files, &list, e));
         return add_ggufs(b, e);
     }
-    TRY(check_uploaded(b, e));
     str digest = {0};
     TRY(convert(b, &digest, e));
     return add_model(b, digest, e);

@@ -124,6 +124,7 @@ str modelfile_text(store *s, arena *a, const api_model *m) {
         put_value(&b, m->system);
         buf_put_char(&b, '\n');
     }
+    put_line(&b, "ADAPTER", m->engine.adapter);
     each_parameter(m, put_modelfile_line, &b);
     put_licenses(&b, s, m, "LICENSE \"\"\"", "\"\"\"\n");
     put_messages(&b, m);

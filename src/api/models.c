@@ -48,6 +48,20 @@ static void take_parser(api_model *m) {
     m->file.has_thinking |= known.has_thinking;
 }
 
+static err_code find_adapter(api *a, arena *mem, api_model *m, err *e) {
+    for (size_t i = 0; i < m->stored.n_layers; i++) {
+        const store_layer *l = &m->stored.layers[i];
+        if (l->kind != STORE_LAYER_ADAPTER) continue;
+        if (m->engine.adapter.len)
+            FAIL(e, UNSUPPORTED,
+                 "\"" STR_FMT "\" has several: only one adapter is currently supported",
+                 STR_ARG(m->stored.display));
+        TRY(store_check_link(a->store, l->digest, e));
+        m->engine.adapter = store_blob_path(a->store, mem, l->digest);
+    }
+    return ERR_OK;
+}
+
 err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     api_model m = {.options = options_default()};
     TRY(store_find(a->store, name, mem, &m.stored, e));
@@ -58,6 +72,7 @@ err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
         TRY(store_check_link(a->store, weights->digest, e));
         m.engine.path = store_blob_path(a->store, mem, weights->digest);
         TRY(engine_file_read(a->eng, m.engine.path, ENGINE_FILE_SHORT, mem, &m.file, e));
+        TRY(find_adapter(a, mem, &m, e));
     }
     TRY(layer_text(a, mem, &m.stored, STORE_LAYER_PARAMS, &m.params_text, e));
     TRY(layer_text(a, mem, &m.stored, STORE_LAYER_SYSTEM, &m.system, e));

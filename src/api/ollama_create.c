@@ -34,14 +34,14 @@ static bool name_is_relative(str p) {
     return str_find(p, STR("..")) < 0 && str_find_char(p, '\\') < 0;
 }
 
-/* files: {path: digest} */
-static err_code read_files(creating *k, err *e) {
-    const json_t *files = NULL, *adapters = NULL, *drafts = NULL;
-    TRY(field_object(k->body, "files", &files, e));
-    TRY(field_object(k->body, "adapters", &adapters, e));
-    TRY(field_object(k->body, "draft_files", &drafts, e));
+/* {path: digest} */
+static err_code read_list(creating *k, const char *key, const create_file **ret, size_t *ret_n,
+                          err *e) {
+    const json_t *files = NULL;
     const char *path;
     json_t *digest;
+    size_t n = 0;
+    TRY(field_object(k->body, key, &files, e));
     if (json_object_size(files) > LIMIT_CREATE_FILES)
         FAIL(e, LIMIT, "%zu files, at most %d", json_object_size(files), LIMIT_CREATE_FILES);
     create_file *list = ARENA_ARRAY(k->c.mem, create_file, json_object_size(files) + 1);
@@ -49,18 +49,24 @@ static err_code read_files(creating *k, err *e) {
         create_file f = {str_from(path), str_from(json_string_value(digest))};
         if (!name_is_relative(f.name)) FAIL(e, INVALID, "file path must be relative");
         if (!store_digest_valid(f.digest)) FAIL(e, INVALID, "invalid digest format");
-        list[k->c.n_files++] = f;
+        list[n++] = f;
     }
-    k->c.files = list;
-    if (json_object_size(adapters) > 0)
-        FAIL(e, UNSUPPORTED,
-             "adapters (LoRA) are not supported by this version: merge the adapter "
-             "into the model first");
-    if (json_object_size(drafts) > 0)
-        FAIL(e, UNSUPPORTED, "draft models are not supported by this version");
+    *ret = list;
+    *ret_n = n;
+    return ERR_OK;
+}
+
+static err_code read_files(creating *k, err *e) {
+    const create_file *drafts;
+    size_t n_drafts;
+    TRY(read_list(k, "files", &k->c.files, &k->c.n_files, e));
+    TRY(read_list(k, "adapters", &k->c.adapters, &k->c.n_adapters, e));
+    TRY(read_list(k, "draft_files", &drafts, &n_drafts, e));
+    if (n_drafts > 0) FAIL(e, UNSUPPORTED, "draft models are not supported by this version");
     if (!k->c.from.len && k->c.n_files == 0)
         FAIL(e, INVALID,
-             files ? "no files provided to convert" : "neither 'from' or 'files' was specified");
+             field_get(k->body, "files") ? "no files provided to convert"
+                                         : "neither 'from' or 'files' was specified");
     return ERR_OK;
 }
 

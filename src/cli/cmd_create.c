@@ -106,16 +106,22 @@ static bool any_match(const names *all, const char *head, const char *tail) {
     return false;
 }
 
+static bool is_adapter(const char *list) {
+    return strcmp(list, "adapters") == 0;
+}
+
 /* What belongs to a model beside its weights. */
 static bool is_companion(str name) {
     return str_ends(name, STR(".json")) || str_eq(name, STR("chat_template.jinja")) ||
            str_eq(name, STR("tokenizer.model")) || str_eq(name, STR("vocab.txt"));
 }
 
-/* The files of a model in a directory: the first kind of weights that is there counts. */
+/* The files of a model or adapter in a directory: the first kind of weights that is there counts.
+ */
 static err_code upload_dir(creation *cr, const char *dir, const char *list, err *e) {
-    static const char *const KINDS[][2] = {
-        {"model", ".safetensors"}, {"", ".safetensors"}, {"", ".gguf"}};
+    const char *const KINDS[][2] = {{is_adapter(list) ? "adapter" : "model", ".safetensors"},
+                                    {"", ".safetensors"},
+                                    {"", ".gguf"}};
     names all = {0};
     size_t kind = 0;
     err_code code = ERR_OK;
@@ -135,11 +141,22 @@ static err_code upload_dir(creation *cr, const char *dir, const char *list, err 
     return code;
 }
 
+/* An adapter's tensors, and what must lie beside them. */
+static err_code upload_adapter(creation *cr, const char *path, const char *list, err *e) {
+    str p = str_from(path), config = STR("adapter_config.json");
+    str dir = str_sub(p, 0, (size_t)(str_rfind_char(p, '/') + 1));
+    TRY(upload(cr, path, base_name(p), list, e));
+    return upload(cr, str_fmt(cr->a, STR_FMT STR_FMT, STR_ARG(dir), STR_ARG(config)).ptr, config,
+                  list, e);
+}
+
 /* The parts of x-00001-of-0000N.gguf: the file itself when it is none. */
 static err_code upload_file(creation *cr, const char *path, const char *list, err *e) {
     static const size_t TAIL = sizeof "-00001-of-00005.gguf" - 1;
     str p = str_from(path);
     int64_t n = 1;
+    if (is_adapter(list) && str_ends(p, STR(".safetensors")))
+        return upload_adapter(cr, path, list, e);
     str tail = p.len > TAIL ? str_sub(p, p.len - TAIL, p.len) : (str){0};
     bool split = str_ends(tail, STR(".gguf")) && str_eq(str_sub(tail, 6, 10), STR("-of-")) &&
                  str_to_i64(str_sub(tail, 10, 15), &n) && n > 1 && n <= DIR_FILES_MAX;
@@ -201,6 +218,8 @@ static err_code add_line(creation *cr, const modelfile_line *l, err *e) {
     const char *list = str_eq(l->command, STR("from"))      ? "files"
                        : str_eq(l->command, STR("adapter")) ? "adapters"
                                                             : NULL;
+    if (list && is_adapter(list) && json_object_get(cr->body, list))
+        FAIL(e, UNSUPPORTED, "(line %d): only one adapter is currently supported", l->line_no);
     if (list && add_from(cr, l->text, list, e)) return err_wrap(e, "(line %d)", l->line_no);
     return ERR_OK;
 }

@@ -289,6 +289,12 @@ typedef struct engine_source {
 /* A directory of safetensors to one model file; errors as model/convert/convert.h says. */
 err_code engine_convert(engine *eng, const engine_source *files, size_t n_files,
                         const char *path_out, const engine_progress *progress, err *e);
+/* A LoRA adapter as PEFT saves it to a GGUF; `model`: the file that it is for. */
+err_code engine_convert_adapter(const engine_source *files, size_t n_files, const char *model,
+                                const char *path_out, const engine_progress *progress, err *e);
+/* Whether m->adapter fits m->path; errors as loading both would give (llm/adapter.h). Costs what
+ * reading the files' heads costs, on the caller's thread. */
+err_code engine_check_adapter(engine *eng, const engine_model *m, err *e);
 /* The parts of a split model file, in order, to one. */
 err_code engine_merge(engine *eng, const char *const *paths, size_t n_paths, const char *path_out,
                       const engine_progress *progress, err *e);

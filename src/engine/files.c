@@ -3,7 +3,7 @@
  * Only the file's head is looked at. Short answers are remembered by path, size and time of change,
  * since a listing asks for every model of the store. Threads: any. */
 #include "base/limits.h"
-#include "engine/engine.h"
+#include "engine/job.h"
 #include "model/convert/convert.h"
 #include "model/gguf.h"
 #include "model/quantize.h"
@@ -225,15 +225,36 @@ err_code engine_quantize(engine *eng, const char *path_in, const char *path_out,
     return quantize_gguf(path_in, path_out, target, &p, e);
 }
 
+static convert_file *file_list(const engine_source *files, size_t n_files) {
+    convert_file *list = NEW_ARRAY(convert_file, n_files + 1);
+    for (size_t i = 0; i < n_files; i++) list[i] = (convert_file){files[i].name, files[i].path};
+    return list;
+}
+
 err_code engine_convert(engine *eng, const engine_source *files, size_t n_files,
                         const char *path_out, const engine_progress *progress, err *e) {
     (void)eng;
-    convert_file *list = NEW_ARRAY(convert_file, n_files + 1);
-    for (size_t i = 0; i < n_files; i++) list[i] = (convert_file){files[i].name, files[i].path};
+    convert_file *list = file_list(files, n_files);
     quantize_progress p = {progress->fn, progress->arg};
     err_code code = convert_safetensors(list, n_files, path_out, &p, e);
     mem_free(list);
     return code;
+}
+
+err_code engine_convert_adapter(const engine_source *files, size_t n_files, const char *model,
+                                const char *path_out, const engine_progress *progress, err *e) {
+    convert_file *list = file_list(files, n_files);
+    quantize_progress p = {progress->fn, progress->arg};
+    err_code code = convert_adapter(list, n_files, model, path_out, &p, e);
+    mem_free(list);
+    return code;
+}
+
+err_code engine_check_adapter(engine *eng, const engine_model *m, err *e) {
+    void *model;
+    TRY(eng->b.inspect(eng->b.ctx, m, &model, e));
+    eng->b.unload(model);
+    return ERR_OK;
 }
 
 err_code engine_merge(engine *eng, const char *const *paths, size_t n_paths, const char *path_out,

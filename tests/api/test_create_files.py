@@ -270,7 +270,7 @@ class Creating(unittest.TestCase):
                              (here + "REQUIRES x\n", r"\(line 2\): REQUIRES")):
             self.assertRegex(self.create("bad", text, status=1), wanted)
         (self.dir / "lora.gguf").write_bytes((GOLDEN / "qwen2.gguf").read_bytes())
-        self.assertIn("adapters (LoRA) are not supported", self.create("bad", here + "ADAPTER lora.gguf\n", status=1))
+        self.assertIn('general.type is "", not "adapter"', self.create("bad", here + "ADAPTER lora.gguf\n", status=1))
 
     def change(self, source="llama", **config):
         target = self.dir / "changed"

@@ -7,6 +7,7 @@ PEFT: NAME/ is what peft saves for its own adapted model; NAME.bin holds that mo
 MERGED: NAME.gguf is an adapter written by hand, for what peft has no plain form of; the logits are those of the model
 with the changes added to its weights. Values are small integers over a power of two, as in models.py.
 """
+import copy
 import shutil
 import sys
 from pathlib import Path
@@ -42,11 +43,12 @@ def with_peft(model, name, g):
                 p.copy_(whole(g, *p.shape) / 64)
     wanted = {n: p.clone() for n, p in model.state_dict().items() if ".lora_" in n}
     shutil.rmtree(OUT / name, ignore_errors=True)
-    model.to(kind).save_pretrained(OUT / name)
-    for n, p in model.state_dict().items():
+    saved = copy.deepcopy(model).to(kind)  # which rounds the rotation too: not what is computed with
+    saved.save_pretrained(OUT / name)
+    for n, p in saved.state_dict().items():
         assert n not in wanted or torch.equal(p.float(), wanted[n]), n
     (OUT / name / "README.md").unlink(missing_ok=True)
-    return model.float()
+    return model
 
 
 class Adapter:

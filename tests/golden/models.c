@@ -120,15 +120,32 @@ static void convert(const char *name, char path[200]) {
     if (convert_safetensors(files, n, path, NULL, &e) != ERR_OK) fail_msg("%s: %s", name, e.msg);
 }
 
+/* The adapter of that name for the model: a GGUF, or what PEFT saved, converted. True: the caller
+ * removes it. */
+static bool find_adapter(const char *name, const char *model, char path[200]) {
+    char config[200], tensors[200];
+    err e = {0};
+    snprintf(path, 200, DIR_ADAPTERS "%s.gguf", name);
+    if (access(path, R_OK) == 0) return false;
+    snprintf(path, 200, "/tmp/hob-adapter-%d-%s.gguf", (int)getpid(), name);
+    snprintf(config, sizeof config, DIR_ADAPTERS "%s/adapter_config.json", name);
+    snprintf(tensors, sizeof tensors, DIR_ADAPTERS "%s/adapter_model.safetensors", name);
+    const convert_file files[] = {{STR("adapter_config.json"), config},
+                                  {STR("adapter_model.safetensors"), tensors}};
+    if (convert_adapter(files, 2, model, path, NULL, &e)) fail_msg("%s: %s", name, e.msg);
+    return true;
+}
+
 static llm_model *load(const char *name) {
     char path[200], adapter[200];
     err e = {0};
     llm_model *m = NULL;
     snprintf(path, sizeof path, DIR_MODELS "%s.gguf", name);
-    snprintf(adapter, sizeof adapter, DIR_ADAPTERS "%s.gguf", name);
+    bool adapter_made = adapted && find_adapter(name, path, adapter);
     if (from_safetensors) convert(name, path);
     err_code code = llm_model_load(cpu, path, adapted ? adapter : NULL, &m, &e);
     if (from_safetensors) remove(path);
+    if (adapter_made) remove(adapter);
     if (code != ERR_OK) fail_msg("%s: %s", path, e.msg);
     return m;
 }
@@ -279,6 +296,11 @@ CONVERTED(bert, check_encoder("bert"))
         check_decoder(#name, CTX);                                                                 \
         adapted = false;                                                                           \
     }
+ADAPTED(llama)
+ADAPTED(qwen2)
+ADAPTED(qwen3)
+ADAPTED(gemma2)
+ADAPTED(phi3)
 ADAPTED(llama3)
 ADAPTED(mixtral)
 
@@ -302,7 +324,9 @@ int main(void) {
         TEST_CONVERTED(mixtral),      TEST_CONVERTED(qwen2),      TEST_CONVERTED(qwen2moe),
         TEST_CONVERTED(qwen3),        TEST_CONVERTED(qwen3moe),   TEST_CONVERTED(gemma2),
         TEST_CONVERTED(gemma3),       TEST_CONVERTED(phi3),       TEST_CONVERTED(phi3_long),
-        TEST_CONVERTED(bert),         TEST_ADAPTED(llama3),       TEST_ADAPTED(mixtral),
+        TEST_CONVERTED(bert),         TEST_ADAPTED(llama),        TEST_ADAPTED(qwen2),
+        TEST_ADAPTED(qwen3),          TEST_ADAPTED(gemma2),       TEST_ADAPTED(phi3),
+        TEST_ADAPTED(llama3),         TEST_ADAPTED(mixtral),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

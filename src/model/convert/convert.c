@@ -84,6 +84,12 @@ static bool in_words(const char *words, str word) {
     return false;
 }
 
+const convert_family *convert_family_of_arch(str arch) {
+    for (size_t i = 0; i < COUNT_OF(families); i++)
+        if (str_eq(arch, str_from(families[i].arch))) return &families[i];
+    return NULL;
+}
+
 static err_code find_family(convert_job *j, err *e) {
     str type = convert_text(j->config, "model_type");
     json_t *inner = json_object_get(j->config, "text_config");
@@ -171,7 +177,7 @@ static err_code check_index(convert_job *j, err *e) {
     return code;
 }
 
-static err_code open_sources(convert_job *j, err *e) {
+err_code convert_open_sources(convert_job *j, err *e) {
     for (size_t i = 0; i < j->n_files; i++) {
         str name = j->files[i].name;
         if (!str_ends(name, STR(".safetensors"))) continue;
@@ -265,6 +271,17 @@ static err_code put_data(const convert_job *j, gguf_writer *w, const quantize_pr
     return code;
 }
 
+err_code convert_write_tensors(const convert_job *j, gguf_writer *w,
+                               const quantize_progress *progress, err *e) {
+    for (size_t i = 0; i < j->tensors.len; i++) {
+        const convert_tensor *t = &j->tensors.items[i];
+        gguf_writer_put_tensor(w, t->name, t->type, t->n_dims, t->ne);
+    }
+    TRY(gguf_writer_begin(w, e));
+    TRY(put_data(j, w, progress, e));
+    return gguf_writer_commit(w, e);
+}
+
 static str model_name(const convert_job *j) {
     str name = convert_text(j->config, "_name_or_path");
     ptrdiff_t slash = str_rfind_char(name, '/');
@@ -283,32 +300,30 @@ static err_code write_model(convert_job *j, const char *path_out, const quantize
     TRY(convert_put_tokenizer(j, w, e));
     gguf_writer_put_u32(w, "general.file_type", file_type_of(j));
     gguf_writer_put_u32(w, "general.quantization_version", 2);
-    for (size_t i = 0; i < j->tensors.len; i++) {
-        const convert_tensor *t = &j->tensors.items[i];
-        gguf_writer_put_tensor(w, t->name, t->type, t->n_dims, t->ne);
-    }
-    TRY(gguf_writer_begin(w, e));
-    TRY(put_data(j, w, progress, e));
-    return gguf_writer_commit(w, e);
+    return convert_write_tensors(j, w, progress, e);
 }
 
 static err_code convert(convert_job *j, const char *path_out, const quantize_progress *progress,
                         err *e) {
     TRY(read_config(j, e));
-    TRY(open_sources(j, e));
+    TRY(convert_open_sources(j, e));
     TRY(convert_plan_tensors(j, e));
     return write_model(j, path_out, progress, e);
+}
+
+void convert_job_finish(convert_job *j) {
+    for (size_t i = 0; i < j->sources.len; i++) safetensors_destroy(&j->sources.items[i]);
+    VEC_FINISH(j->sources);
+    VEC_FINISH(j->tensors);
+    json_decref(j->config);
+    arena_destroy(&j->mem);
 }
 
 err_code convert_safetensors(const convert_file *files, size_t n_files, const char *path_out,
                              const quantize_progress *progress, err *e) {
     convert_job j = {.mem = arena_create(0), .files = files, .n_files = n_files};
     err_code code = convert(&j, path_out, progress, e);
-    for (size_t i = 0; i < j.sources.len; i++) safetensors_destroy(&j.sources.items[i]);
-    VEC_FINISH(j.sources);
-    VEC_FINISH(j.tensors);
-    json_decref(j.config);
-    arena_destroy(&j.mem);
+    convert_job_finish(&j);
     return code;
 }
 

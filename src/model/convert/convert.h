@@ -1,4 +1,5 @@
-/* Models as they are published for training to GGUF: a directory of safetensors, and split GGUFs.
+/* Models as they are published for training to GGUF: a directory of safetensors, an adapter over
+ * one, and split GGUFs.
  *
  * Reads config.json, the tensors, tokenizer.json and its companions, and writes one GGUF with the
  * names, the layout and the keys that llm/ reads. Matrices keep their type (F32, F16, BF16),
@@ -20,6 +21,13 @@ typedef struct convert_file {
  * the file, the key or the tensor. */
 err_code convert_safetensors(const convert_file *files, size_t n_files, const char *path_out,
                              const quantize_progress *progress, err *e);
+
+/* A LoRA adapter as PEFT saves it (adapter_config.json and *.safetensors) to a GGUF as
+ * llm/adapter.h reads it. `model` is the GGUF of the model that it is for, which gives the family
+ * and the heads. Factors that differ by layer, DoRA, changes of embeddings, of experts and whole
+ * weights are refused by name; whether the shapes fit the model is for the loader to say. */
+err_code convert_adapter(const convert_file *files, size_t n_files, const char *model,
+                         const char *path_out, const quantize_progress *progress, err *e);
 
 /* All parts of a split GGUF, in order, to one file. */
 err_code convert_merge_gguf(const char *const *paths, size_t n_paths, const char *path_out,

@@ -58,7 +58,20 @@ err_code convert_int(const json_t *o, const char *key, int64_t fallback, int64_t
 double convert_num(const json_t *o, const char *key, double fallback);
 str convert_text(const json_t *o, const char *key);
 
-/* names.c: fills j->tensors from j->sources. */
+/* Opens every .safetensors of j->files. */
+err_code convert_open_sources(convert_job *j, err *e);
+/* Describes j->tensors to the writer, which has the keys already, and writes all. */
+err_code convert_write_tensors(const convert_job *j, gguf_writer *w,
+                               const quantize_progress *progress, err *e);
+const convert_family *convert_family_of_arch(str arch); /* NULL: none */
+void convert_job_finish(convert_job *j);
+
+/* names.c: the name in a GGUF of the matrix of a linear layer ("model.layers.0.mlp.up_proj.weight",
+ * no expert's), and its heads if its rows are reordered, else 0. False: there is none. */
+bool convert_matrix_name(const convert_job *j, str theirs, str *ret_name, int32_t *ret_n_head);
+/* FORMAT or UNSUPPORTED for a tensor of a type or size that cannot be carried over. */
+err_code convert_check_source(const safetensors_tensor *s, err *e);
+/* Fills j->tensors from j->sources. */
 err_code convert_plan_tensors(convert_job *j, err *e);
 void convert_add_computed(convert_job *j, const char *name, const float *values, int64_t n);
 /* keys.c: writes <arch>.*; may add computed tensors. */

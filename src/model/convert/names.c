@@ -146,7 +146,7 @@ typedef struct placing {
     map index; /* our name -> its place in j->tensors */
 } placing;
 
-static err_code check_source(const safetensors_tensor *s, err *e) {
+err_code convert_check_source(const safetensors_tensor *s, err *e) {
     bool ok = s->type == DTYPE_F32 || s->type == DTYPE_F16 || s->type == DTYPE_BF16;
     if (!ok)
         FAIL(e, UNSUPPORTED, "tensor " STR_FMT " is %s: only F32, F16 and BF16 can be converted",
@@ -233,16 +233,20 @@ static err_code place_gate_up(placing *p, str prefix, const safetensors_tensor *
     return ERR_OK;
 }
 
+static int32_t heads_of(const convert_job *j, const rule *r) {
+    if (!j->family->pairs) return 0;
+    return r->kind == RULE_Q ? j->n_head : r->kind == RULE_K ? j->n_head_kv : 0;
+}
+
 static err_code place_one(placing *p, const rule *r, str name, const safetensors_tensor *s,
                           err *e) {
     convert_job *j = p->j;
     int64_t i;
     if (map_get(&p->index, name, &i)) return twice(name, e);
     convert_tensor *t = add(p, name, s, 1);
-    bool rotated = r->kind == RULE_Q || r->kind == RULE_K;
-    if (rotated && j->family->pairs) {
+    t->n_head = heads_of(j, r);
+    if (t->n_head) {
         int64_t rows = t->n_dims == 1 ? t->ne[0] : t->ne[1];
-        t->n_head = r->kind == RULE_Q ? j->n_head : j->n_head_kv;
         if (t->n_dims > 2 || rows % t->n_head || rows / t->n_head % 2)
             FAIL(e, FORMAT, "tensor " STR_FMT ": %lld rows for %d heads",
                  STR_ARG(str_sub(s->name, 0, 200)), (long long)rows, t->n_head);
@@ -279,33 +283,54 @@ static bool cut_expert(str *name, int64_t *ret_at) {
     return false;
 }
 
-static err_code place(placing *p, const safetensors_tensor *s, err *e) {
-    convert_job *j = p->j;
-    str name = plain_name(j, s->name), prefix = str_from(STYLES[j->family->style].layer_prefix);
-    int64_t layer = 0, expert = -1;
-    if (is_useless(name) || is_useless(s->name)) return ERR_OK;
-    if (j->tied && str_starts(name, STR("lm_head."))) return ERR_OK;
-    TRY(check_source(s, e));
+/* What a name is the name of; NULL: nothing known. *ret_layer and *ret_expert are -1 for what
+ * belongs to none. */
+static const rule *look_up(const convert_job *j, str name, int64_t *ret_layer,
+                           int64_t *ret_expert) {
+    str prefix = str_from(STYLES[j->family->style].layer_prefix);
+    *ret_layer = *ret_expert = -1;
     const rule *r = find_rule(STYLES[j->family->style].globals, STYLES[j->family->style].n_globals,
                               name, false);
-    if (r) return place_one(p, r, str_from(r->ours), s, e);
-    if (str_starts(name, prefix)) {
-        str rest = str_sub(name, prefix.len, name.len);
-        str number = str_cut(&rest, '.');
-        bool counted = str_to_i64(number, &layer) && layer >= 0 && layer < j->n_layers;
-        bool one_expert = cut_expert(&rest, &expert);
-        r = find_rule(STYLES[j->family->style].layers, STYLES[j->family->style].n_layers, rest,
-                      one_expert);
-        if (!counted) r = NULL;
-    }
+    if (r || !str_starts(name, prefix)) return r;
+    str rest = str_sub(name, prefix.len, name.len);
+    str number = str_cut(&rest, '.');
+    if (!str_to_i64(number, ret_layer) || *ret_layer < 0 || *ret_layer >= j->n_layers) return NULL;
+    bool one_expert = cut_expert(&rest, ret_expert);
+    return find_rule(STYLES[j->family->style].layers, STYLES[j->family->style].n_layers, rest,
+                     one_expert);
+}
+
+static str full_name(const convert_job *j, const rule *r, int64_t layer) {
+    const char *ours = r->ours;
+    if (r->kind == RULE_POST && j->family->four_norms) ours = "post_attention_norm.weight";
+    if (layer < 0) return str_from(ours);
+    return str_fmt(j->mem, "blk.%lld.%s", (long long)layer, ours);
+}
+
+bool convert_matrix_name(const convert_job *j, str theirs, str *ret_name, int32_t *ret_n_head) {
+    int64_t layer, expert;
+    const rule *r = look_up(j, plain_name(j, theirs), &layer, &expert);
+    bool matrix = r && (r->kind == RULE_PLAIN || r->kind == RULE_Q || r->kind == RULE_K ||
+                        r->kind == RULE_VECTOR);
+    if (!matrix) return false;
+    *ret_name = full_name(j, r, layer);
+    *ret_n_head = heads_of(j, r);
+    return true;
+}
+
+static err_code place(placing *p, const safetensors_tensor *s, err *e) {
+    convert_job *j = p->j;
+    str name = plain_name(j, s->name);
+    int64_t layer, expert;
+    if (is_useless(name) || is_useless(s->name)) return ERR_OK;
+    if (j->tied && str_starts(name, STR("lm_head."))) return ERR_OK;
+    TRY(convert_check_source(s, e));
+    const rule *r = look_up(j, name, &layer, &expert);
     if (!r)
         FAIL(e, UNSUPPORTED, "tensor " STR_FMT " has no place in a %s model of %d layers",
              STR_ARG(str_sub(s->name, 0, 200)), j->family->arch, j->n_layers);
-    const char *ours = r->ours;
-    if (r->kind == RULE_POST && j->family->four_norms) ours = "post_attention_norm.weight";
-    str block = str_fmt(j->mem, "blk.%lld.", (long long)layer);
-    if (r->kind == RULE_GATE_UP) return place_gate_up(p, block, s, e);
-    str full = str_fmt(j->mem, STR_FMT "%s", STR_ARG(block), ours);
+    str full = full_name(j, r, layer);
+    if (r->kind == RULE_GATE_UP) return place_gate_up(p, full, s, e); /* "blk.N." */
     return expert >= 0 ? place_expert(p, full, expert, s, e) : place_one(p, r, full, s, e);
 }
 
