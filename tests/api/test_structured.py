@@ -73,7 +73,7 @@ class Structured(unittest.TestCase):
         jsonschema.validate(json.loads(answer["choices"][0]["message"]["content"]), schema)
 
     def test_refusals_name_the_keyword(self):
-        for wanted, fields in (("contains", {"format": {"type": "array", "contains": {}}}),
+        for wanted, fields in (("dependentSchemas", {"format": {"type": "object", "dependentSchemas": {}}}),
                                ("left recursion", {"grammar": "root ::= root"}),
                                ("regular expression", {"regex": "("}),
                                ("only one", {"regex": "a", "format": "json"})):

@@ -347,6 +347,123 @@ static void test_keys(void **state) {
     check_schemas(cases, COUNT_OF(cases));
 }
 
+/* Exactly one branch: those that exclude each other stay, what two allow goes. */
+static void test_one_of(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"oneOf\":[{\"properties\":{\"t\":{\"const\":\"a\"},\"x\":{\"type\":\"integer\"}},"
+         "\"required\":[\"t\"]},{\"properties\":{\"t\":{\"const\":\"b\"}},\"required\":[\"t\"]}]}",
+         {"{\"t\":\"a\",\"x\":1}", "{\"t\":\"b\"}", NULL},
+         {"{\"t\":\"c\"}", "{}", "{\"t\":\"b\",\"x\":1}", NULL}},
+        {"{\"oneOf\":[{\"type\":\"integer\",\"minimum\":0},{\"type\":\"integer\",\"maximum\":9}]}",
+         {"-1", "10", NULL},
+         {"0", "9", "5", NULL}},
+        {"{\"oneOf\":[{\"type\":\"integer\"},{\"type\":\"number\"}]}",
+         {"1.5", "-0.25", NULL},
+         {"1", "1.0", "0", "15e1", NULL}},
+        {"{\"oneOf\":[{\"enum\":[1,2,3]},{\"enum\":[3,4]},{\"const\":\"x\"}]}",
+         {"1", "2", "4", "\"x\"", NULL},
+         {"3", NULL}},
+        {"{\"oneOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\",\"c\"]}],\"properties\":{\"a\":{"
+         "\"type\":\"null\"},\"b\":{\"type\":\"null\"},\"c\":{\"type\":\"null\"}}}",
+         {"{\"a\":null}", "{\"a\":null,\"b\":null}", "{\"b\":null,\"c\":null}", NULL},
+         {"{}", "{\"b\":null}", "{\"a\":null,\"b\":null,\"c\":null}", NULL}},
+        {"{\"oneOf\":[{\"type\":\"string\",\"pattern\":\"^a\"},{\"type\":\"string\",\"pattern\":"
+         "\"b$\"}]}",
+         {"\"a\"", "\"b\"", "\"acc\"", NULL},
+         {"\"ab\"", "\"c\"", NULL}},
+        {"{\"oneOf\":[{\"type\":\"array\",\"items\":{\"type\":\"null\"}},{\"type\":\"array\","
+         "\"items\":{\"type\":\"boolean\"}}]}",
+         {"[null]", "[true,false]", NULL},
+         {"[]", "[null,true]", NULL}},
+        {"{\"oneOf\":[{\"properties\":{\"a\":{\"type\":\"null\"}},\"required\":[\"a\"]},{"
+         "\"properties\":{\"a\":{\"type\":\"null\"},\"b\":{\"type\":\"null\"}},\"required\":[\"a\","
+         "\"b\"]}]}",
+         {"{\"a\":null}", NULL},
+         {"{\"a\":null,\"b\":null}", NULL}},
+        {"{\"$ref\":\"#/$defs/t\",\"$defs\":{\"t\":{\"oneOf\":[{\"type\":\"null\"},{\"type\":"
+         "\"array\",\"items\":{\"$ref\":\"#/$defs/t\"}}]}}}",
+         {"null", "[[],[null]]", NULL},
+         {"[1]", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+static void test_what_must_not_hold(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"not\":{\"type\":[\"string\",\"object\",\"array\",\"number\"]}}",
+         {"null", "true", NULL},
+         {"1", "\"\"", NULL}},
+        {"{\"type\":\"string\",\"not\":{\"enum\":[\"a\",\"b\"]},\"maxLength\":2}",
+         {"\"c\"", "\"ab\"", "\"\"", NULL},
+         {"\"a\"", "\"\\u0061\"", "\"abc\"", NULL}},
+        {"{\"type\":\"integer\",\"not\":{\"enum\":[0,7]}}",
+         {"1", "70", "-7", NULL},
+         {"0", "-0", "7", NULL}},
+        {"{\"type\":\"boolean\",\"not\":{\"const\":true}}", {"false", NULL}, {"true", NULL}},
+        {"{\"not\":{\"not\":{\"type\":\"null\"}}}", {"null", NULL}, {"1", NULL}},
+        {"{\"type\":\"string\",\"not\":{\"pattern\":\"^a|z$\"}}",
+         {"\"ba\"", "\"\"", NULL},
+         {"\"ab\"", "\"bz\"", NULL}},
+        {"{\"allOf\":[{\"not\":{\"const\":1}},{\"not\":{\"const\":2}},{\"enum\":[1,2,3]}]}",
+         {"3", NULL},
+         {"1", "2", NULL}},
+        {"{\"properties\":{\"k\":{\"enum\":[\"a\",\"b\"]},\"x\":{\"type\":\"null\"},\"y\":{"
+         "\"type\":\"null\"}},\"required\":[\"k\"],\"if\":{\"properties\":{\"k\":{\"const\":"
+         "\"a\"}}},\"then\":{\"required\":[\"x\"]},\"else\":{\"required\":[\"y\"]}}",
+         {"{\"k\":\"a\",\"x\":null}", "{\"k\":\"b\",\"y\":null}", NULL},
+         {"{\"k\":\"a\",\"y\":null}", "{\"k\":\"b\"}", NULL}},
+        {"{\"properties\":{\"k\":{\"enum\":[1,2,3]},\"x\":{\"type\":\"null\"}},\"required\":["
+         "\"k\"],\"allOf\":[{\"if\":{\"properties\":{\"k\":{\"const\":1}}},\"then\":{\"required\":["
+         "\"x\"]}},{\"if\":{\"properties\":{\"k\":{\"const\":2}}},\"then\":{\"properties\":{\"x\":"
+         "false}}}]}",
+         {"{\"k\":1,\"x\":null}", "{\"k\":2}", "{\"k\":3}", "{\"k\":3,\"x\":null}", NULL},
+         {"{\"k\":1}", "{\"k\":2,\"x\":null}", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+static void test_contains(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"items\":{\"enum\":[1,2]},\"contains\":{\"const\":2}}",
+         {"[2]", "[1,1,2,1]", "[2,2]", NULL},
+         {"[]", "[1]", "[1,3]", NULL}},
+        {"{\"items\":{\"enum\":[1,2]},\"contains\":{\"const\":2},\"minContains\":1,"
+         "\"maxContains\":2,\"minItems\":2,\"maxItems\":4}",
+         {"[1,2]", "[2,2]", "[2,1,2,1]", NULL},
+         {"[2]", "[1,1]", "[2,2,2]", "[1,1,1,1,2]", NULL}},
+        {"{\"contains\":{\"type\":\"string\"},\"minItems\":2}",
+         {"[1,\"\"]", "[\"\",null,true]", NULL},
+         {"[\"\"]", "[1,2]", NULL}},
+        {"{\"type\":\"array\",\"not\":{\"items\":{\"type\":\"integer\"}},\"maxItems\":2}",
+         {"[1,null]", "[1.5]", NULL},
+         {"[]", "[1]", NULL}},
+        {"{\"items\":{\"anyOf\":[{\"const\":\"a\"},{\"enum\":[\"b\"]}]},\"uniqueItems\":true}",
+         {"[]", "[\"b\",\"a\"]", NULL},
+         {"[\"a\",\"a\"]", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
+/* General categories: exact beyond ASCII too, as text and inside JSON. */
+static void test_categories(void **state) {
+    (void)state;
+    static const grammar_case cases[] = {
+        {"{\"type\":\"string\",\"pattern\":\"^\\\\p{Lu}\\\\p{L}{0,3}$\"}",
+         {"\"A\"", "\"\xC3\x89\xC3\xA9\"", "\"\xCE\xA9\xE6\x97\xA5\"", NULL},
+         {"\"a\"", "\"A1\"", "\"\xC3\xA9\"", "\"\"", NULL}},
+        {"{\"type\":\"string\",\"pattern\":\"^[^\\\\p{P}\\\\p{gc=Nd}]+$\"}",
+         {"\"a \xE2\x82\xAC\"", NULL},
+         {"\"a.\"", "\"7\"", "\"\xD9\xA3\"", NULL}},
+        {"{\"type\":\"string\",\"pattern\":\"^\\\\P{Letter}$\"}",
+         {"\"7\"", "\"\\n\"", NULL},
+         {"\"a\"", "\"\xC3\xA9\"", NULL}},
+    };
+    check_schemas(cases, COUNT_OF(cases));
+}
+
 static void test_unique_items(void **state) {
     (void)state;
     static const grammar_case cases[] = {
@@ -373,9 +490,21 @@ static void test_refused_schemas(void **state) {
         err_code code;
         const char *says;
     } cases[] = {
-        {"{\"type\":\"object\",\"if\":{}}", ERR_UNSUPPORTED, "\"if\""},
-        {"{\"properties\":{\"x\":{\"not\":{\"type\":\"null\"}}}}", ERR_UNSUPPORTED,
+        {"{\"type\":\"object\",\"dependentSchemas\":{}}", ERR_UNSUPPORTED, "\"dependentSchemas\""},
+        {"{\"properties\":{\"x\":{\"not\":{\"format\":\"date\"}}}}", ERR_UNSUPPORTED,
          "#/properties/x"},
+        {"{\"type\":\"number\",\"not\":{\"const\":0.5}}", ERR_UNSUPPORTED, "number"},
+        {"{\"type\":\"integer\",\"not\":{\"type\":\"integer\"}}", ERR_INVALID, "nothing"},
+        {"{\"if\":{\"multipleOf\":2},\"then\":{\"type\":\"null\"}}", ERR_UNSUPPORTED, "multipleOf"},
+        {"{\"oneOf\":[{\"multipleOf\":3},{\"multipleOf\":5}],\"type\":\"integer\"}",
+         ERR_UNSUPPORTED, "anyOf"},
+        {"{\"oneOf\":[{\"type\":\"null\"},{\"const\":null}]}", ERR_INVALID, "no branch of oneOf"},
+        {"{\"type\":\"array\",\"items\":{\"type\":\"null\"},\"contains\":{\"type\":\"string\"}}",
+         ERR_INVALID, "no array"},
+        {"{\"type\":\"array\",\"contains\":{\"format\":\"date\"},\"maxContains\":1}",
+         ERR_UNSUPPORTED, "format"},
+        {"{\"type\":\"array\",\"contains\":{},\"maxItems\":9000}", ERR_LIMIT, "contains"},
+        {"{\"pattern\":\"\\\\p{Script=Greek}\"}", ERR_UNSUPPORTED, "Script=Greek"},
         {"{\"type\":\"array\",\"uniqueItems\":true}", ERR_UNSUPPORTED, "uniqueItems"},
         {"{\"type\":\"number\",\"multipleOf\":0.3}", ERR_UNSUPPORTED, "multipleOf"},
         {"{\"type\":\"wat\"}", ERR_INVALID, "wat"},
@@ -627,6 +756,8 @@ int main(void) {
         cmocka_unit_test(test_together),       cmocka_unit_test(test_keys),
         cmocka_unit_test(test_unique_items),   cmocka_unit_test(test_many_states),
         cmocka_unit_test(test_hostile),        cmocka_unit_test(test_either),
+        cmocka_unit_test(test_one_of),         cmocka_unit_test(test_what_must_not_hold),
+        cmocka_unit_test(test_contains),       cmocka_unit_test(test_categories),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,10 +56,22 @@ struct grammar_expr {
     const grammar_dfa *dfa;    /* DFA */
 };
 
+/* Neighbours of one general category. */
+typedef struct grammar_category_run {
+    grammar_range range;
+    uint32_t category;
+} grammar_category_run;
+typedef struct grammar_runs {
+    const grammar_category_run *items;
+    size_t n;
+} grammar_runs;
+
 typedef struct grammar_builder {
     arena *mem;
+    grammar_runs runs; /* of all characters, once they were asked for */
     VEC(const grammar_expr *) rules;
-    bool in_json; /* character sets made now are those of JSON strings (patterns) */
+    uint64_t n_product; /* states and nodes that grammar_both has looked at */
+    bool in_json;       /* character sets made now are those of JSON strings (patterns) */
 } grammar_builder;
 
 /* Makers. Text is copied. */
@@ -85,6 +97,9 @@ int32_t grammar_add_rule(grammar_builder *b, const grammar_expr *x);
 
 /* Sorted, joined; with `invert` what is not in it. */
 grammar_set grammar_set_normal(arena *a, grammar_set s, bool invert);
+
+/* The characters of a general category by its name, such as Lu or L; false: nobody knows it. */
+bool grammar_category(grammar_builder *b, str name, grammar_set *ret);
 
 /* A regular expression as an expression of b. With `search` it may match anywhere, as the keyword
  * `pattern` of JSON Schema means it, else it covers the whole text. */

@@ -20,13 +20,13 @@ typedef struct grammar_vocab grammar_vocab;
 err_code grammar_from_json(grammar **ret, err *e);
 
 /* A JSON Schema (draft 2020-12 and what clients write of older ones). `schema` is only read during
- * the call. Properties come in the order of the schema; oneOf is read as anyOf (that no second
- * branch fits is not held to); what stands beside $ref, allOf, anyOf, enum and const counts, and
- * all that is said of one string, number or key. Some answers that would be valid never come: keys
- * in another order, strings of more than 512 characters where a pattern or format is given too. A
- * key of additionalProperties may come twice. Formats that nobody knows say nothing. UNSUPPORTED
- * names a keyword that would change what is valid and that we cannot hold to, with its path;
- * INVALID a broken schema; LIMIT one that explodes. */
+ * the call. Properties come in the order of the schema; of oneOf exactly one branch
+ * holds, UNSUPPORTED where that cannot be told; what stands beside $ref, allOf, anyOf, enum and
+ * const counts, and all that is said of one string, number or key. Some answers that would be valid
+ * never come: keys in another order, strings of more than 512 characters where a pattern or format
+ * is given too. A key of additionalProperties may come twice. Formats that nobody knows say
+ * nothing. UNSUPPORTED names a keyword that would change what is valid and that we cannot hold to,
+ * with its path; INVALID a broken schema; LIMIT one that explodes. */
 err_code grammar_from_schema(const value *schema, grammar **ret, err *e);
 
 /* A regular expression that the whole output matches: literals, classes, groups, alternation,

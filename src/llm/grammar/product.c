@@ -126,6 +126,7 @@ static const grammar_expr *multiply(grammar_builder *b, product *p) {
     pair_number(p, (pair){p->x->state, p->y->state});
     for (size_t i = 0; i < p->pairs.len && !p->full; i++) add_edges(p, p->pairs.items[i]);
     VEC_PUSH(p->first, (uint32_t)p->edges.len);
+    b->n_product += p->pairs.len;
     const grammar_expr *x = p->full ? NULL : grammar_of_dfa(b, trimmed(p, b->mem));
     VEC_FINISH(p->pairs);
     VEC_FINISH(p->edges);
@@ -143,9 +144,13 @@ err_code grammar_both(grammar_builder *b, const grammar_expr *x, const grammar_e
         *ret = without ? x : grammar_none(b);
         return ERR_OK;
     }
+    if (b->n_product > LIMIT_GRAMMAR_PRODUCTS)
+        FAIL(e, LIMIT, "what must hold together is too much: more than %u states in all",
+             LIMIT_GRAMMAR_PRODUCTS);
     if (grammar_build_inline(b, x, &nets[0]) && grammar_build_inline(b, y, &nets[1])) {
         p.x = grammar_over(&nets[0]);
         p.y = grammar_over(&nets[1]);
+        b->n_product += p.x->net.nodes.len + p.y->net.nodes.len;
         if (p.x->state >= 0 && p.y->state >= 0) *ret = multiply(b, &p);
     }
     grammar_destroy(&p.x);

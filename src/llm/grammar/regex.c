@@ -7,6 +7,7 @@
  * ^ and in groups at the end. */
 #include "base/limits.h"
 #include "llm/grammar/expr.h"
+#include <string.h>
 
 typedef struct reader {
     grammar_builder *b;
@@ -45,6 +46,26 @@ static const grammar_range DIGITS[] = {{'0', '9'}};
 static const grammar_range WORDS[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
 static const grammar_range SPACES[] = {{'\t', '\r'}, {' ', ' '}};
 static const grammar_range LINE_ENDS[] = {{'\n', '\n'}, {'\r', '\r'}};
+
+/* {name} of a category, or its one letter. */
+static err_code category_escape(reader *r, bool invert, grammar_set *ret) {
+    str name = str_sub(r->text, r->at, r->at + 1);
+    r->at++;
+    if (str_eq(name, STR("{"))) {
+        size_t from = r->at;
+        while (!ends(r) && peek(r) != '}') r->at++;
+        name = str_sub(r->text, from, r->at);
+        if (!skip(r, '}')) BAD(r, "a \\p{ without its }");
+    }
+    static const char *const KEYS[] = {"General_Category=", "gc="};
+    for (size_t i = 0; i < COUNT_OF(KEYS); i++)
+        if (str_starts(name, str_from(KEYS[i]))) name = str_sub(name, strlen(KEYS[i]), name.len);
+    if (!grammar_category(r->b, name, ret))
+        BAD(r, "\\p{" STR_FMT "} is not supported; general categories such as L, Lu or Nd are",
+            STR_ARG(name));
+    *ret = grammar_set_normal(r->b->mem, *ret, invert);
+    return ERR_OK;
+}
 
 /* \d and its kin; false when c is none of them. */
 static bool class_escape(arena *a, char c, grammar_set *ret) {
@@ -137,6 +158,10 @@ static err_code class_item(reader *r, grammar_set *ret_set, uint32_t *ret_char) 
         r->at++;
         return ERR_OK;
     }
+    if (peek(r) == 'p' || peek(r) == 'P') {
+        r->at++;
+        return category_escape(r, r->text.ptr[r->at - 1] == 'P', ret_set);
+    }
     if (skip(r, 'b')) {
         *ret_char = '\b';
         return ERR_OK;
@@ -165,13 +190,24 @@ static err_code class_ranges(reader *r, ranges *into) {
     return ERR_OK;
 }
 
+/* Large sets become rules, so that repeating them costs little. */
+static err_code set_expr(reader *r, grammar_set s, const grammar_expr **ret) {
+    enum { LARGE = 32 };
+    *ret = grammar_chars(r->b, s);
+    if (s.n < LARGE) return ERR_OK;
+    int32_t rule = grammar_add_rule(r->b, *ret);
+    if (rule < 0) FAIL(r->e, LIMIT, "regular expression: more than %d rules", LIMIT_GRAMMAR_RULES);
+    *ret = grammar_rule(r->b, rule);
+    return ERR_OK;
+}
+
 static err_code parse_class(reader *r, const grammar_expr **ret) {
     ranges found = {0};
     bool invert = skip(r, '^');
     err_code code = class_ranges(r, &found);
     if (code == ERR_OK) {
         grammar_set s = {found.items, found.len};
-        *ret = grammar_chars(r->b, grammar_set_normal(r->b->mem, s, invert));
+        code = set_expr(r, grammar_set_normal(r->b->mem, s, invert), ret);
     }
     VEC_FINISH(found);
     return code;
@@ -216,6 +252,11 @@ static err_code parse_atom(reader *r, const grammar_expr **ret) {
             r->at++;
             *ret = grammar_chars(r->b, set);
             return ERR_OK;
+        }
+        if (peek(r) == 'p' || peek(r) == 'P') {
+            r->at++;
+            TRY(category_escape(r, r->text.ptr[r->at - 1] == 'P', &set));
+            return set_expr(r, set, ret);
         }
         TRY(char_escape(r, &c));
         *ret = one_char(r, c);
@@ -396,9 +437,10 @@ err_code grammar_parse_regex(grammar_builder *b, str pattern, bool search, const
 err_code grammar_from_regex(str pattern, grammar **ret, err *e) {
     grammar_builder b = {.mem = arena_create(0)};
     const grammar_expr *x;
+    grammar_add_rule(&b, grammar_empty(&b)); /* the start, set below */
     err_code code = grammar_parse_regex(&b, pattern, false, &x, e);
     if (code == ERR_OK) {
-        grammar_add_rule(&b, x);
+        b.rules.items[0] = x;
         code = grammar_finish(&b, ret, e);
     }
     VEC_FINISH(b.rules);

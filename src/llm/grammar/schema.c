@@ -26,6 +26,14 @@ const grammar_expr *schema_literal(schema_reader *r, const value *v) {
     return x;
 }
 
+const grammar_expr *schema_literal_chars(schema_reader *r, const value *v) {
+    buf text = {0};
+    value_json_write(&text, v, 0);
+    const grammar_expr *x = grammar_text(&r->b, str_sub(buf_str(&text), 1, text.len - 1));
+    buf_finish(&text);
+    return x;
+}
+
 /* ---- shared shapes ---- */
 
 const grammar_expr *schema_quoted(schema_reader *r, const grammar_expr *inner) {
@@ -117,9 +125,8 @@ static void finish_reader(schema_reader *r) {
 /* ---- keywords ---- */
 
 /* Keywords that change what is valid and that we do not hold to. */
-static const char *const REFUSED[] = {
-    "dependentSchemas", "if",          "then",        "else",          "contains",
-    "minContains",      "maxContains", "$dynamicRef", "$recursiveRef", "unevaluatedItems"};
+static const char *const REFUSED[] = {"dependentSchemas", "$dynamicRef", "$recursiveRef",
+                                      "unevaluatedItems"};
 
 static err_code check_keywords(schema_reader *r, const value *s) {
     for (size_t i = 0; i < COUNT_OF(REFUSED); i++)
@@ -223,7 +230,7 @@ static err_code union_of(schema_reader *r, const value *list, str key, const val
     for (size_t i = 0; i < list->as.list.len; i++) {
         const value *branch = list->as.list.items[i];
         if (rest) TRY(schema_merge(r, rest, branch, &branch));
-        if (branch->kind == VALUE_BOOL && !branch->as.boolean) continue;
+        if (schema_is_never(branch)) continue;
         TRY(schema_part(r, branch, key, str_fmt(r->b.mem, "%zu", i), &x));
         all = grammar_alt(&r->b, all, x);
         n++;
@@ -268,31 +275,79 @@ static err_code all_of(schema_reader *r, const value *list, const value *rest,
     return schema_part(r, all, STR("allOf"), (str){0}, ret);
 }
 
-/* What must not hold: something that is never valid says nothing, and something that is always
- * valid leaves nothing. */
-static err_code schema_not(schema_reader *r, const value * not, bool *nothing) {
-    *nothing = not ->kind == VALUE_BOOL ? not ->as.boolean
-                                        : not ->kind == VALUE_MAP && not ->as.map.len == 0;
-    if (*nothing || not ->kind == VALUE_BOOL) return ERR_OK;
-    SCHEMA_FAIL(r, UNSUPPORTED,
-                "the keyword \"not\" is not supported; leave it out or say the same with enum, "
-                "anyOf or pattern, such as ^(?!...)");
-}
-
 /* ---- one schema ---- */
 
+/* true and false, or null: those of them that are not shut out. */
+static err_code few_values(schema_reader *r, const value *s, bool null, const grammar_expr **ret) {
+    const value *out = value_get(s, str_from(SCHEMA_NOT_ENUM));
+    *ret = grammar_none(&r->b);
+    for (int i = 0; i < (null ? 1 : 2); i++) {
+        value *v = null ? value_null(r->b.mem) : value_bool(r->b.mem, i == 0);
+        if (!out || !schema_lists(out, v)) *ret = grammar_alt(&r->b, *ret, schema_literal(r, v));
+    }
+    return ERR_OK;
+}
+
+/* x, the text of integers, without those that are shut out. */
+static err_code other_integers(schema_reader *r, const value *s, const grammar_expr **x) {
+    const value *out = value_get(s, str_from(SCHEMA_NOT_ENUM));
+    const grammar_expr *taken = grammar_none(&r->b);
+    err inside = {0};
+    for (size_t i = 0; out && i < out->as.list.len; i++) {
+        double d = schema_number_of(out->as.list.items[i], 0.5);
+        if (d > floor(d) || fabs(d) > 1e15) continue;
+        value v = {.kind = VALUE_INT, .as.integer = (int64_t)d};
+        taken = grammar_alt(&r->b, taken, schema_literal(r, &v));
+        if (v.as.integer == 0) taken = grammar_alt(&r->b, taken, grammar_text(&r->b, STR("-0")));
+    }
+    if (taken->kind != GRAMMAR_NONE && grammar_both(&r->b, *x, taken, true, x, &inside))
+        SCHEMA_FAIL(r, LIMIT, "%s", inside.msg);
+    return ERR_OK;
+}
+
+/* Of x, the text of numbers, those that are no integers however they are read: few digits. */
+static err_code fractions_of(schema_reader *r, const grammar_expr **x) {
+    const grammar_expr *fraction = NULL;
+    err inside = {0};
+    TRY(grammar_parse_regex(&r->b, STR("-?(0|[1-9][0-9]{0,8})\\.[0-9]{0,5}[1-9]"), false, &fraction,
+                            r->e));
+    if (grammar_both(&r->b, *x, fraction, false, x, &inside))
+        SCHEMA_FAIL(r, LIMIT, "%s", inside.msg);
+    return ERR_OK;
+}
+
+/* What may not come is of this kind of type, where values cannot be taken out one by one. */
+static err_code check_shut_out(schema_reader *r, const value *s, str type) {
+    const value *out = value_get(s, str_from(SCHEMA_NOT_ENUM));
+    for (size_t i = 0; out && i < out->as.list.len; i++) {
+        const value *v = out->as.list.items[i];
+        bool number = v->kind == VALUE_INT || v->kind == VALUE_FLOAT;
+        if ((str_eq(type, STR("object")) && v->kind == VALUE_MAP) ||
+            (str_eq(type, STR("array")) && v->kind == VALUE_LIST) ||
+            (str_eq(type, STR("number")) && number))
+            SCHEMA_FAIL(r, UNSUPPORTED,
+                        "single values of the type \"" STR_FMT "\" cannot be shut out; say what "
+                        "may come instead",
+                        STR_ARG(type));
+    }
+    return ERR_OK;
+}
+
 static err_code of_type(schema_reader *r, const value *s, str type, const grammar_expr **ret) {
+    TRY(check_shut_out(r, s, type));
     if (str_eq(type, STR("object"))) return schema_object(r, s, ret);
     if (str_eq(type, STR("array"))) return schema_array(r, s, ret);
     if (str_eq(type, STR("string"))) return schema_string(r, s, ret);
-    if (str_eq(type, STR("integer"))) return schema_number(r, s, true, ret);
-    if (str_eq(type, STR("number"))) return schema_number(r, s, false, ret);
-    *ret = grammar_text(&r->b, STR("null"));
-    if (str_eq(type, STR("null"))) return ERR_OK;
-    if (!str_eq(type, STR("boolean")))
+    if (str_eq(type, STR("number"))) {
+        TRY(schema_number(r, s, false, ret));
+        return value_get(s, str_from(SCHEMA_FRACTION)) ? fractions_of(r, ret) : ERR_OK;
+    }
+    if (str_eq(type, STR("null"))) return few_values(r, s, true, ret);
+    if (str_eq(type, STR("boolean"))) return few_values(r, s, false, ret);
+    if (!str_eq(type, STR("integer")))
         SCHEMA_FAIL(r, INVALID, "there is no type \"" STR_FMT "\"", STR_ARG(type));
-    *ret = grammar_alt(&r->b, grammar_text(&r->b, STR("true")), grammar_text(&r->b, STR("false")));
-    return ERR_OK;
+    TRY(schema_number(r, s, true, ret));
+    return other_integers(r, s, ret);
 }
 
 static err_code of_types(schema_reader *r, const value *s, const value *types,
@@ -311,8 +366,7 @@ static err_code of_types(schema_reader *r, const value *s, const value *types,
     return ERR_OK;
 }
 
-/* The type that keywords imply when none is said. */
-static str implied_type(const value *s) {
+str schema_implied_type(const value *s) {
     static const char *const HINTS[][2] = {{"properties", "object"},
                                            {"required", "object"},
                                            {"additionalProperties", "object"},
@@ -325,7 +379,9 @@ static str implied_type(const value *s) {
                                            {"minItems", "array"},
                                            {"maxItems", "array"},
                                            {"uniqueItems", "array"},
+                                           {"contains", "array"},
                                            {"pattern", "string"},
+                                           {SCHEMA_NOT_PATTERN, "string"},
                                            {"format", "string"},
                                            {"minLength", "string"},
                                            {"maxLength", "string"},
@@ -369,8 +425,12 @@ static err_code dependent_required(schema_reader *r, const value *s, const value
 
 /* The keywords that stand for other schemas or values, each with what stands beside it. */
 static err_code schema_combined(schema_reader *r, const value *s, const grammar_expr **ret) {
-    static const char *const UNIONS[] = {"anyOf", "oneOf"};
     const value *v, *target, *rest;
+    if (value_get(s, STR("not")) || value_get(s, STR("if")) || value_get(s, STR("then")) ||
+        value_get(s, STR("else"))) {
+        TRY(value_get(s, STR("not")) ? schema_not(r, s, &target) : schema_if(r, s, &target));
+        return schema_expr(r, target, ret);
+    }
     if ((v = value_get(s, STR("$ref")))) {
         TRY(schema_follow(r, v, &target));
         if ((rest = schema_without(r, s, "$ref"))) TRY(schema_merge(r, target, rest, &target));
@@ -384,10 +444,27 @@ static err_code schema_combined(schema_reader *r, const value *s, const grammar_
     }
     if ((v = value_get(s, STR("enum")))) return enum_of(r, v, schema_without(r, s, "enum"), ret);
     if ((v = value_get(s, STR("dependentRequired")))) return dependent_required(r, s, v, ret);
-    for (size_t i = 0; i < COUNT_OF(UNIONS); i++)
-        if ((v = value_get(s, str_from(UNIONS[i]))))
-            return union_of(r, v, str_from(UNIONS[i]), schema_without(r, s, UNIONS[i]), ret);
+    if ((v = value_get(s, STR("anyOf"))))
+        return union_of(r, v, STR("anyOf"), schema_without(r, s, "anyOf"), ret);
+    if ((v = value_get(s, STR("oneOf")))) {
+        TRY(schema_one_of(r, v, schema_without(r, s, "oneOf"), &v));
+        return union_of(r, v, STR("oneOf"), NULL, ret);
+    }
     *ret = NULL;
+    return ERR_OK;
+}
+
+/* A schema that says only which values may not come. */
+static err_code of_any_type(schema_reader *r, const value *s, const grammar_expr **ret) {
+    static const char *const NAMES[] = {"object", "array", "string", "boolean", "null", "number"};
+    str implied = schema_implied_type(s);
+    if (implied.len) return of_type(r, s, implied, ret);
+    const grammar_expr *all = grammar_none(&r->b), *x;
+    for (size_t i = 0; i < COUNT_OF(NAMES); i++) {
+        TRY(of_type(r, s, str_from(NAMES[i]), &x));
+        all = grammar_alt(&r->b, all, x);
+    }
+    *ret = all;
     return ERR_OK;
 }
 
@@ -399,14 +476,12 @@ static err_code schema_body(schema_reader *r, const value *s, const grammar_expr
         return ERR_OK;
     }
     if (s->kind != VALUE_MAP) SCHEMA_FAIL(r, INVALID, "a schema must be an object");
-    bool nothing = false;
     TRY(check_keywords(r, s));
-    if ((v = value_get(s, STR("not")))) TRY(schema_not(r, v, &nothing));
-    if (nothing) SCHEMA_FAIL(r, INVALID, "nothing can be valid here");
     TRY(schema_combined(r, s, ret));
     if (*ret) return ERR_OK;
     if ((v = value_get(s, STR("type")))) return of_types(r, s, v, ret);
-    str type = implied_type(s);
+    if (value_get(s, str_from(SCHEMA_NOT_ENUM))) return of_any_type(r, s, ret);
+    str type = schema_implied_type(s);
     if (type.len) return of_type(r, s, type, ret);
     *ret = r->any;
     return ERR_OK;

@@ -1,8 +1,9 @@
 /* From JSON Schema to expressions; the parts of the front end. Only llm/grammar includes this.
  *
  * schema.c walks schemas (references, unions, enumerations), schema_merge.c joins what must hold
- * together, schema_object.c does objects, schema_array.c arrays, schema_text.c strings,
- * schema_number.c numbers. Every schema becomes a rule of its own, once, so references and
+ * together, schema_not.c says what must not, schema_one.c what only one branch of oneOf allows,
+ * schema_object.c does objects, schema_array.c arrays, schema_text.c strings, schema_number.c
+ * numbers. Every schema becomes a rule of its own, once, so references and
  * recursion cost nothing.
  */
 #pragma once
@@ -19,7 +20,7 @@ typedef struct schema_reader {
     const value *root;
     VEC(schema_seen) rules;
     buf path; /* of the schema at hand, for messages: "#/properties/name" */
-    int32_t depth, merge_depth;
+    int32_t depth, merge_depth, not_depth;
     const grammar_expr *any, *string, *number, *integer, *space; /* shared rules */
     err *e;
 } schema_reader;
@@ -51,6 +52,30 @@ err_code schema_merge(schema_reader *r, const value *a, const value *b, const va
 /* Whether v is valid under s (NULL = anything is), as far as values of enum and const go. */
 err_code schema_fits(schema_reader *r, const value *v, const value *s, bool *ret);
 
+/* Keywords of our own, made by negation: values that may not come, a pattern or patterns that no
+ * string may match. */
+#define SCHEMA_NOT_ENUM "\x01notEnum"
+#define SCHEMA_NOT_PATTERN "\x01notPattern"
+
+/* Numbers that are no integers. */
+#define SCHEMA_FRACTION "\x01fraction"
+
+/* What is valid where s is not, exactly; UNSUPPORTED where that cannot be said. */
+err_code schema_negated(schema_reader *r, const value *s, const value **ret);
+/* Both must hold, case by case when one of them is a union; cases that contradict themselves go. */
+err_code schema_merge_each(schema_reader *r, const value *a, const value *b, const value **ret);
+/* s with its `not`, or its if, then and else, said otherwise. */
+err_code schema_not(schema_reader *r, const value *s, const value **ret);
+err_code schema_if(schema_reader *r, const value *s, const value **ret);
+/* The branches of a oneOf, each with `rest` (or NULL) and cut down so that no other one holds. */
+err_code schema_one_of(schema_reader *r, const value *list, const value *rest, const value **ret);
+
+/* The type that keywords imply when none is said; empty: none. */
+str schema_implied_type(const value *s);
+/* Whether the keyword says nothing about what is valid. */
+bool schema_is_silent(str key);
+bool schema_same(const value *a, const value *b);
+double schema_number_of(const value *v, double fallback); /* fallback: it is no number */
 /* Whether it is `false`, or {"not": {}}. */
 bool schema_is_never(const value *s);
 /* Whether v is in the list. */
@@ -61,6 +86,8 @@ const grammar_expr *schema_string_chars(schema_reader *r);
 const grammar_expr *schema_quoted(schema_reader *r, const grammar_expr *inner);
 /* v as JSON text, exactly. */
 const grammar_expr *schema_literal(schema_reader *r, const value *v);
+/* The same of a string, without its quotes. */
+const grammar_expr *schema_literal_chars(schema_reader *r, const value *v);
 /* `{`, `[`, `,` or `:` with the white space that may come behind it. */
 const grammar_expr *schema_punct(schema_reader *r, const char *text);
 

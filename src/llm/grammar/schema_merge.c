@@ -18,7 +18,7 @@ static const char *const SILENT[] = {
     "xml",      "externalDocs", "nullable", "contentMediaType", "contentEncoding",
     "strict"};
 
-static bool is_silent(str key) {
+bool schema_is_silent(str key) {
     for (size_t i = 0; i < COUNT_OF(SILENT); i++)
         if (str_eq(key, str_from(SILENT[i]))) return true;
     return false;
@@ -28,20 +28,10 @@ const value *schema_without(schema_reader *r, const value *s, const char *key) {
     value *rest = value_map(r->b.mem);
     for (size_t i = 0; i < s->as.map.len; i++) {
         str name = s->as.map.pairs[i].key;
-        if (!str_eq(name, str_from(key)) && !is_silent(name))
+        if (!str_eq(name, str_from(key)) && !schema_is_silent(name))
             value_add(r->b.mem, rest, name, s->as.map.pairs[i].val);
     }
     return rest->as.map.len ? rest : NULL;
-}
-
-static bool same(const value *a, const value *b) {
-    buf x = {0}, y = {0};
-    value_json_write(&x, a, 0);
-    value_json_write(&y, b, 0);
-    bool equal = str_eq(buf_str(&x), buf_str(&y));
-    buf_finish(&x);
-    buf_finish(&y);
-    return equal;
 }
 
 static bool is_number(const value *v) {
@@ -50,6 +40,22 @@ static bool is_number(const value *v) {
 
 static double number(const value *v) {
     return v->kind == VALUE_INT ? (double)v->as.integer : v->as.number;
+}
+
+double schema_number_of(const value *v, double fallback) {
+    return is_number(v) ? number(v) : fallback;
+}
+
+bool schema_same(const value *a, const value *b) {
+    buf x = {0}, y = {0};
+    if (is_number(a) && is_number(b) && (a->kind == VALUE_FLOAT || b->kind == VALUE_FLOAT))
+        return !islessgreater(number(a), number(b));
+    value_json_write(&x, a, 0);
+    value_json_write(&y, b, 0);
+    bool equal = str_eq(buf_str(&x), buf_str(&y));
+    buf_finish(&x);
+    buf_finish(&y);
+    return equal;
 }
 
 static bool is_empty_map(const value *v) {
@@ -64,7 +70,7 @@ bool schema_is_never(const value *s) {
 
 bool schema_lists(const value *list, const value *v) {
     for (size_t i = 0; i < list->as.list.len; i++)
-        if (same(list->as.list.items[i], v)) return true;
+        if (schema_same(list->as.list.items[i], v)) return true;
     return false;
 }
 
@@ -105,7 +111,7 @@ static value *merge_values(schema_reader *r, const value *a, const value *b) {
     value *x = as_list(r, a), *y = as_list(r, b), *out = value_list(r->b.mem);
     for (size_t i = 0; i < x->as.list.len; i++)
         for (size_t k = 0; k < y->as.list.len; k++)
-            if (same(x->as.list.items[i], y->as.list.items[k])) {
+            if (schema_same(x->as.list.items[i], y->as.list.items[k])) {
                 value_push(r->b.mem, out, x->as.list.items[i]);
                 break;
             }
@@ -201,7 +207,7 @@ static err_code merge_keyword(schema_reader *r, str key, value *a, value *b, val
     const value *merged = NULL;
     bound bd = bound_of(key);
     *ret = a;
-    if (same(a, b)) return ERR_OK;
+    if (schema_same(a, b)) return ERR_OK;
     if (str_eq(key, STR("type"))) {
         *ret = merge_types(r, a, b);
     } else if (str_eq(key, STR("enum"))) {
@@ -212,7 +218,13 @@ static err_code merge_keyword(schema_reader *r, str key, value *a, value *b, val
         *ret = merge_required(r, a, b);
     } else if (bd && is_number(a) && is_number(b)) {
         *ret = (number(a) > number(b)) == (bd == BOUND_LOWER) ? a : b;
-    } else if (str_eq(key, STR("pattern"))) {
+    } else if (str_eq(key, STR("not"))) {
+        value *either = value_map(r->b.mem);
+        value_add(r->b.mem, either, STR("anyOf"), merge_lists(r, a, b));
+        *ret = either;
+    } else if (str_eq(key, STR("pattern")) || str_eq(key, STR("allOf")) ||
+               str_eq(key, str_from(SCHEMA_NOT_ENUM)) ||
+               str_eq(key, str_from(SCHEMA_NOT_PATTERN))) {
         *ret = merge_lists(r, a, b);
     } else if (str_eq(key, STR("anyOf")) || str_eq(key, STR("oneOf"))) {
         TRY(merge_unions(r, a, b, ret));
@@ -285,6 +297,78 @@ err_code schema_resolved(schema_reader *r, const value *s, const value **ret) {
     return ERR_OK;
 }
 
+static bool has_type(const value *v, const value *type) {
+    static const char *const NAMES[] = {
+        [VALUE_NULL] = "null",    [VALUE_BOOL] = "boolean", [VALUE_INT] = "integer",
+        [VALUE_FLOAT] = "number", [VALUE_STR] = "string",   [VALUE_LIST] = "array",
+        [VALUE_MAP] = "object"};
+    if (type->kind == VALUE_STR)
+        return str_eq(type->as.text, str_from(NAMES[v->kind])) ||
+               (v->kind == VALUE_INT && str_eq(type->as.text, STR("number"))) ||
+               (v->kind == VALUE_FLOAT && !(v->as.number > floor(v->as.number)) &&
+                str_eq(type->as.text, STR("integer")));
+    for (size_t i = 0; type->kind == VALUE_LIST && i < type->as.list.len; i++)
+        if (has_type(v, type->as.list.items[i])) return true;
+    return false;
+}
+
+/* Bounds that contradict each other. */
+static bool bounds_cross(const value *s) {
+    static const char *const PAIRS[][2] = {{"minimum", "maximum"},
+                                           {"minimum", "exclusiveMaximum"},
+                                           {"minLength", "maxLength"},
+                                           {"exclusiveMinimum", "maximum"},
+                                           {"minItems", "maxItems"},
+                                           {"exclusiveMinimum", "exclusiveMaximum"},
+                                           {"minProperties", "maxProperties"}};
+    for (size_t i = 0; i < COUNT_OF(PAIRS); i++) {
+        const value *low = value_get(s, str_from(PAIRS[i][0]));
+        const value *high = value_get(s, str_from(PAIRS[i][1]));
+        if (low && high && schema_number_of(low, 0) > schema_number_of(high, HUGE_VAL)) return true;
+    }
+    return false;
+}
+
+/* None of the values that enum or const list is of the type, and not shut out. */
+static bool values_run_out(const value *s) {
+    const value *one = value_get(s, STR("const")), *list = value_get(s, STR("enum"));
+    const value *type = value_get(s, STR("type")), *out = value_get(s, str_from(SCHEMA_NOT_ENUM));
+    bool many = list && list->kind == VALUE_LIST;
+    if (!one && !many) return false;
+    size_t n = one ? 1 : list->as.list.len;
+    for (size_t i = 0; i < n; i++) {
+        const value *v = one ? one : list->as.list.items[i];
+        bool listed = !one || !many || schema_lists(list, v);
+        if (listed && (!type || has_type(v, type)) && (!out || !schema_lists(out, v))) return false;
+    }
+    return true;
+}
+
+/* Only null, true and false may come, and all of them are shut out. */
+static bool few_run_out(const value *s) {
+    const value *type = value_get(s, STR("type")), *out = value_get(s, str_from(SCHEMA_NOT_ENUM));
+    const value few[] = {{.kind = VALUE_NULL},
+                         {.kind = VALUE_BOOL, .as.boolean = true},
+                         {.kind = VALUE_BOOL, .as.boolean = false}};
+    size_t n_types = !type ? 0 : type->kind == VALUE_LIST ? type->as.list.len : 1, n_few = 0;
+    for (size_t i = 0; out && n_types && i < COUNT_OF(few); i++) {
+        if (!has_type(&few[i], type)) continue;
+        if (!schema_lists(out, &few[i])) return false;
+        n_few += i < 2;
+    }
+    return n_types > 0 && n_few == n_types;
+}
+
+static bool contradicts_itself(const value *s) {
+    const value *type = value_get(s, STR("type")),
+                number = {.kind = VALUE_STR, .as.text = STR("number")};
+    bool fraction = value_get(s, str_from(SCHEMA_FRACTION)) != NULL;
+    bool may = type && (type->kind == VALUE_LIST ? schema_lists(type, &number)
+                                                 : schema_same(type, &number));
+    if (fraction && !may) return true;
+    return demands_the_impossible(s) || bounds_cross(s) || values_run_out(s) || few_run_out(s);
+}
+
 static err_code merge_maps(schema_reader *r, const value *a, const value *b, const value **ret) {
     value *out = value_map(r->b.mem);
     bool props = value_get(a, STR("properties")) || value_get(b, STR("properties"));
@@ -293,7 +377,8 @@ static err_code merge_maps(schema_reader *r, const value *a, const value *b, con
         for (size_t i = 0; i < sides[k]->as.map.len; i++) {
             str key = sides[k]->as.map.pairs[i].key;
             value *one = sides[k]->as.map.pairs[i].val, *other = value_get(sides[1 - k], key);
-            if (is_silent(key) || value_get(out, key) || str_eq(key, STR("properties"))) continue;
+            if (schema_is_silent(key) || value_get(out, key) || str_eq(key, STR("properties")))
+                continue;
             if (other) TRY(merge_keyword(r, key, one, other, &one));
             if (!one) {
                 *ret = value_bool(r->b.mem, false);
@@ -304,7 +389,7 @@ static err_code merge_maps(schema_reader *r, const value *a, const value *b, con
     value *all;
     if (props) TRY(merge_properties(r, a, b, &all));
     if (props) value_add(r->b.mem, out, STR("properties"), all);
-    *ret = demands_the_impossible(out) ? value_bool(r->b.mem, false) : out;
+    *ret = contradicts_itself(out) ? value_bool(r->b.mem, false) : out;
     return ERR_OK;
 }
 
@@ -313,6 +398,7 @@ err_code schema_merge(schema_reader *r, const value *a, const value *b, const va
         SCHEMA_FAIL(r, LIMIT, "schemas that must both hold nest too deep");
     TRY(schema_resolved(r, a, &a));
     TRY(schema_resolved(r, b, &b));
+    if (value_get(a, STR("if")) && value_get(b, STR("if"))) TRY(schema_if(r, b, &b));
     if (schema_is_never(a) || schema_is_never(b))
         *ret = value_bool(r->b.mem, false);
     else if (b->kind == VALUE_BOOL)
@@ -328,19 +414,6 @@ err_code schema_merge(schema_reader *r, const value *a, const value *b, const va
 }
 
 /* ---- values ---- */
-
-static bool has_type(const value *v, const value *type) {
-    static const char *const NAMES[] = {
-        [VALUE_NULL] = "null",    [VALUE_BOOL] = "boolean", [VALUE_INT] = "integer",
-        [VALUE_FLOAT] = "number", [VALUE_STR] = "string",   [VALUE_LIST] = "array",
-        [VALUE_MAP] = "object"};
-    if (type->kind == VALUE_STR)
-        return str_eq(type->as.text, str_from(NAMES[v->kind])) ||
-               (v->kind == VALUE_INT && str_eq(type->as.text, STR("number")));
-    for (size_t i = 0; type->kind == VALUE_LIST && i < type->as.list.len; i++)
-        if (has_type(v, type->as.list.items[i])) return true;
-    return false;
-}
 
 static bool within(const value *v, str key, const value *limit) {
     if (!is_number(v) || !is_number(limit)) return true;
@@ -363,6 +436,32 @@ static err_code fits_list(schema_reader *r, const value *v, const value *list, b
     for (size_t i = 0; list->kind == VALUE_LIST && i < list->as.list.len && *ret == all; i++)
         TRY(schema_fits(r, v, list->as.list.items[i], ret));
     return ERR_OK;
+}
+
+static err_code fits_one(schema_reader *r, const value *v, const value *list, bool *ret) {
+    size_t n = 0;
+    for (size_t i = 0; list->kind == VALUE_LIST && i < list->as.list.len; i++) {
+        bool fits;
+        TRY(schema_fits(r, v, list->as.list.items[i], &fits));
+        n += fits;
+    }
+    *ret = n == 1;
+    return ERR_OK;
+}
+
+static err_code fits_not(schema_reader *r, const value *v, const value *s, bool *ret) {
+    TRY(schema_fits(r, v, s, ret));
+    *ret = !*ret;
+    return ERR_OK;
+}
+
+/* if, then and else. */
+static err_code fits_if(schema_reader *r, const value *v, const value *s, bool *ret) {
+    const value *condition = value_get(s, STR("if"));
+    bool holds;
+    if (!condition) return ERR_OK;
+    TRY(schema_fits(r, v, condition, &holds));
+    return schema_fits(r, v, value_get(s, holds ? STR("then") : STR("else")), ret);
 }
 
 /* Length, pattern and format, by the automaton of the string. */
@@ -392,10 +491,18 @@ static err_code fits_keyword(schema_reader *r, const value *v, str key, const va
     else if (str_eq(key, STR("multipleOf")))
         *ret = is_multiple(v, arg);
     else if (str_eq(key, STR("const")))
-        *ret = same(v, arg);
+        *ret = schema_same(v, arg);
     else if (str_eq(key, STR("enum")) && arg->kind == VALUE_LIST)
         *ret = schema_lists(arg, v);
-    else if (str_eq(key, STR("anyOf")) || str_eq(key, STR("oneOf")))
+    else if (str_eq(key, str_from(SCHEMA_NOT_ENUM)))
+        *ret = !schema_lists(arg, v);
+    else if (str_eq(key, str_from(SCHEMA_FRACTION)))
+        *ret = is_number(v) && number(v) > floor(number(v));
+    else if (str_eq(key, STR("not")))
+        TRY(fits_not(r, v, arg, ret));
+    else if (str_eq(key, STR("oneOf")))
+        TRY(fits_one(r, v, arg, ret));
+    else if (str_eq(key, STR("anyOf")))
         TRY(fits_list(r, v, arg, false, ret));
     else if (str_eq(key, STR("allOf")))
         TRY(fits_list(r, v, arg, true, ret));
@@ -407,19 +514,24 @@ static err_code fits_keyword(schema_reader *r, const value *v, str key, const va
 }
 
 static err_code fits_all(schema_reader *r, const value *v, const value *s, bool *ret) {
-    static const char *const OF_STRINGS[] = {"minLength", "maxLength", "pattern", "format"};
+    static const char *const OF_STRINGS[] = {"minLength", "maxLength", "pattern", "format",
+                                             SCHEMA_NOT_PATTERN};
+    static const char *const BRANCHES[] = {"if", "then", "else"};
     static const char *const OF_OTHERS[] = {
         "properties",        "required",      "additionalProperties",
         "patternProperties", "propertyNames", "minProperties",
         "maxProperties",     "items",         "prefixItems",
-        "minItems",          "maxItems",      "uniqueItems"};
+        "minItems",          "maxItems",      "uniqueItems",
+        "contains",          "minContains",   "maxContains"};
     bool string = false;
+    TRY(fits_if(r, v, s, ret));
     for (size_t i = 0; i < s->as.map.len && *ret; i++) {
         str key = s->as.map.pairs[i].key;
         bool of_strings = is_one_of(key, OF_STRINGS, COUNT_OF(OF_STRINGS));
         bool of_others = is_one_of(key, OF_OTHERS, COUNT_OF(OF_OTHERS));
         string = string || (of_strings && v->kind == VALUE_STR);
-        if (of_strings || is_silent(key)) continue;
+        if (of_strings || schema_is_silent(key) || is_one_of(key, BRANCHES, COUNT_OF(BRANCHES)))
+            continue;
         if (of_others && v->kind != VALUE_MAP && v->kind != VALUE_LIST) continue;
         TRY(fits_keyword(r, v, key, s->as.map.pairs[i].val, ret));
     }

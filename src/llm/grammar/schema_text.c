@@ -61,6 +61,15 @@ typedef struct demands {
     const grammar_expr *x;
 } demands;
 
+/* A character in its only spelling. */
+static const grammar_expr *plain_char(schema_reader *r) {
+    grammar_range any = {0, 0x10FFFF};
+    r->b.in_json = true;
+    const grammar_expr *one = grammar_chars(&r->b, (grammar_set){&any, 1});
+    r->b.in_json = false;
+    return one;
+}
+
 static err_code demand(schema_reader *r, demands *d, const grammar_expr *x, bool not ) {
     err inside = {0};
     if (!d->x && not ) d->x = schema_string_chars(r);
@@ -115,10 +124,7 @@ static err_code demand_length(schema_reader *r, demands *d, const value *s) {
         SCHEMA_FAIL(r, INVALID, "minLength %d is more than maxLength %d", min, max);
     if (min == 0 && max < 0) return ERR_OK;
     if (!d->x) return demand(r, d, grammar_repeat(&r->b, r->string, min, max), false);
-    grammar_range any = {0, 0x10FFFF};
-    r->b.in_json = true;
-    const grammar_expr *one = grammar_chars(&r->b, (grammar_set){&any, 1});
-    r->b.in_json = false;
+    const grammar_expr *one = plain_char(r);
     if (max > SHORTER && min < SHORTER / 2) { /* shorter is valid too, and much smaller */
         demands shorter = *d;
         err ignored = {0}, *e = r->e;
@@ -133,11 +139,33 @@ static err_code demand_length(schema_reader *r, demands *d, const value *s) {
     return demand(r, d, grammar_repeat(&r->b, one, min, max), false);
 }
 
+/* Values and patterns that negations shut out. Then a string has one spelling only. */
+static err_code shut_out(schema_reader *r, demands *d, const value *s) {
+    const value *values = value_get(s, str_from(SCHEMA_NOT_ENUM));
+    const value *patterns = value_get(s, str_from(SCHEMA_NOT_PATTERN));
+    const grammar_expr *x, *taken = grammar_none(&r->b);
+    for (size_t i = 0; values && i < values->as.list.len; i++)
+        if (values->as.list.items[i]->kind == VALUE_STR)
+            taken = grammar_alt(&r->b, taken, schema_literal_chars(r, values->as.list.items[i]));
+    for (size_t i = 0; patterns && patterns->kind == VALUE_LIST && i < patterns->as.list.len; i++) {
+        TRY(schema_regex(r, patterns->as.list.items[i]->as.text, true, &x));
+        taken = grammar_alt(&r->b, taken, x);
+    }
+    if (patterns && patterns->kind == VALUE_STR) {
+        TRY(schema_regex(r, patterns->as.text, true, &x));
+        taken = grammar_alt(&r->b, taken, x);
+    }
+    if (taken->kind == GRAMMAR_NONE) return ERR_OK;
+    if (!d->x) d->x = grammar_repeat(&r->b, plain_char(r), 0, -1);
+    return demand(r, d, taken, true);
+}
+
 err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret) {
     const value *pattern = value_get(s, STR("pattern")), *format = value_get(s, STR("format"));
     demands d = {NULL};
     if (pattern) TRY(demand_patterns(r, &d, pattern));
     if (format) TRY(demand_format(r, &d, format));
+    TRY(shut_out(r, &d, s));
     TRY(demand_length(r, &d, s));
     *ret = schema_quoted(r, d.x ? d.x : schema_string_chars(r));
     return ERR_OK;
