@@ -62,12 +62,11 @@ const json_t *openai_body(http_request *r) {
     return NULL;
 }
 
-err_code openai_effort(str effort, const api_model *m, engine_prompt *ret, err *e) {
+static err_code read_effort(str effort, const api_model *m, engine_prompt *ret, err *e) {
     static const struct {
         const char *effort, *level;
     } LEVELS[] = {{"none", NULL},   {"minimal", "low"}, {"low", "low"},   {"medium", "medium"},
                   {"high", "high"}, {"max", "max"},     {"xhigh", "max"}, {"ultra", "max"}};
-    if (effort.len == 0) return ERR_OK;
     for (size_t i = 0; i < COUNT_OF(LEVELS); i++) {
         if (!str_eq(effort, str_from(LEVELS[i].effort))) continue;
         json_t *as_native = LEVELS[i].level ? json_pack("{s:s}", "think", LEVELS[i].level)
@@ -81,6 +80,16 @@ err_code openai_effort(str effort, const api_model *m, engine_prompt *ret, err *
          "invalid reasoning value: '" STR_FMT
          "' (must be \"high\", \"medium\", \"low\", \"max\", or \"none\")",
          STR_ARG(effort));
+}
+
+err_code openai_reasoning(const json_t *body, const api_model *m, engine_prompt *ret, err *e) {
+    const json_t *reasoning = NULL;
+    str effort = {0};
+    TRY(field_object(body, "reasoning", &reasoning, e));
+    if (reasoning) TRY(field_str(reasoning, "effort", &effort, e));
+    TRY(field_str(body, "reasoning_effort", &effort, e));
+    if (effort.len == 0) return request_think(body, m, ret, e);
+    return read_effort(effort, m, ret, e);
 }
 
 /* ---- /v1/embeddings ---- */

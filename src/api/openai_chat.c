@@ -321,17 +321,6 @@ static err_code read_count(const json_t *body, generation *g, err *e) {
     return ERR_OK;
 }
 
-/* reasoning.effort and reasoning_effort; `think` as an extra. */
-static err_code read_reasoning(const json_t *body, const api_model *m, engine_prompt *p, err *e) {
-    const json_t *reasoning = NULL;
-    str effort = {0};
-    TRY(field_object(body, "reasoning", &reasoning, e));
-    if (reasoning) TRY(field_str(reasoning, "effort", &effort, e));
-    TRY(field_str(body, "reasoning_effort", &effort, e));
-    if (effort.len == 0) return request_think(body, m, p, e);
-    return openai_effort(effort, m, p, e);
-}
-
 /* {type: "text" | "json_object" | "json_schema"}; `regex` and `grammar` as extras of the body. */
 static err_code read_response_format(const json_t *body, arena *mem, engine_format *ret, err *e) {
     const json_t *format = NULL, *named = NULL, *schema = NULL;
@@ -371,7 +360,7 @@ static err_code read_chat(const json_t *body, api_model *m, arena *mem, generati
     TRY(field_object(body, "stream_options", &stream_options, e));
     if (stream_options) TRY(field_bool(stream_options, "include_usage", &g->include_usage, e));
     TRY(field_keep_alive(body, &job->keep_alive_set, &job->keep_alive_ns, e));
-    TRY(read_reasoning(body, m, &job->prompt, e));
+    TRY(openai_reasoning(body, m, &job->prompt, e));
     TRY(read_response_format(body, mem, &job->format, e));
     return read_messages(body, m, mem, &job->prompt, e);
 }

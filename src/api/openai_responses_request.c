@@ -319,8 +319,7 @@ static err_code read_sampling(const json_t *body, arena *mem, options *o, err *e
 
 err_code responses_read(const json_t *body, api_model *m, arena *mem, engine_job_spec *job,
                         err *e) {
-    const json_t *reasoning = NULL;
-    str effort = {0}, previous = {0};
+    str previous = {0};
     bool background = false;
     TRY(request_job(m, NULL, mem, job, e));
     TRY(field_str(body, "previous_response_id", &previous, e));
@@ -333,9 +332,7 @@ err_code responses_read(const json_t *body, api_model *m, arena *mem, engine_job
     if (background) FAIL(e, INVALID, "background responses are not possible: none are stored");
     TRY(read_sampling(body, mem, &m->options, e));
     request_set_options(job, &m->options);
-    TRY(field_object(body, "reasoning", &reasoning, e));
-    if (reasoning) TRY(field_str(reasoning, "effort", &effort, e));
-    if (api_model_can(m, "thinking")) TRY(openai_effort(effort, m, &job->prompt, e));
+    TRY(openai_reasoning(body, m, &job->prompt, e));
     if (str_eq(field_text(body, "truncation"), STR("disabled"))) job->prompt.truncate = false;
     TRY(read_tools(body, m, mem, &job->prompt, e));
     TRY(read_tool_choice(body, mem, &job->prompt, e));

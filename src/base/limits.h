@@ -108,8 +108,8 @@
 #define LIMIT_GRAMMAR_CELLS 65536u  /* of stacks, kept at once: how deep the output may nest */
 #define LIMIT_GRAMMAR_PRODUCT 32768 /* states of two expressions that must both hold */
 #define LIMIT_GRAMMAR_PRODUCTS (1u << 21) /* states and nodes of all of them together */
-#define LIMIT_GRAMMAR_MULTIPLE 2048 /* of multipleOf */
-#define LIMIT_GRAMMAR_PLACES 32768  /* one state */
+#define LIMIT_GRAMMAR_MULTIPLE 2048       /* of multipleOf */
+#define LIMIT_GRAMMAR_PLACES 32768        /* one state */
 #define LIMIT_GRAMMAR_REPEAT 100000
 #define LIMIT_SCHEMA_BYTES (4u << 20)
 

@@ -279,6 +279,31 @@ class Tools(unittest.TestCase):
         self.assertEqual(status, 400)
         self.assertIn('invalid think value: "enormous"', answer["error"])
 
+    def test_effort_has_one_rule(self):
+        """In both of OpenAI's dialects: a model that cannot think may be asked not to, and for nothing else."""
+        def chat(model, effort):
+            return self.server.call("/v1/chat/completions", {
+                "model": model, "max_tokens": 2, "messages": [{"role": "user", "content": "Hi"}],
+                **({"reasoning_effort": effort} if effort else {})})
+
+        def nested(model, effort):
+            return self.server.call("/v1/chat/completions", {
+                "model": model, "max_tokens": 2, "messages": [{"role": "user", "content": "Hi"}],
+                "reasoning": {"effort": effort}})
+
+        def responses(model, effort):
+            return self.server.call("/v1/responses", {"model": model, "max_output_tokens": 2, "input": "Hi",
+                                                      "reasoning": {"effort": effort}})
+        for ask in (chat, nested, responses):
+            for model, effort, want in ((PLAIN, None, 200), (PLAIN, "none", 200), (PLAIN, "minimal", 400),
+                                        (PLAIN, "high", 400), ("hermes", "high", 200), ("hermes", "none", 200),
+                                        ("hermes", "some", 400), (PLAIN, "some", 400)):
+                status, answer = ask(model, effort)
+                self.assertEqual(status, want, (ask.__name__, model, effort, answer))
+                if want == 400:
+                    self.assertIn("invalid reasoning" if effort == "some" else "does not support thinking",
+                                  answer["error"]["message"])
+
     def leaves_thinking(self, model="thinks", **fields):
         """Asks with biases that make the model write </think> at once (three tokens of this vocabulary)."""
         status, found = self.server.call("/api/tokenize", {"model": model, "content": "</think>"})
