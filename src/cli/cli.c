@@ -2,33 +2,22 @@
 #include "cli/cli.h"
 #include "base/buf.h"
 #include "cli/commands.h"
+#include "cli/help.h"
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 static const struct {
     const char *name;
     int (*run)(cli_context *c, int argc, char **argv);
-    const char *help;
 } COMMANDS[] = {
-    {"run", cmd_run, "Chat with a model, or answer one prompt"},
-    {"list", cmd_list, "List the models in the store"},
-    {"ls", cmd_list, NULL},
-    {"ps", cmd_ps, "List the models in memory"},
-    {"show", cmd_show, "Show what a model is"},
-    {"create", cmd_create, "Create a model from a Modelfile"},
-    {"pull", cmd_pull, "Fetch a model from a registry"},
-    {"push", cmd_push, "Send a model to a registry"},
-    {"cp", cmd_cp, "Copy a model under another name"},
-    {"rm", cmd_rm, "Remove models"},
-    {"stop", cmd_stop, "Unload a model, or all with --all"},
-    {"pin", cmd_pin, "Load a model and keep it in memory"},
-    {"unpin", cmd_unpin, "Let a pinned model go again"},
-    {"queue", cmd_queue, "List what runs and what waits"},
-    {"estimate", cmd_estimate, "Say what a model would take and whether it fits"},
-    {"image", cmd_image, "Make a picture from a prompt"},
-    {"version", cmd_version, "Print the version"},
-    {"--version", cmd_version, NULL},
-    {"-v", cmd_version, NULL},
+    {"run", cmd_run},     {"list", cmd_list},       {"ls", cmd_list},
+    {"ps", cmd_ps},       {"show", cmd_show},       {"create", cmd_create},
+    {"pull", cmd_pull},   {"push", cmd_push},       {"cp", cmd_cp},
+    {"rm", cmd_rm},       {"stop", cmd_stop},       {"pin", cmd_pin},
+    {"unpin", cmd_unpin}, {"queue", cmd_queue},     {"estimate", cmd_estimate},
+    {"image", cmd_image}, {"version", cmd_version}, {"--version", cmd_version},
+    {"-v", cmd_version},
 };
 
 int cli_fail(const err *e) {
@@ -36,8 +25,8 @@ int cli_fail(const err *e) {
     return 1;
 }
 
-int cli_usage(const char *text) {
-    fprintf(stderr, "usage: %s\n", text);
+int cli_usage(const char *command) {
+    help_print(stderr, help_find(command));
     return 1;
 }
 
@@ -49,10 +38,13 @@ json_t *cli_text(str s) {
     return text;
 }
 
-bool cli_flag(cli_args *a, const char *name, char letter, bool takes_value,
-              const char **ret_value) {
+bool cli_flag(cli_args *a, const char *name, const char **ret_value) {
     const char *arg = a->argv[a->at];
     size_t len = strlen(name);
+    const help_option *o = help_find_option(a->argv[0], name);
+    assert(o);
+    char letter = o->letter;
+    bool takes_value = o->value && o->value[0] != '[';
     bool is_short = letter && arg[0] == '-' && arg[1] == letter && arg[2] == '\0';
     bool is_long = strncmp(arg, "--", 2) == 0 && strncmp(arg + 2, name, len) == 0 &&
                    (arg[2 + len] == '\0' || arg[2 + len] == '=');
@@ -68,23 +60,40 @@ bool cli_flag(cli_args *a, const char *name, char letter, bool takes_value,
     return true;
 }
 
-static int help(FILE *out) {
-    fprintf(out, "hob: language models and pictures on your own hardware\n\n"
-                 "usage: hob COMMAND [ARGUMENTS]\n\n"
-                 "  serve      Start the server\n");
-    for (size_t i = 0; i < COUNT_OF(COMMANDS); i++)
-        if (COMMANDS[i].help) fprintf(out, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].help);
-    fprintf(out,
-            "\nThe server is found through OLLAMA_HOST (default 127.0.0.1:11434), for pictures "
-            "through\nHOB_IMAGE_HOST (default 127.0.0.1:8188).\n");
-    return out == stdout ? 0 : 1;
+/* `hob help`, `hob help COMMAND`. */
+static int help(int argc, char **argv) {
+    const help_command *c = argc > 1 ? help_find(argv[1]) : NULL;
+    if (argc > 1 && !c) {
+        fprintf(stderr, "Error: unknown command \"%s\"\n\n", argv[1]);
+        help_print_all(stderr);
+        return 1;
+    }
+    if (c)
+        help_print(stdout, c);
+    else
+        help_print_all(stdout);
+    return 0;
+}
+
+/* `hob COMMAND ... --help`; behind `--` it is an argument like others. */
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return true;
+    return false;
 }
 
 int cli_main(int argc, char **argv, const cli_env *env) {
-    if (argc < 1) return help(stderr);
-    if (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
-        strcmp(argv[0], "-h") == 0)
-        return help(stdout);
+    if (argc < 1) {
+        help_print_all(stderr);
+        return 1;
+    }
+    bool is_help = strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
+                   strcmp(argv[0], "-h") == 0;
+    if (is_help) return help(argc, argv);
+    if (help_find(argv[0]) && asks_for_help(argc, argv)) {
+        help_print(stdout, help_find(argv[0]));
+        return 0;
+    }
     for (size_t i = 0; i < COUNT_OF(COMMANDS); i++) {
         if (strcmp(argv[0], COMMANDS[i].name) != 0) continue;
         cli_context c = {env, cli_client_create(env->url, env->key)};
@@ -93,5 +102,6 @@ int cli_main(int argc, char **argv, const cli_env *env) {
         return status;
     }
     fprintf(stderr, "Error: unknown command \"%s\"\n\n", argv[0]);
-    return help(stderr);
+    help_print_all(stderr);
+    return 1;
 }

@@ -253,16 +253,16 @@ static err_code create(creation *cr, const char *modelfile_path, err *e) {
 int cmd_create(cli_context *c, int argc, char **argv) {
     const char *model = NULL, *modelfile = "Modelfile", *quantize = NULL, *in_place = NULL;
     for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
-        if (cli_flag(&args, "file", 'f', true, &modelfile)) continue;
-        if (cli_flag(&args, "quantize", 'q', true, &quantize)) continue;
-        if (cli_flag(&args, "in-place", 0, false, &in_place)) continue;
+        if (cli_flag(&args, "file", &modelfile)) continue;
+        if (cli_flag(&args, "quantize", &quantize)) continue;
+        if (cli_flag(&args, "in-place", &in_place)) continue;
         if (model || (argv[args.at][0] == '-' && argv[args.at][1])) {
             model = NULL;
             break;
         }
         model = argv[args.at];
     }
-    if (!model) return cli_usage("hob create MODEL [-f MODELFILE] [--quantize TYPE] [--in-place]");
+    if (!model) return cli_usage("create");
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     creation cr = {.c = c, .a = a, .body = json_pack("{s:s}", "model", model)};
     cr.in_place = in_place != NULL;

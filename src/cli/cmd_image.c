@@ -7,16 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char USAGE[] =
-    "hob image [FLAGS] PROMPT\n"
-    "  -o FILE            where to put the PNG (default: image.png)\n"
-    "  -m, --model NAME   checkpoint (default: the first one)\n"
-    "  --size WxH --steps N --cfg X --seed N --negative TEXT\n"
-    "  --sampler NAME --scheduler NAME\n"
-    "  --step-cache X     guess steps that would change less than X (0.05 to 0.3) in sum\n"
-    "  -n, --batch N      several pictures: FILE, FILE-2, ...\n"
-    "  --image FILE --strength X   change a picture instead (strength 0 to 1)";
-
 typedef struct wish {
     const char *out, *image;
     json_t *body, *options;
@@ -62,26 +52,26 @@ static bool set_size(json_t *body, const char *text) {
 static bool take_flag(wish *w, cli_args *a) {
     static const struct {
         const char *name, *key;
-        char letter, kind; /* i whole number, f number, t text */
-        bool top;          /* of the body itself, else of its options */
+        char kind; /* i whole number, f number, t text */
+        bool top;  /* of the body itself, else of its options */
     } flags[] = {
-        {"model", "model", 'm', 't', true},
-        {"steps", "steps", 0, 'i', true},
-        {"cfg", "cfg", 0, 'f', false},
-        {"seed", "seed", 0, 'i', false},
-        {"negative", "negative_prompt", 0, 't', false},
-        {"sampler", "sampler", 0, 't', false},
-        {"scheduler", "scheduler", 0, 't', false},
-        {"batch", "batch", 'n', 'i', false},
-        {"strength", "strength", 0, 'f', false},
-        {"step-cache", "step_cache", 0, 'f', false},
+        {"model", "model", 't', true},
+        {"steps", "steps", 'i', true},
+        {"cfg", "cfg", 'f', false},
+        {"seed", "seed", 'i', false},
+        {"negative", "negative_prompt", 't', false},
+        {"sampler", "sampler", 't', false},
+        {"scheduler", "scheduler", 't', false},
+        {"batch", "batch", 'i', false},
+        {"strength", "strength", 'f', false},
+        {"step-cache", "step_cache", 'f', false},
     };
     const char *v;
-    if (cli_flag(a, "output", 'o', true, &w->out)) return true;
-    if (cli_flag(a, "image", 0, true, &w->image)) return true;
-    if (cli_flag(a, "size", 0, true, &v)) return set_size(w->body, v);
+    if (cli_flag(a, "output", &w->out)) return true;
+    if (cli_flag(a, "image", &w->image)) return true;
+    if (cli_flag(a, "size", &v)) return set_size(w->body, v);
     for (size_t i = 0; i < COUNT_OF(flags); i++) {
-        if (!cli_flag(a, flags[i].name, flags[i].letter, true, &v)) continue;
+        if (!cli_flag(a, flags[i].name, &v)) continue;
         json_t *o = flags[i].top ? w->body : w->options;
         if (flags[i].kind != 't') return set_number(o, flags[i].key, v, flags[i].kind == 'i');
         return json_object_set_new(o, flags[i].key, json_string(v)) == 0;
@@ -168,5 +158,5 @@ int cmd_image(cli_context *c, int argc, char **argv) {
     json_decref(w.options);
     json_decref(p.last);
     buf_finish(&w.prompt);
-    return !ok ? cli_usage(USAGE) : code ? cli_fail(&e) : 0;
+    return !ok ? cli_usage("image") : code ? cli_fail(&e) : 0;
 }

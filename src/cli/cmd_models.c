@@ -107,7 +107,7 @@ int cmd_ps(cli_context *c, int argc, char **argv) {
 }
 
 int cmd_cp(cli_context *c, int argc, char **argv) {
-    if (argc != 3) return cli_usage("hob cp SOURCE DESTINATION");
+    if (argc != 3) return cli_usage("cp");
     err e;
     json_t *body = json_pack("{s:s, s:s}", "source", argv[1], "destination", argv[2]);
     err_code code = cli_client_call(c->client, "POST", "/api/copy", body, NULL, &e);
@@ -126,7 +126,7 @@ static err_code unload(cli_context *c, const char *model, err *e) {
 }
 
 int cmd_rm(cli_context *c, int argc, char **argv) {
-    if (argc < 2) return cli_usage("hob rm MODEL...");
+    if (argc < 2) return cli_usage("rm");
     for (int i = 1; i < argc; i++) {
         err e;
         unload(c, argv[i], &e); /* an embedding model refuses; deleting is what counts */
@@ -156,7 +156,7 @@ static int stop_all(cli_context *c) {
 }
 
 int cmd_stop(cli_context *c, int argc, char **argv) {
-    if (argc != 2) return cli_usage("hob stop MODEL | --all");
+    if (argc != 2) return cli_usage("stop");
     if (strcmp(argv[1], "--all") == 0) return stop_all(c);
     err e;
     json_t *pin = json_pack("{s:s, s:b}", "model", argv[1], "pinned", 0);

@@ -13,20 +13,20 @@ err_code cli_exchange(cli_context *c, const char *path, json_t *body, err *e) {
     return code;
 }
 
-static int exchange(cli_context *c, int argc, char **argv, const char *usage) {
+static int exchange(cli_context *c, int argc, char **argv) {
     const char *model = NULL, *as = NULL, *unused = NULL;
     bool insecure = false, bad = false, pull = strcmp(argv[0], "pull") == 0;
     for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
-        if (cli_flag(&args, "insecure", 0, false, &unused))
+        if (cli_flag(&args, "insecure", &unused))
             insecure = strcmp(unused, "false") != 0;
-        else if (pull && cli_flag(&args, "as", 0, true, &as))
+        else if (pull && cli_flag(&args, "as", &as))
             continue;
         else if (model || argv[args.at][0] == '-')
             bad = true;
         else
             model = argv[args.at];
     }
-    if (!model || bad) return cli_usage(usage);
+    if (!model || bad) return cli_usage(argv[0]);
     json_t *body = json_object();
     json_object_set_new(body, "model", cli_text(str_from(model)));
     if (insecure) json_object_set_new(body, "insecure", json_true());
@@ -38,11 +38,9 @@ static int exchange(cli_context *c, int argc, char **argv, const char *usage) {
 }
 
 int cmd_pull(cli_context *c, int argc, char **argv) {
-    return exchange(c, argc, argv,
-                    "hob pull MODEL [--insecure]\n"
-                    "       hob pull hf.co/USER/REPOSITORY/FILE --as checkpoint|lora|vae|...");
+    return exchange(c, argc, argv);
 }
 
 int cmd_push(cli_context *c, int argc, char **argv) {
-    return exchange(c, argc, argv, "hob push MODEL [--insecure]");
+    return exchange(c, argc, argv);
 }

@@ -192,23 +192,23 @@ static bool parse_args(int argc, char **argv, run_session *s, buf *prompt, bool 
     *ret_given = false;
     for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
         const char *v;
-        if (cli_flag(&args, "verbose", 0, false, &v))
+        if (cli_flag(&args, "verbose", &v))
             s->verbose = is_on(v);
-        else if (cli_flag(&args, "nowordwrap", 0, false, &v))
+        else if (cli_flag(&args, "nowordwrap", &v))
             s->wordwrap = !is_on(v);
-        else if (cli_flag(&args, "hidethinking", 0, false, &v))
+        else if (cli_flag(&args, "hidethinking", &v))
             s->hide_thinking = is_on(v);
-        else if (cli_flag(&args, "keepalive", 0, true, &v))
+        else if (cli_flag(&args, "keepalive", &v))
             s->keep_alive = mem_dup(v, strlen(v) + 1);
-        else if (cli_flag(&args, "format", 0, true, &v))
+        else if (cli_flag(&args, "format", &v))
             s->format = parse_format(v);
-        else if (cli_flag(&args, "think", 0, false, &v))
+        else if (cli_flag(&args, "think", &v))
             s->think = parse_switch(v);
-        else if (cli_flag(&args, "insecure", 0, false, &v))
+        else if (cli_flag(&args, "insecure", &v))
             s->insecure = is_on(v);
-        else if (cli_flag(&args, "truncate", 0, false, &v))
+        else if (cli_flag(&args, "truncate", &v))
             s->truncate = parse_switch(v);
-        else if (cli_flag(&args, "dimensions", 0, true, &v))
+        else if (cli_flag(&args, "dimensions", &v))
             s->dimensions = parse_count(v);
         else if (argv[args.at][0] == '-' && argv[args.at][1] != '\0')
             return false;
@@ -261,10 +261,7 @@ int cmd_run(cli_context *c, int argc, char **argv) {
     int status = 0;
     bool embeds = false, given;
     if (!parse_args(argc, argv, &s, &prompt, &given)) {
-        status =
-            cli_usage("hob run MODEL [PROMPT] [--verbose] [--nowordwrap] [--format json] "
-                      "[--keepalive 5m] [--think[=LEVEL]] [--hidethinking] [--truncate[=false]] "
-                      "[--dimensions N] [--insecure]");
+        status = cli_usage("run");
         goto end;
     }
     cli_interrupt_watch();

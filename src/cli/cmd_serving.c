@@ -14,7 +14,7 @@ static int64_t number_of(const json_t *object, const char *key) {
 }
 
 static int set_pin(cli_context *c, int argc, char **argv, bool pinned) {
-    if (argc != 2) return cli_usage(pinned ? "hob pin MODEL" : "hob unpin MODEL");
+    if (argc != 2) return cli_usage(argv[0]);
     err e;
     json_t *body =
         json_pack("{s:o, s:b}", "model", cli_text(str_from(argv[1])), "pinned", (int)pinned);
@@ -49,7 +49,7 @@ static void add_progress(format_table *t, const json_t *job) {
 }
 
 int cmd_queue(cli_context *c, int argc, char **argv) {
-    if (argc != 1) return cli_usage("hob queue");
+    if (argc != 1) return cli_usage("queue");
     (void)argv;
     static const char *const heads[] = {"ID", "MODEL", "KIND", "STATE", "PROGRESS", "AGE"};
     err e;
@@ -88,18 +88,16 @@ static void print_bytes(const char *name, int64_t n_bytes) {
 }
 
 int cmd_estimate(cli_context *c, int argc, char **argv) {
-    static const char USAGE[] = "hob estimate MODEL [--context N] [--parallel N]";
     cli_args a = {argc, argv, 1};
     const char *model = NULL, *v;
     int64_t n_ctx = 0, n_parallel = 1;
     for (; a.at < argc; a.at++) {
-        if (cli_flag(&a, "context", 'c', true, &v) && str_to_i64(str_from(v), &n_ctx)) continue;
-        if (cli_flag(&a, "parallel", 'p', true, &v) && str_to_i64(str_from(v), &n_parallel))
-            continue;
-        if (model || argv[a.at][0] == '-') return cli_usage(USAGE);
+        if (cli_flag(&a, "context", &v) && str_to_i64(str_from(v), &n_ctx)) continue;
+        if (cli_flag(&a, "parallel", &v) && str_to_i64(str_from(v), &n_parallel)) continue;
+        if (model || argv[a.at][0] == '-') return cli_usage("estimate");
         model = argv[a.at];
     }
-    if (!model) return cli_usage(USAGE);
+    if (!model) return cli_usage("estimate");
     err e;
     json_t *reply = NULL,
            *body =

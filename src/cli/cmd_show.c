@@ -139,19 +139,16 @@ int cmd_show(cli_context *c, int argc, char **argv) {
     for (cli_args args = {argc, argv, 1}; args.at < argc; args.at++) {
         bool matched = false;
         for (size_t k = 0; k < COUNT_OF(only) && !matched; k++)
-            if (cli_flag(&args, only[k], 0, false, &unused))
-                part = only[k], n_parts++, matched = true;
+            if (cli_flag(&args, only[k], &unused)) part = only[k], n_parts++, matched = true;
         if (matched) continue;
-        if (cli_flag(&args, "verbose", 'v', false, &unused))
+        if (cli_flag(&args, "verbose", &unused))
             verbose = true;
         else if (argv[args.at][0] == '-' || model)
-            return cli_usage("hob show [--license|...] MODEL");
+            return cli_usage("show");
         else
             model = argv[args.at];
     }
-    if (!model)
-        return cli_usage("hob show [--license|--modelfile|--parameters|--system|--template]"
-                         " [--verbose] MODEL");
+    if (!model) return cli_usage("show");
     if (n_parts > 1) {
         fprintf(stderr,
                 "Error: only one of '--license', '--modelfile', '--parameters', '--system', "

@@ -28,7 +28,7 @@ int cmd_version(cli_context *c, int argc, char **argv);
 
 /* Prints "Error: ..." and returns 1. */
 int cli_fail(const err *e);
-int cli_usage(const char *text); /* prints it to standard error and returns 1 */
+int cli_usage(const char *command); /* prints its help to standard error and returns 1 */
 
 /* POSTs `body` (taken) and shows the progress that comes back. */
 err_code cli_exchange(cli_context *c, const char *path, json_t *body, err *e);
@@ -43,9 +43,10 @@ typedef struct cli_args {
     int at;
 } cli_args;
 
-/* Is "--name VALUE" or "--name=VALUE" (or a one-letter "-x VALUE") the current argument? Moves to
- * its value. *ret_value is "" for a flag that stands alone when takes_value is false. */
-bool cli_flag(cli_args *a, const char *name, char letter, bool takes_value, const char **ret_value);
+/* Is "--name VALUE" or "--name=VALUE" (or a one-letter "-x VALUE") the current argument? What the
+ * option takes stands in the table of help.c. Moves to its value; *ret_value is "" for a flag that
+ * stands alone. */
+bool cli_flag(cli_args *a, const char *name, const char **ret_value);
 
 /* The terminal chat. `options` is what run's flags said; see run.h. */
 struct run_session;

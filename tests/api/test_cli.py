@@ -35,6 +35,24 @@ class CommandLine(unittest.TestCase):
         assert r.returncode == status, (args, r.returncode, r.stdout, r.stderr)
         return (r.stdout if status == 0 else r.stderr).decode()
 
+    def test_every_command_explains_itself(self):
+        listed = re.findall(r"(?m)^  (\w+) +\S", self.hob("help"))
+        self.assertIn("serve", listed)
+        self.assertGreater(len(listed), 15)
+        for name in listed:
+            text = self.hob("help", name)
+            self.assertRegex(text, rf"(?m)^usage: hob {name}\b")
+            self.assertRegex(text, rf"(?ms)^for example:\n.*\bhob {name}\b")
+            if name != "help":
+                self.assertEqual(self.hob(name, "--help"), text)
+                self.assertEqual(self.hob(name, "-h"), text)
+        self.assertEqual(self.hob("ls", "--help"), self.hob("help", "list"))
+        self.assertIn('unknown command "nonsense"', self.hob("help", "nonsense", status=1))
+        for wrong in (("run", MODEL, "--nonsense"), ("cp", "a"), ("show",), ("create",), ("estimate",)):
+            self.assertIn(self.hob("help", wrong[0]), self.hob(*wrong, status=1))
+        for flag in re.findall(r"--([a-z-]+) ", self.hob("help", "show")):  # what is listed is taken
+            self.assertNotIn("usage:", self.hob("show", MODEL, "--" + flag))
+
     def test_one_shot_answers(self):
         self.assertIn("hello", self.hob("run", "brief", "Say hello.").lower())
 
