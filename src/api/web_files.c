@@ -345,15 +345,12 @@ void web_file_get(http_request *r, void *ctx) {
     if (take(ctx, r, &f)) web_reply(r, web_file_json(&f));
 }
 
-void web_file_content(http_request *r, void *ctx) {
-    web *w = ctx;
+void web_file_send(web *w, http_request *r, const file_row *f) {
     arena *a = http_request_arena(r);
-    file_row f;
-    if (!take(w, r, &f)) return;
-    bool image = web_file_is_image(&f);
+    bool image = web_file_is_image(f);
     buf name = {0};
-    for (size_t i = 0; i < f.name.len; i++) {
-        unsigned char c = (unsigned char)f.name.ptr[i];
+    for (size_t i = 0; i < f->name.len; i++) {
+        unsigned char c = (unsigned char)f->name.ptr[i];
         bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                      c == '.' || c == '-' || c == '_';
         buf_putf(&name, plain ? "%c" : "%%%02X", c);
@@ -364,11 +361,16 @@ void web_file_content(http_request *r, void *ctx) {
                           .ptr);
     buf_finish(&name);
     http_reply_header(r, "Content-Security-Policy", "default-src 'none'; sandbox");
-    const char *type = image || is_text(f.mime) || str_eq(f.mime, STR("application/pdf"))
-                           ? f.mime.ptr
+    const char *type = image || is_text(f->mime) || str_eq(f->mime, STR("application/pdf"))
+                           ? f->mime.ptr
                            : "application/octet-stream";
-    if (!http_reply_file(r, web_file_path(w, a, f.id).ptr, type))
+    if (!http_reply_file(r, web_file_path(w, a, f->id).ptr, type))
         web_fail(r, 404, "the file's bytes are gone");
+}
+
+void web_file_content(http_request *r, void *ctx) {
+    file_row f;
+    if (take(ctx, r, &f)) web_file_send(ctx, r, &f);
 }
 
 void web_file_text(http_request *r, void *ctx) {

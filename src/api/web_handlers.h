@@ -66,6 +66,7 @@ WEB_HANDLER(web_chat_share_get);
 WEB_HANDLER(web_chat_unshare);
 WEB_HANDLER(web_chat_shared);
 WEB_HANDLER(web_share_delete);
+WEB_HANDLER(web_share_file);
 WEB_HANDLER(web_chat_tags); /* web_tags.c */
 WEB_HANDLER(web_chat_tag_add);
 WEB_HANDLER(web_chat_tag_delete);

@@ -79,6 +79,7 @@ static const http_route ROUTES[] = {
     {"GET", C "/folder/:folder/list", web_chats_folder, NULL},
     {"GET", C "/share/:share", web_chat_shared, NULL},
     {"DELETE", C "/share/:share", web_share_delete, NULL},
+    {"GET", C "/share/:share/files/:shared_file/content", web_share_file, NULL},
     {"POST", C "/new", web_chat_new, NULL},
     {"POST", C "/import", web_chats_import, NULL},
     {"POST", C "/archive/all", web_chats_archive_all, NULL},

@@ -1,12 +1,31 @@
 /* Sharing: a link shows the chat as it was when it was shared last, whatever happens to it later.
  */
 #include "api/web_chats.h"
+#include "api/web_files.h"
 #include "api/web_handlers.h"
+
+#define SHARE_FILE "/api/v1/chats/share/" STR_FMT "/files/" STR_FMT "/content"
+
+/* Addresses of a picture's files, as a viewer may ask for them. */
+static void readdress(arena *a, json_t *msg, str share_id) {
+    json_t *f;
+    size_t i;
+    json_array_foreach(json_object_get(json_object_get(msg, "picture"), "files"), i, f) {
+        str id = comfy_text(json_object_get(f, "id"));
+        json_object_set_new(f, "url",
+                            comfy_str(str_fmt(a, SHARE_FILE, STR_ARG(share_id), STR_ARG(id))));
+    }
+}
+
+static json_t *messages_in(const json_t *whole) {
+    return json_object_get(json_object_get(json_object_get(whole, "chat"), "history"), "messages");
+}
 
 /* What others may see: the words, not where their owner keeps them. */
 static str snapshot(arena *a, const chat *c, str share_id, const message_list *list) {
     static const char *const own[] = {"folder_id", "meta", "pinned", "archived", "running"};
-    json_t *o = web_chat_whole(c, list->items, list->n);
+    json_t *o = web_chat_whole(c, list->items, list->n), *m;
+    const char *key;
     for (size_t i = 0; i < COUNT_OF(own); i++) json_object_del(o, own[i]);
     json_object_set_new(o, "id", comfy_str(share_id));
     json_object_set_new(o, "share_id", comfy_str(share_id));
@@ -14,6 +33,7 @@ static str snapshot(arena *a, const chat *c, str share_id, const message_list *l
     json_object_set_new(json_object_get(o, "chat"), "id", comfy_str(share_id));
     json_object_del(json_object_get(o, "chat"), "system");
     json_object_del(json_object_get(o, "chat"), "params");
+    json_object_foreach(messages_in(o), key, m) readdress(a, m, share_id);
     str text = comfy_json_text(a, o);
     json_decref(o);
     return text;
@@ -93,4 +113,43 @@ void web_chat_shared(http_request *r, void *ctx) {
         web_fail_err(r, &e);
     else
         web_reply(r, comfy_json_read(s.body, json_object()));
+}
+
+static bool lists(const json_t *files, str id) {
+    for (size_t i = 0; i < json_array_size(files); i++)
+        if (str_eq(comfy_text(json_object_get(json_array_get(files, i), "id")), id)) return true;
+    return false;
+}
+
+/* Is the file one that the copy shows? */
+static bool shows(str body, str id) {
+    json_t *whole = comfy_json_read(body, json_object()), *m;
+    const char *key;
+    bool found = false;
+    json_object_foreach(messages_in(whole), key, m) {
+        const json_t *made = json_object_get(json_object_get(m, "picture"), "files");
+        found = lists(json_object_get(m, "files"), id) || lists(made, id);
+        if (found) break;
+    }
+    json_decref(whole);
+    return found;
+}
+
+/* Only what the owner still has: a file of somebody else's that a message names stays theirs. */
+void web_share_file(http_request *r, void *ctx) {
+    web *w = ctx;
+    arena *a = http_request_arena(r);
+    str id = http_request_param(r, "shared_file");
+    share s;
+    file_row f;
+    err e;
+    err_code code = shares_find(w->db, http_request_param(r, "share"), a, &s, &e);
+    if (!code && !shows(s.body, id))
+        code =
+            err_set(&e, ERR_NOT_FOUND, "the shared chat has no file \"" STR_FMT "\"", STR_ARG(id));
+    if (!code) code = files_find(w->db, chats_owner(w->db, s.chat_id, a), id, a, &f, &e);
+    if (code)
+        web_fail_err(r, &e);
+    else
+        web_file_send(w, r, &f);
 }

@@ -1,7 +1,7 @@
 // What lies beside the chats: other people's accounts, tags, the queue, knowledge read again, what is shared.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { answer, api, launch, send, Server, signIn, signUp, visitor } from './rig.mjs';
+import { answer, api, axe, launch, send, Server, signIn, signUp, visitor } from './rig.mjs';
 
 const MODEL = 'smollm2:135m';
 const BOB = ['bob@example.org', 'another long password'];
@@ -126,6 +126,42 @@ describe('beside the chats', { timeout: 240000 }, () => {
     assert.equal((await api(page, 'GET', '/api/v1/machine')).data.totals.pictures, 2);
     await page.goto('/machine');
     await page.getByText(/, 2 pictures,/).waitFor();
+  });
+
+  it('a shared chat is seen by others with its files and pictures, and by nobody once it ended', async () => {
+    const { id } = (await api(page, 'POST', '/api/v1/chats/new', { model: MODEL, title: 'To be shared' })).data;
+    await page.goto(`/c/${id}`);
+    await page.getByLabel('Files', { exact: true }).setInputFiles({ name: 'poem.txt', mimeType: 'text/plain', buffer: Buffer.from('The heron waits.') });
+    await page.getByRole('button', { name: 'Remove poem.txt' }).waitFor();
+    await send(page, 'What waits?');
+    await answer(page);
+    await api(page, 'POST', `/api/v1/chats/${id}/pictures`, { prompt: 'a red apple', width: 64, height: 64, steps: 2 });
+    await page.locator('article.last figure img').waitFor({ timeout: 60000 });
+    const other = (await api(page, 'GET', '/api/v1/files/')).data.find((f) => f.name === 'herons.md').id;
+    const row = page.locator('aside li', { hasText: 'To be shared' });
+    await row.hover();
+    await row.getByRole('button', { name: 'Chat actions' }).click();
+    await page.getByRole('menuitem', { name: 'Share' }).click();
+    await button('Create link').click();
+    const link = await page.getByLabel('Link', { exact: true }).inputValue();
+    const share = link.split('/s/')[1];
+    const bob = await visitor(browser, server);
+    await signIn(bob.page, BOB[0], ' a third, longer one ');
+    await bob.page.goto(link);
+    await bob.page.getByText('What waits?').waitFor();
+    await bob.page.waitForFunction(() => document.querySelector('img.made')?.naturalWidth === 64);
+    const file = await bob.page.getByRole('link', { name: /poem\.txt/ }).getAttribute('href');
+    assert.deepEqual(await api(bob.page, 'GET', file), { status: 200, data: 'The heron waits.' });
+    assert.deepEqual(await axe(bob.page), []);
+    assert.equal((await api(bob.page, 'GET', `/api/v1/chats/share/${share}/files/${other}/content`)).status, 404, 'not in the chat');
+    assert.equal((await api(bob.page, 'GET', `/api/v1/chats/${id}`)).status, 404);
+    await button('Stop sharing').click();
+    await button('Create link').waitFor();
+    assert.equal((await api(bob.page, 'GET', file)).status, 404);
+    await bob.page.reload();
+    await bob.page.getByText('This chat does not open').waitFor();
+    assert.deepEqual(bob.problems, []);
+    await bob.context.close();
   });
 
   it('nothing went wrong in the page meanwhile', () => {

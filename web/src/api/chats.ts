@@ -31,6 +31,19 @@ export const exportAllUrl = `${V1}/chats/export?format=json`;
 export const importChats = (file: Blob): Promise<{ imported: number; skipped: number; ids: string[] }> =>
   postRaw(`${V1}/chats/import`, file);
 
+export interface Shared {
+  id: string;
+  title: string;
+  shared_at?: number;
+  chat: { title: string; history: { currentId: string | null; messages: Record<string, Message> } };
+}
+export const shareState = (id: string): Promise<{ share_id: string; shared_at: number }> => get(`${chat(id)}/share`);
+export const share = (id: string): Promise<{ share_id: string; shared_at: number }> => post(`${chat(id)}/share`);
+export const unshare = (id: string): Promise<unknown> => del(`${chat(id)}/share`);
+export const shared = (id: string): Promise<Shared> => getExact(`${V1}/chats/share/${encodeURIComponent(id)}`);
+export const sharedFileUrl = (id: string, file: string): string =>
+  `${V1}/chats/share/${encodeURIComponent(id)}/files/${encodeURIComponent(file)}/content`;
+
 export interface NewMessage {
   content: string;
   parent_id?: string | null;

@@ -507,6 +507,15 @@ const de: Record<string, string> = {
   Tags: 'Schlagwörter',
   'Add a tag': 'Schlagwort hinzufügen',
   'Search finds them as tag:name.': 'Die Suche findet sie als tag:Name.',
+  'Share …': 'Teilen …',
+  'Share this chat': 'Diesen Chat teilen',
+  'Who is signed in here and has the link sees the chat as it is now, with its files and pictures. What is said later is not shown until you share again.': 'Wer hier angemeldet ist und den Link hat, sieht den Chat, wie er jetzt ist, mit Dateien und Bildern. Späteres ist erst zu sehen, wenn du ihn wieder teilst.',
+  Link: 'Link',
+  'Copy link': 'Link kopieren',
+  'Stop sharing': 'Nicht mehr teilen',
+  'Share again': 'Neu teilen',
+  'Create link': 'Link erstellen',
+  Shared: 'Geteilt',
 };
 
 export default de;

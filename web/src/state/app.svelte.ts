@@ -21,6 +21,7 @@ class App {
   sidebarOpen = $state(innerWidth >= 900 && localStorage.getItem('hob.sidebar') !== 'closed');
   toasts = $state<Toast[]>([]);
   searchOpen = $state(false);
+  sharing = $state.raw<{ id: string; title: string } | null>(null);
   shortcutsOpen = $state(false);
 
   get isAdmin(): boolean {

@@ -27,6 +27,7 @@ export function chatMenu(chat: ChatInfo): MenuList {
     { label: chat.pinned ? t('Unpin') : t('Pin'), icon: 'pin', run: () => void change(chat, { pinned: !chat.pinned }) },
     { label: t('Move to folder'), icon: 'folder', items: () => folderChoices(chat) },
     { label: t('Duplicate'), icon: 'copy', run: () => void clone(chat) },
+    { label: t('Share …'), icon: 'expand', run: () => void (app.sharing = chat) },
     { label: t('Archive'), icon: 'archive', run: () => void archive(chat) },
     null,
     { label: t('Export as Markdown'), icon: 'download', run: () => save(api.exportUrl(chat.id, 'md')) },
