@@ -58,8 +58,7 @@ str web_file_path(const web *w, arena *a, str id) {
 
 /* ---- what it is ---- */
 
-/* The type by what the bytes are; names only tell texts apart. */
-static str sniff(web *w, str bytes, str name) {
+str web_file_sniff(web *w, str bytes, str name) {
     const char *ext = "";
     err e;
     bool pdf = str_starts(bytes, STR("%PDF-"));
@@ -270,7 +269,9 @@ err_code web_file_keep(web *w, file_row *f, str bytes, arena *a, err *e) {
     f->n_bytes = (int64_t)bytes.len;
     f->created_ms = comfy_now_ms();
     TRY(file_write_atomic(web_file_path(w, a, f->id).ptr, bytes.ptr, bytes.len, e));
-    return files_add(w->db, f, e);
+    err_code code = files_add(w->db, f, e);
+    if (code) file_remove(web_file_path(w, a, f->id).ptr, NULL);
+    return code;
 }
 
 static void take_upload(web *w, http_request *r, http_form_file *up) {
@@ -284,7 +285,7 @@ static void take_upload(web *w, http_request *r, http_form_file *up) {
                   .created_ms = comfy_now_ms()};
     err_code code = file_read(up->path, LIMIT_UPLOAD_BYTES, &bytes, &e);
     if (!code) {
-        f.mime = sniff(w, buf_str(&bytes), f.name);
+        f.mime = web_file_sniff(w, buf_str(&bytes), f.name);
         f.hash = hex_hash(a, buf_str(&bytes));
         bool reads = comfy_flag(http_request_query(r, "process"), true) && !web_file_is_image(&f);
         f.state = reads ? STR("pending") : STR("completed");

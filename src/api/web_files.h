@@ -9,6 +9,8 @@ json_t *web_file_json(const file_row *f);
 json_t *web_file_short(const file_row *f); /* as in messages */
 /* Its bytes as the answer: shown when they are a picture, else saved. Whose it is was checked. */
 void web_file_send(web *w, http_request *r, const file_row *f);
+/* The type by what the bytes are; names only tell texts apart. */
+str web_file_sniff(web *w, str bytes, str name);
 str web_file_path(const web *w, arena *a, str id);
 /* Stores bytes as a new file, ready, without reading text from it: f's user_id, name and mime are
  * given, the rest is filled in. */

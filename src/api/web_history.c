@@ -20,6 +20,7 @@ typedef struct found {
 typedef struct reader {
     arena *a;
     bool keeps_ids;
+    const web_attach *attach;
     VEC(found) list;
     map by_key; /* -> index + 1 */
     VEC(message) out;
@@ -62,7 +63,8 @@ static bool known_role(str role) {
 }
 
 static void add(reader *rd, str key, str parent_key, message m) {
-    bool keep = known_role(m.role) && (rd->keeps_ids || m.content.len || m.error.len);
+    bool keep = known_role(m.role) &&
+                (rd->keeps_ids || m.content.len || m.error.len || m.files.len || m.picture.len);
     if (key.len == 0 || rd->list.len >= LIMIT_WEB_MESSAGES || map_has(&rd->by_key, key)) return;
     map_put(&rd->by_key, key, (int64_t)rd->list.len + 1);
     m.id = rd->keeps_ids && comfy_is_uuid(key) ? key : comfy_uuid(rd->a);
@@ -163,6 +165,7 @@ static message read_one(reader *rd, const json_t *v) {
     if (json_is_integer(rating) && json_integer_value(rating))
         m.extra = str_fmt(rd->a, "{\"rating\":%d}", json_integer_value(rating) > 0 ? 1 : -1);
     if (str_eq(m.role, STR("assistant"))) take_thoughts(rd, &m);
+    if (rd->attach && known_role(m.role)) web_attach_read(rd->attach, v, rd->a, &m);
     return m;
 }
 
@@ -342,10 +345,10 @@ static void read_chat(reader *rd, const json_t *v, const json_t *inner, chat *c)
     c->current_id = leaf && leaf->placed == 2 ? leaf->m.id : newest_leaf(rd);
 }
 
-err_code web_import_read(const json_t *v, str user_id, bool keeps_ids, arena *a, web_imported *ret,
+err_code web_import_read(const json_t *v, const web_import_how *how, arena *a, web_imported *ret,
                          err *e) {
     const json_t *inner = json_object_get(v, "chat");
-    reader rd = {.a = a, .keeps_ids = keeps_ids};
+    reader rd = {.a = a, .keeps_ids = how->keeps_ids, .attach = how->attach};
     int64_t now = comfy_now_ms();
     if (!json_is_object(inner)) inner = v;
     if (!json_is_object(inner) ||
@@ -353,7 +356,7 @@ err_code web_import_read(const json_t *v, str user_id, bool keeps_ids, arena *a,
           json_object_get(inner, "messages")))
         FAIL(e, INVALID, "this is no chat: it has neither history, mapping nor messages");
     read_messages(&rd, inner);
-    chat c = {.id = comfy_uuid(a), .user_id = user_id};
+    chat c = {.id = comfy_uuid(a), .user_id = how->user_id};
     read_chat(&rd, v, inner, &c);
     if (c.created_ms == 0) c.created_ms = rd.out.len ? rd.out.items[0].created_ms : 0;
     if (c.created_ms == 0) c.created_ms = now;
@@ -384,9 +387,9 @@ static bool take_over(message *old, const message *m, const json_t *v) {
     return true;
 }
 
-void web_history_merge(const json_t *messages, const message_list *there, arena *a,
-                       web_merged *ret) {
-    reader rd = {.a = a, .keeps_ids = true};
+void web_history_merge(const json_t *messages, const message_list *there, const web_attach *attach,
+                       arena *a, web_merged *ret) {
+    reader rd = {.a = a, .keeps_ids = true, .attach = attach};
     map known = {0};
     VEC(message) changed = {0};
     int64_t now = comfy_now_ms(), at;

@@ -35,8 +35,9 @@ void web_chats_import(http_request *r, void *ctx) {
     for (size_t i = 0; i < n; i++) {
         CLEANUP(arena_destroy) arena *one = arena_create(0);
         web_imported in;
+        web_import_how how = {web_user_id(r), false, &(web_attach){w, web_user_id(r), true}};
         const json_t *v = list ? json_array_get(list, i) : body;
-        if (web_import_read(v, web_user_id(r), false, one, &in, &e) || put(w, &in, &e)) {
+        if (web_import_read(v, &how, one, &in, &e) || put(w, &in, &e)) {
             n_skipped++;
             continue;
         }
@@ -56,13 +57,14 @@ void web_import_one(web *w, http_request *r, const json_t *v, const json_t *arou
     web_imported in;
     err e;
     json_t *empty = NULL;
+    web_import_how how = {web_user_id(r), true, &(web_attach){w, web_user_id(r), true}};
     if (!json_object_get(v, "history") && !json_object_get(v, "messages")) {
         empty = json_copy((json_t *)(uintptr_t)v); /* Open WebUI's empty new chat */
         json_object_set_new(empty, "messages", json_array());
         comfy_defer_json(http_request_arena(r), empty);
         v = empty;
     }
-    if (web_import_read(v, web_user_id(r), true, http_request_arena(r), &in, &e)) {
+    if (web_import_read(v, &how, http_request_arena(r), &in, &e)) {
         web_fail_err(r, &e);
         return;
     }
@@ -74,7 +76,8 @@ void web_import_one(web *w, http_request *r, const json_t *v, const json_t *arou
     in.chat.folder_id = folder_id;
     err_code code = put(w, &in, &e);
     if (code == ERR_INTERNAL) { /* ids that are in use */
-        code = web_import_read(v, web_user_id(r), false, http_request_arena(r), &in, &e);
+        how.keeps_ids = false;
+        code = web_import_read(v, &how, http_request_arena(r), &in, &e);
         in.chat.folder_id = folder_id;
         if (!code) code = put(w, &in, &e);
     }
@@ -96,7 +99,8 @@ bool web_merge_history(web *w, http_request *r, chat *c, const json_t *inner) {
     err e;
     err_code code = messages_of(w->db, c->id, a, &there.items, &there.n, &e);
     if (!code) {
-        web_history_merge(json_object_get(history, "messages"), &there, a, &m);
+        web_history_merge(json_object_get(history, "messages"), &there,
+                          &(web_attach){w, c->user_id, false}, a, &m);
         size_t n = 0;
         for (size_t i = 0; i < m.changed.n; i++) /* an answer that is being made is the server's */
             if (!web_run_is_live(w, m.changed.items[i].id))
@@ -130,7 +134,8 @@ void web_chat_clone(http_request *r, void *ctx) {
     if (!web_take_chat(w, r, &c)) return;
     err_code code = messages_of(w->db, c.id, a, &list, &n, &e);
     json_t *whole = code ? NULL : web_chat_whole(&c, list, n);
-    if (!code) code = web_import_read(whole, c.user_id, false, a, &in, &e);
+    web_import_how how = {c.user_id, false, &(web_attach){w, c.user_id, false}};
+    if (!code) code = web_import_read(whole, &how, a, &in, &e);
     if (!code) in.chat.updated_ms = comfy_now_ms();
     if (!code) code = put(w, &in, &e);
     if (code) {

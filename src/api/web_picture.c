@@ -429,12 +429,22 @@ void web_picture_post(http_request *r, void *ctx) {
         add_wish(w, r, body, &c);
 }
 
+/* The job that made a message's picture: its own, or, for a copy, the one of the first. */
+static err_code find_job(web *w, str user_id, const message *m, arena *a, image_job *ret, err *e) {
+    json_t *picture = comfy_json_read(m->picture, json_object());
+    comfy_defer_json(a, picture);
+    str id = comfy_text(json_object_get(picture, "prompt_id"));
+    TRY(image_jobs_find(w->db, id.len ? id : m->id, a, ret, e));
+    if (!str_eq(ret->owner, user_id)) FAIL(e, NOT_FOUND, "the job is somebody else's");
+    return ERR_OK;
+}
+
 void web_picture_again(web *w, http_request *r, const chat *c, const message *old) {
     arena *a = http_request_arena(r);
     image_job job;
     err e;
     comfy_check k;
-    if (!w->pictures || image_jobs_find(w->db, old->id, a, &job, &e)) {
+    if (!w->pictures || find_job(w, c->user_id, old, a, &job, &e)) {
         web_fail(r, 404, "the picture's workflow is not in the history any more");
         return;
     }
@@ -466,7 +476,7 @@ void web_picture_workflow(http_request *r, void *ctx) {
     image_job job;
     err e;
     if (!web_take_chat(w, r, &c) || !web_take_message(w, r, &c, &m)) return;
-    if (m.picture.len == 0 || image_jobs_find(w->db, m.id, a, &job, &e))
+    if (m.picture.len == 0 || find_job(w, c.user_id, &m, a, &job, &e))
         web_fail(r, 404, "this message has no workflow");
     else
         web_reply(r, comfy_json_read(job.graph, json_object()));

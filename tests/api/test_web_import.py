@@ -1,13 +1,22 @@
 """Chats from elsewhere: Open WebUI's and ChatGPT's exports in all their shapes, and clients that keep histories."""
+import base64
 import json
 import unittest
 import uuid
+import zlib
 
 from .web import WebServer
 
 
 def ids(n):
     return [str(uuid.uuid4()) for _ in range(n)]
+
+
+def png_of(width, height):
+    chunk = lambda kind, data: len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\2\0\0\0"
+    rows = zlib.compress((b"\0" + b"\xff\0\0" * width) * height)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 def node(parent, role, *parts, kind="text", **more):
@@ -180,6 +189,37 @@ class Import(unittest.TestCase):
         self.assertEqual(self.ann.get("/api/v1/chats/all/tags")[0], 200)
         self.assertEqual(self.ann.get("/health/db")[1], {"status": True})
         self.assertEqual(self.ann.post(f"/api/tasks/stop/{chat}")[0], 404)
+
+    def test_pictures_inside_become_files_of_the_importer(self):
+        png = png_of(3, 2)
+        data = "data:image/jpeg;base64," + base64.b64encode(png).decode()
+        html = "data:image/png;base64," + base64.b64encode(b"<script>alert(1)</script>").decode()
+        svg = "data:image/svg+xml;base64," + base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode()
+        bob = self.s.second_user(self.ann, "Carl")
+        theirs = bob.upload("secret.txt", b"a secret")[1]["id"]
+        mine = self.ann.upload("mine.txt", b"my own")[1]["id"]
+        u, a, b = ids(3)
+        files = [{"type": "image", "url": data, "name": "../../x.png"}, {"type": "image", "url": html}, {"type": "image", "url": svg},
+                 {"type": "image", "url": "data:image/png;base64,@@@"}, {"type": "image", "url": "https://example.org/a.png"},
+                 {"type": "file", "id": theirs}, {"type": "file", "file": {"id": mine}}, None, 7]
+        messages = {u: {"id": u, "parentId": None, "role": "user", "content": "", "files": files},
+                    a: {"id": a, "parentId": u, "role": "assistant", "content": "A square", "files": [{"url": data}] * 40,
+                        "picture": {"files": [{"id": theirs}], "inputs": {"prompt": "x"}}},
+                    b: {"id": b, "parentId": a, "role": "user", "content": [{"type": "text", "text": "And this?"}, {"type": "image_url", "image_url": {"url": data}}]}}
+        t = self.put({"chat": {"title": "With pictures", "history": {"currentId": b, "messages": messages}}})[0]
+        first, second, third = t["messages"]
+        self.assertEqual([(f["name"], f["mime"], f["kind"]) for f in first["files"]], [("x.png", "image/png", "image"), ("mine.txt", "text/plain", "document")])
+        status, _, got = self.ann.raw("GET", f"/api/v1/files/{first['files'][0]['id']}/content")
+        self.assertEqual((status, got), (200, png))
+        self.assertEqual(len(second["files"]), 32)
+        self.assertIsNone(second["picture"])
+        self.assertEqual((third["content"], len(third["files"])), ("And this?", 1))
+        self.assertEqual(bob.get(f"/api/v1/files/{first['files'][0]['id']}")[0], 404)
+        # A copy has them too, and no second ones.
+        n = len(self.ann.get("/api/v1/files/")[1])
+        copy = self.ann.thread(self.ann.post(f"/api/v1/chats/{t['id']}/clone", {})[1]["id"])
+        self.assertEqual([m["files"] for m in copy["messages"]], [m["files"] for m in t["messages"]])
+        self.assertEqual(len(self.ann.get("/api/v1/files/")[1]), n)
 
 
 if __name__ == "__main__":
