@@ -179,7 +179,7 @@ describe('the studio', { timeout: 240000 }, () => {
     await node('Load Image').getByLabel('Picture file').setInputFiles({ name: 'square.png', mimeType: 'image/png', buffer: await square() });
     await page.waitForFunction(() => document.querySelector('.node select')?.value.includes('square'));
     await node('Load Image').getByRole('button', { name: 'Draw a mask' }).click();
-    const canvas = page.getByLabel('The mask: paint with the pointer');
+    const canvas = page.getByLabel(/^The mask: paint with the pointer/);
     await page.waitForFunction(() => document.querySelector('dialog canvas')?.width === 64);
     assert.deepEqual(await axe(page), []);
     const box = await canvas.boundingBox();
@@ -198,6 +198,48 @@ describe('the studio', { timeout: 240000 }, () => {
       return [c.getImageData(20, 32, 1, 1).data[3], c.getImageData(56, 8, 1, 1).data[3]];
     }, await node('Load Image').locator('img').getAttribute('src').then((s) => s.replace('&preview=webp%3B80', '')));
     assert.deepEqual(alpha, [0, 255], 'what was painted is transparent, the rest is not');
+  });
+
+  it('a mask without a pointer: a rectangle in percent, turned round', async () => {
+    const plain = await node('Load Image').locator('option').evaluateAll((all) => all.map((o) => o.value).find((v) => v.endsWith('square.png')));
+    await node('Load Image').locator('select').selectOption(plain);
+    await node('Load Image').getByRole('button', { name: 'Draw a mask' }).click();
+    await page.waitForFunction(() => document.querySelector('dialog canvas')?.width === 64);
+    const set = async (name, value) => {
+      await page.getByRole('dialog').getByLabel(name, { exact: true }).focus();
+      await page.keyboard.press('Control+a');
+      await page.keyboard.type(value);
+    };
+    for (const [name, value] of [['Left', '50'], ['Top', '0'], ['Width', '50'], ['Height', '25']]) await set(name, value);
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: 'Invert' }).press('Enter');
+    await page.getByRole('button', { name: 'Use this mask' }).press('Enter');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    const alpha = await page.evaluate(async (src) => {
+      const bitmap = await createImageBitmap(await (await fetch(src)).blob());
+      const c = new OffscreenCanvas(bitmap.width, bitmap.height).getContext('2d');
+      c.drawImage(bitmap, 0, 0);
+      return [c.getImageData(60, 4, 1, 1).data[3], c.getImageData(4, 4, 1, 1).data[3], c.getImageData(60, 40, 1, 1).data[3]];
+    }, await node('Load Image').locator('img').getAttribute('src').then((x) => x.replace('&preview=webp%3B80', '')));
+    assert.deepEqual(alpha, [255, 0, 0], 'only the rectangle is left');
+  });
+
+  it('on a phone nodes are large enough to use; all of them are one menu away', async () => {
+    const seen = await visitor(browser, server, { viewport: { width: 360, height: 740 }, reducedMotion: 'reduce', hasTouch: true, isMobile: true, storageState: await ada.context.storageState() });
+    const p = seen.page;
+    await p.goto('/studio');
+    await p.getByLabel('Workflow file').setInputFiles({ name: 'flow.json', mimeType: 'application/json', buffer: Buffer.from(flow()) });
+    const first = p.locator('.node', { hasText: 'Load Checkpoint' });
+    await first.waitFor();
+    await p.waitForFunction(() => { const b = document.querySelector('.node')?.getBoundingClientRect(); return b && b.width > 150 && b.left >= 0 && b.right <= 360; });
+    await p.reload();
+    await first.waitFor();
+    await p.waitForFunction(() => { const b = document.querySelector('.node')?.getBoundingClientRect(); return b && b.width > 150 && b.left >= 0; });
+    await p.getByRole('button', { name: 'Workflow', exact: true }).click();
+    await p.getByRole('menuitem', { name: 'Show all' }).click();
+    await p.waitForFunction(() => [...document.querySelectorAll('.node')].every((n) => n.getBoundingClientRect().right <= 360));
+    assert.deepEqual(seen.problems, []);
+    await seen.context.close();
   });
 
   it('a workflow is built with keys alone', async () => {

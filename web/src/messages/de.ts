@@ -342,7 +342,7 @@ const de: Record<string, string> = {
   'Text to picture': 'Text zu Bild',
   'The first account is the administrator’s. It stays on this machine.': 'Das erste Konto ist das des Administrators. Es bleibt auf diesem Rechner.',
   'The job failed.': 'Der Auftrag ist fehlgeschlagen.',
-  'The mask: paint with the pointer': 'Die Maske: mit dem Zeiger malen',
+  'The mask: paint with the pointer, or a rectangle with the fields above': 'Die Maske: mit dem Zeiger malen, oder ein Rechteck mit den Feldern darüber',
   'The password is changed. All other sessions have ended.': 'Das Passwort ist geändert. Alle anderen Sitzungen sind beendet.',
   'The picture will be here.': 'Hier wird das Bild sein.',
   'The same seed gives the same answer': 'Derselbe Seed gibt dieselbe Antwort',
@@ -516,6 +516,12 @@ const de: Record<string, string> = {
   'Share again': 'Neu teilen',
   'Create link': 'Link erstellen',
   Shared: 'Geteilt',
+  Left: 'Links',
+  Top: 'Oben',
+  Invert: 'Umkehren',
+  'Paint rectangle': 'Rechteck malen',
+  'Erase rectangle': 'Rechteck radieren',
+  'A rectangle, in percent of the picture': 'Ein Rechteck, in Prozent des Bildes',
 };
 
 export default de;

@@ -64,7 +64,7 @@ class Studio {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #copied = '';
   /** Set by the canvas: brings everything into view. */
-  fit: () => void = () => {};
+  fit: (all?: boolean) => void = () => {}; // all of it, or on a phone its readable beginning
 
   readonly linked = $derived(new Set(this.edges.map((e) => `${e.target}:${e.targetHandle}`)));
 

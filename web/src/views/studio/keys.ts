@@ -49,7 +49,7 @@ export function studioKeys(a: Actions): (e: KeyboardEvent) => void {
       d: () => { studio.copy(); studio.paste(); },
     };
     const onButton = e.target instanceof HTMLElement && /^(BUTTON|A)$/.test(e.target.tagName);
-    const plain: Record<string, () => void> = { '.': () => studio.fit(), q: a.panel, delete: () => studio.remove(), backspace: () => studio.remove(), '+': () => a.zoom(1), '-': () => a.zoom(-1), ...(onButton ? {} : { ' ': a.search }) };
+    const plain: Record<string, () => void> = { '.': () => studio.fit(true), q: a.panel, delete: () => studio.remove(), backspace: () => studio.remove(), '+': () => a.zoom(1), '-': () => a.zoom(-1), ...(onButton ? {} : { ' ': a.search }) };
     const found = ctrl ? withCtrl[key] : e.altKey ? undefined : plain[key];
     if (!found || (ctrl && key === 'c' && String(getSelection()))) return;
     e.preventDefault();
