@@ -1,11 +1,13 @@
 /* Gathering vectors and answering once. */
 #include "api/embedding.h"
 #include "api/pump.h"
+#include "api/request.h"
 #include "base/limits.h"
 #include "base/vec.h"
 #include "http/json.h"
 #include "http/stream.h"
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct gathering {
@@ -124,6 +126,24 @@ err_code embedding_inputs(const json_t *input, arena *mem, engine_job_spec *spec
     for (size_t i = 0; i < n; i++)
         TRY(input_text(json_is_array(input) ? json_array_get(input, i) : input, &list[i], e));
     spec->inputs = list;
+    spec->n_inputs = n;
+    return ERR_OK;
+}
+
+err_code embedding_inputs_or_ids(const json_t *input, arena *mem, engine_job_spec *spec, err *e) {
+    const json_t *first = json_array_get(input, 0);
+    bool one = json_is_integer(first);
+    if (!one && !json_is_array(first)) return embedding_inputs(input, mem, spec, e);
+    size_t n = one ? 1 : json_array_size(input);
+    if (n > LIMIT_EMBED_INPUTS)
+        FAIL(e, INVALID, "%zu inputs; at most %d are possible", n, LIMIT_EMBED_INPUTS);
+    engine_tokens *list = ARENA_ARRAY(mem, engine_tokens, n);
+    for (size_t i = 0; i < n; i++) {
+        char name[40];
+        snprintf(name, sizeof name, one ? "input" : "input[%zu]", i);
+        TRY(request_ids(one ? input : json_array_get(input, i), name, mem, &list[i], e));
+    }
+    spec->input_ids = list;
     spec->n_inputs = n;
     return ERR_OK;
 }

@@ -26,5 +26,8 @@ void embedding_start(api *a, http_request *req, const embedding_dialect *d, str 
 /* A vector as JSON numbers: the shortest text of each 32-bit float. */
 json_t *embedding_array(const float *vec, size_t n);
 
+/* The same, or token ids: a list of numbers, or a list of such lists. */
+err_code embedding_inputs_or_ids(const json_t *input, arena *mem, engine_job_spec *spec, err *e);
+
 /* `input`: a string or a list of strings, into the arena. INVALID "invalid input type". */
 err_code embedding_inputs(const json_t *input, arena *mem, engine_job_spec *spec, err *e);

@@ -138,7 +138,7 @@ static err_code read_embeddings(const json_t *body, const api_model *m, arena *m
     spec->kind = ENGINE_JOB_EMBED;
     spec->embed_truncate = spec->embed_normalize = true;
     spec->embed_dimensions = dimensions > 0 && dimensions < INT32_MAX ? (int32_t)dimensions : 0;
-    return embedding_inputs(input, mem, spec, e);
+    return embedding_inputs_or_ids(input, mem, spec, e);
 }
 
 void openai_embeddings(http_request *r, void *ctx) {

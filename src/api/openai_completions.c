@@ -163,27 +163,47 @@ static err_code read_completion(const json_t *body, api_model *m, arena *mem, ge
 /* One request's prompts and the job of each; in the arena. */
 typedef struct job_list {
     str *prompts;
+    engine_tokens *ids; /* of a prompt that is none of text; else of length 0 */
     engine_job_spec *jobs;
     size_t n;
 } job_list;
 
-/* `prompt`: a text, or a list of texts that say something. */
+/* prompt[i] */
+static err_code read_one(const json_t *v, size_t i, arena *mem, job_list *to, err *e) {
+    char name[40];
+    snprintf(name, sizeof name, "prompt[%zu]", i);
+    if (json_is_array(v)) return request_ids(v, name, mem, &to->ids[i], e);
+    if (!json_is_string(v))
+        FAIL(e, INVALID, "%s must be a text or a list of tokens, not %s", name, json_type_name(v));
+    to->prompts[i] = (str){json_string_value(v), json_string_length(v)};
+    if (to->prompts[i].len == 0) FAIL(e, INVALID, "%s is empty", name);
+    return ERR_OK;
+}
+
+/* `prompt`: a text or a list of tokens, or a list of such that say something. */
 static err_code read_prompts(const json_t *body, arena *mem, job_list *ret, err *e) {
     const json_t *v = field_get(body, "prompt");
-    size_t n = json_is_array(v) ? json_array_size(v) : 1;
+    bool tokens = json_is_integer(json_array_get(v, 0));
+    size_t n = json_is_array(v) && !tokens ? json_array_size(v) : 1;
     if (n == 0 || n > LIMIT_CHOICES)
         FAIL(e, INVALID, "prompt is a list of %zu; 1 to %d are possible", n, LIMIT_CHOICES);
-    *ret = (job_list){ARENA_ARRAY(mem, str, n), ARENA_ARRAY(mem, engine_job_spec, n), n};
-    ret->prompts[0] = (str){0};
+    *ret = (job_list){ARENA_ARRAY(mem, str, n), ARENA_ARRAY(mem, engine_tokens, n),
+                      ARENA_ARRAY(mem, engine_job_spec, n), n};
+    if (tokens) return request_ids(v, "prompt", mem, &ret->ids[0], e);
     if (!json_is_array(v)) return field_str(body, "prompt", &ret->prompts[0], e);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *one = json_array_get(v, i);
-        if (!json_is_string(one))
-            FAIL(e, INVALID, "prompt[%zu] must be a text, not %s%s", i, json_type_name(one),
-                 json_is_integer(one) ? "; lists of tokens are not read" : "");
-        ret->prompts[i] = (str){json_string_value(one), json_string_length(one)};
-        if (ret->prompts[i].len == 0) FAIL(e, INVALID, "prompt[%zu] is empty", i);
-    }
+    for (size_t i = 0; i < n; i++) TRY(read_one(json_array_get(v, i), i, mem, ret, e));
+    return ERR_OK;
+}
+
+/* Tokens go to the model as they are, without a template. */
+static err_code read_tokens(const json_t *body, const engine_tokens *ids, engine_job_spec *job,
+                            err *e) {
+    str suffix = {0};
+    TRY(field_str(body, "suffix", &suffix, e));
+    if (suffix.len) FAIL(e, INVALID, "suffix: it goes with a prompt of text, not of tokens");
+    job->prompt.kind = ENGINE_PROMPT_RAW;
+    job->prompt.context = ids->ids;
+    job->prompt.n_context = ids->n;
     return ERR_OK;
 }
 
@@ -192,7 +212,9 @@ static err_code read_jobs(const json_t *body, api_model *m, arena *mem, generati
                           err *e) {
     TRY(read_completion(body, m, mem, g, &l->jobs[0], e));
     for (size_t i = 1; i < l->n; i++) l->jobs[i] = l->jobs[0];
-    for (size_t i = 0; i < l->n; i++) TRY(read_prompt(body, l->prompts[i], m, mem, &l->jobs[i], e));
+    for (size_t i = 0; i < l->n; i++)
+        TRY(l->ids[i].n ? read_tokens(body, &l->ids[i], &l->jobs[i], e)
+                        : read_prompt(body, l->prompts[i], m, mem, &l->jobs[i], e));
     if (l->jobs[0].kind == ENGINE_JOB_LOAD) g->n_out = 1;
     if (g->n_out * l->n > LIMIT_CHOICES)
         FAIL(e, INVALID, "n is %zu for each of %zu prompts; %d answers are possible in all",

@@ -313,3 +313,18 @@ err_code request_messages(const api_model *m, const json_t *messages, arena *mem
     *ret = all;
     return code;
 }
+
+err_code request_ids(const json_t *list, const char *name, arena *mem, engine_tokens *ret, err *e) {
+    size_t n = json_array_size(list);
+    if (n == 0) FAIL(e, INVALID, "%s is empty", name);
+    int32_t *ids = ARENA_ARRAY(mem, int32_t, n);
+    for (size_t i = 0; i < n; i++) {
+        const json_t *one = json_array_get(list, i);
+        json_int_t v = json_integer_value(one);
+        if (!json_is_integer(one) || v < 0 || v > INT32_MAX)
+            FAIL(e, INVALID, "%s: number %zu of its tokens is none", name, i);
+        ids[i] = (int32_t)v;
+    }
+    *ret = (engine_tokens){.ids = ids, .n = n};
+    return ERR_OK;
+}

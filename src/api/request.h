@@ -1,6 +1,7 @@
 /* The parts of a generation request that the native and OpenAI dialects share. */
 #pragma once
 #include "api/models.h"
+#include "engine/report.h"
 
 /* Finds the model for a chat or generate request and checks that it can `generate` ("generate" or
  * "chat", for the message). On failure it has answered, in Ollama's words, and returns false. */
@@ -43,6 +44,9 @@ err_code request_images(const json_t *object, const api_model *m, err *e);
 err_code request_format(const json_t *body, arena *mem, engine_format *ret, err *e);
 /* Only the extras; *ret stays as it is when there are none. */
 err_code request_grammar(const json_t *body, engine_format *ret, err *e);
+
+/* Token ids: a list of whole numbers, at least one. `name`: of the list, for messages. */
+err_code request_ids(const json_t *list, const char *name, arena *mem, engine_tokens *ret, err *e);
 
 /* One message map of plain text. */
 value *request_message(arena *mem, str role, str content);

@@ -79,8 +79,7 @@ typedef struct engine_prompt {
     int32_t n_keep;
 } engine_prompt;
 
-/* What form the output of a GENERATE job must have; anything else is never sampled. With tools the
- * answer is either calls or text in this form; REQUIRED: calls. */
+/* What the output of a GENERATE job must be, nothing else is sampled; with tools: this or calls. */
 typedef enum engine_format_kind {
     ENGINE_FORMAT_FREE,
     ENGINE_FORMAT_JSON,   /* any JSON object */
@@ -117,6 +116,7 @@ typedef struct engine_job_spec {
 
     /* EMBED */
     const str *inputs;
+    const struct engine_tokens *input_ids; /* instead (report.h): with the ends the model adds */
     size_t n_inputs;
     bool embed_truncate; /* cut over-long inputs silently; else ERR_INVALID */
     bool embed_normalize;

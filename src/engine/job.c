@@ -1,6 +1,7 @@
 /* A job's life: copied on submit, begun when its memory is granted, ended with one last event. */
 #include "engine/job.h"
 #include "base/limits.h"
+#include "engine/report.h"
 
 static str dup(arena *a, str s) {
     return s.len ? str_dup(a, s) : (str){0};
@@ -9,6 +10,14 @@ static str dup(arena *a, str s) {
 static const str *dup_strings(arena *a, const str *from, size_t n) {
     str *to = ARENA_ARRAY(a, str, n ? n : 1);
     for (size_t i = 0; i < n; i++) to[i] = dup(a, from[i]);
+    return to;
+}
+
+static const engine_tokens *dup_ids(arena *a, const engine_tokens *from, size_t n) {
+    engine_tokens *to = from ? ARENA_ARRAY(a, engine_tokens, n ? n : 1) : NULL;
+    for (size_t i = 0; from && i < n; i++)
+        to[i] = (engine_tokens){.ids = arena_dup(a, from[i].ids, from[i].n * sizeof *from[i].ids),
+                                .n = from[i].n};
     return to;
 }
 
@@ -54,7 +63,8 @@ engine_job *job_create(engine *eng, const engine_job_spec *spec, int64_t now) {
             ? arena_dup(a, spec->sample.bias, spec->sample.n_bias * sizeof *spec->sample.bias)
             : NULL;
     j->spec.format = (engine_format){.kind = spec->format.kind}; /* compiled by then */
-    j->spec.inputs = dup_strings(a, spec->inputs, spec->n_inputs);
+    j->spec.inputs = spec->input_ids ? NULL : dup_strings(a, spec->inputs, spec->n_inputs);
+    j->spec.input_ids = dup_ids(a, spec->input_ids, spec->n_inputs);
     return j;
 }
 

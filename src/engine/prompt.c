@@ -6,6 +6,7 @@
  * rest of the window stays free for the answer. */
 #include "base/limits.h"
 #include "engine/job.h"
+#include "engine/report.h"
 #include <string.h>
 
 enum { FORCED_TOKENS = 16 }; /* the mark before a required call */
@@ -18,17 +19,23 @@ static int32_t clamp_ctx(const engine_job *j) {
     return n < j->m->facts.ctx_train ? n : j->m->facts.ctx_train;
 }
 
+/* Tokens that a client chose. */
+static err_code take_ids(const engine_job *j, const int32_t *ids, size_t n, tok_ids *to, err *e) {
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || ids[i] >= j->m->facts.n_vocab)
+            FAIL(e, INVALID, "%d is not a token of " STR_FMT ": they go from 0 to %d", ids[i],
+                 STR_ARG(j->spec.model.name), j->m->facts.n_vocab - 1);
+        VEC_PUSH(*to, ids[i]);
+    }
+    return ERR_OK;
+}
+
 /* One encoding of segments into j->ids, behind the request's `context`. */
 static err_code encode(engine_job *j, engine_segments segs, err *e) {
     const engine_backend *b = &j->eng->b;
     const engine_prompt *p = &j->spec.prompt;
     VEC_CLEAR(j->ids);
-    for (size_t i = 0; i < p->n_context; i++) {
-        if (p->context[i] < 0 || p->context[i] >= j->m->facts.n_vocab)
-            FAIL(e, INVALID, "context: %d is not a token of %.*s", p->context[i],
-                 STR_ARG(j->spec.model.name));
-        VEC_PUSH(j->ids, p->context[i]);
-    }
+    TRY(take_ids(j, p->context, p->n_context, &j->ids, e));
     uint64_t n_bytes = 0;
     for (size_t i = 0; i < segs.n; i++) n_bytes += segs.items[i].text.len;
     if (n_bytes > LIMIT_PROMPT_BYTES)
@@ -168,18 +175,43 @@ static err_code fit_input(const engine_job *j, tok_ids *ids, err *e) {
     return ERR_OK;
 }
 
+/* Ids must have the ends that the model puts around a text: those of another tokenizer, which some
+ * clients send, do not, and would mean nothing. */
+static err_code read_input_ids(const engine_job *j, size_t i, tok_ids *to, err *e) {
+    const engine_tokens *in = &j->spec.input_ids[i];
+    tok_segment none = {0};
+    tok_ids ends = {0};
+    TRY(take_ids(j, in->ids, in->n, to, e));
+    TRY(j->eng->b.encode(j->m->backend_model, (engine_segments){&none, 1}, true, &ends, e));
+    bool begins = ends.len && in->ids[0] == ends.items[0];
+    bool closes = ends.len && in->ids[in->n - 1] == VEC_LAST(ends);
+    bool fine = ends.len > 1 ? begins && closes : begins || closes || ends.len == 0;
+    int32_t first = ends.len ? ends.items[0] : 0;
+    VEC_FINISH(ends);
+    if (fine) return ERR_OK;
+    FAIL(e, INVALID,
+         "input %zu: its tokens lack what " STR_FMT " puts around a text (%d); send text, or the "
+         "model's own tokens with those (in LangChain: check_embedding_ctx_length=False)",
+         i, STR_ARG(j->spec.model.name), first);
+}
+
+/* One text as the tokens that the model reads. */
+static err_code read_input(const engine_job *j, size_t i, tok_ids *to, err *e) {
+    if (j->spec.input_ids) return read_input_ids(j, i, to, e);
+    tok_segment seg = {j->spec.inputs[i], false};
+    if (seg.text.len > LIMIT_PROMPT_BYTES)
+        FAIL(e, LIMIT, "input %zu has %zu bytes; at most %u are possible", i, seg.text.len,
+             LIMIT_PROMPT_BYTES);
+    return j->eng->b.encode(j->m->backend_model, (engine_segments){&seg, 1}, true, to, e);
+}
+
 static err_code prepare_embed(engine_job *j, err *e) {
-    const engine_backend *b = &j->eng->b;
     if (!j->m->facts.can_embed)
         FAIL(e, INVALID, "\"%.*s\" does not support embeddings; use an embedding model",
              STR_ARG(j->spec.model.name));
     j->inputs = ARENA_ARRAY(j->mem, tok_ids, j->spec.n_inputs + 1);
     for (size_t i = 0; i < j->spec.n_inputs; i++) {
-        tok_segment seg = {j->spec.inputs[i], false};
-        if (seg.text.len > LIMIT_PROMPT_BYTES)
-            FAIL(e, LIMIT, "input %zu has %zu bytes; at most %u are possible", i, seg.text.len,
-                 LIMIT_PROMPT_BYTES);
-        TRY(b->encode(j->m->backend_model, (engine_segments){&seg, 1}, true, &j->inputs[i], e));
+        TRY(read_input(j, i, &j->inputs[i], e));
         TRY(fit_input(j, &j->inputs[i], e));
         j->n_prompt += (int32_t)j->inputs[i].len;
     }

@@ -90,8 +90,44 @@ class Dialects(unittest.TestCase):
                 text[choice["index"]] += choice["text"]
         self.assertEqual(text, [a["choices"][0]["text"] for a in alone])
 
+    def test_completions_of_tokens(self):
+        """Ids go to the model as they are: what the prompt of a template reads, chosen by the client."""
+        ask = {"max_tokens": 4, "temperature": 0}
+        status, shown = self.server.call("/api/tokenize", {"model": MODEL, "messages": [
+            {"role": "user", "content": "Say hello."}]})
+        self.assertEqual(status, 200, shown)
+        ids = shown["tokens"]
+        chat = self.post("/v1/chat/completions", messages=[{"role": "user", "content": "Say hello."}], **ask)
+        for prompt in (ids, [ids]):
+            answer = self.post("/v1/completions", prompt=prompt, **ask)
+            self.assertEqual(answer["choices"][0]["text"], chat["choices"][0]["message"]["content"])
+            self.assertEqual(answer["usage"]["prompt_tokens"], len(ids))
+        both = self.post("/v1/completions", prompt=[ids, "Say hello.", ids], **ask)
+        self.assertEqual(both["choices"][0]["text"], both["choices"][2]["text"])
+
+    def test_embeddings_of_tokens(self):
+        """The model's own tokens give what the text gives; those of another tokenizer are refused, not embedded."""
+        def ids(text, **fields):
+            return self.server.call("/api/tokenize", {"model": "all-minilm", "content": text, **fields})[1]["tokens"]
+
+        def vectors(status=200, **fields):
+            got, answer = self.server.call("/v1/embeddings", {"model": "all-minilm", **fields})
+            self.assertEqual(got, status, answer)
+            return [d["embedding"] for d in answer["data"]] if status == 200 else answer["error"]["message"]
+        texts = ["A red fox.", "Where is the station?"]
+        want = vectors(input=texts)
+        tokens = [ids(t, add_special=True) for t in texts]
+        self.assertEqual(vectors(input=tokens), want)
+        self.assertEqual(vectors(input=tokens[0]), want[:1])
+        self.assertIn("check_embedding_ctx_length", vectors(400, input=[15339, 1917]))
+        self.assertIn("go from 0 to 30521", vectors(400, input=[101, 99999, 102]))
+        for wrong in ([tokens[0], "text"], [[]], [1, "a"], [1, -1], [[101, 102.5]], [tokens[0], []]):
+            vectors(400, input=wrong)
+        status, answer = self.server.call("/api/embed", {"model": "all-minilm", "input": tokens[0]})
+        self.assertEqual((status, answer["error"]), (400, "invalid input type"))
+
     def test_completions_bad_input(self):
-        for body in ({"prompt": []}, {"prompt": ["a", 5]}, {"prompt": [[1, 2]]}, {"prompt": ["a", ""]},
+        for body in ({"prompt": []}, {"prompt": ["a", 5]}, {"prompt": [[1, 2], [1, "a"]]}, {"prompt": [1, -2]}, {"prompt": [10**9]}, {"prompt": [1.5]}, {"prompt": [[]]}, {"prompt": [1] * 3, "suffix": "x"}, {"prompt": ["a", ""]},
                      {"prompt": ["a"] * 65, "n": 2}, {"prompt": ["a"] * 10**5}, {"n": 0}, {"n": 10**9}, {"n": "2"}, {"logprobs": 21}, {"logprobs": -1}, {"prompt": 5},
                      {"temperature": "hot"}, {"stream": 1}, {"max_tokens": "x"}):
             answer = self.post("/v1/completions", status=400, **{"prompt": "Hi", **body})
