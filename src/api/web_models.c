@@ -78,6 +78,14 @@ static json_t *model_json(const api_model *m, const engine_resident *r) {
     return o;
 }
 
+/* What the store has but nobody can run: with the reason, so that it is not just missing. */
+static json_t *unreadable(const store_model *stored, const err *why) {
+    api_model m = {.stored = *stored};
+    json_t *o = model_json(&m, NULL);
+    json_object_set_new(o, "error", comfy_str(str_from(why->msg)));
+    return o;
+}
+
 json_t *web_preset_json(const item *it) {
     json_t *o = comfy_json_read(it->data, json_object());
     json_object_set_new(o, "id", comfy_str(it->id));
@@ -120,7 +128,11 @@ static json_t *models_json(web *w, str user_id, arena *a) {
     store_list(w->chat->store, a, &models, &n, NULL);
     for (size_t i = 0; i < n; i++) {
         api_model m;
-        if (api_model_find(w->chat, store_name_full(a, &models[i].name), a, &m, NULL)) continue;
+        err e;
+        if (api_model_find(w->chat, store_name_full(a, &models[i].name), a, &m, &e)) {
+            json_array_append_new(list, unreadable(&models[i], &e));
+            continue;
+        }
         json_array_append_new(list, model_json(&m, resident(live, n_resident, &m.engine)));
     }
     add_presets(w, user_id, a, list);

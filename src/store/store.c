@@ -3,6 +3,7 @@
  * Names are changed under one lock; blobs need none, because a blob's name is its content. */
 #include "store/store.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "base/vec.h"
 #include "os/file.h"
@@ -11,6 +12,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -153,6 +155,13 @@ err_code store_find(store *s, str text, arena *a, store_model *ret, err *e) {
 
 typedef VEC(store_model) model_list;
 
+/* A model whose manifest cannot be read is in no list: the log says why, once. */
+static void tell_once(store *s, arena *a, str name, const err *why) {
+    uint64_t h = map_hash(str_fmt(a, STR_FMT " %s", STR_ARG(name), why->msg));
+    if (atomic_exchange(&s->told[h % STORE_TOLD], h) != h)
+        log_warn(STR_FMT " cannot be read: %s", STR_ARG(name), why->msg);
+}
+
 /* Walks one directory level: parts are the names above it. */
 static void list_level(store *s, arena *a, const char *dir, str parts[4], int depth,
                        model_list *out) {
@@ -171,7 +180,10 @@ static void list_level(store *s, arena *a, const char *dir, str parts[4], int de
                            STR_ARG(parts[1]), STR_ARG(parts[2]), STR_ARG(parts[3]));
         store_model m;
         err e;
-        if (store_name_parse(a, full, &name) && load(s, &name, a, &m, &e) == ERR_OK)
+        if (!store_name_parse(a, full, &name)) continue;
+        if (load(s, &name, a, &m, &e))
+            tell_once(s, a, full, &e);
+        else
             VEC_PUSH(*out, m);
     }
     closedir(d);

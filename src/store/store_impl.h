@@ -6,9 +6,12 @@
 
 enum { STORE_MANIFEST_BYTES_MAX = 4 << 20 };
 
+enum { STORE_TOLD = 64 };
+
 struct store {
     char *dir;
-    pthread_mutex_t lock; /* names */
+    pthread_mutex_t lock;              /* names */
+    _Atomic uint64_t told[STORE_TOLD]; /* hashes of complaints made already */
 };
 
 /* "<dir>/<sub>/<rest>", NUL-terminated. */

@@ -1,5 +1,7 @@
 """Chats that the server owns: streaming, resuming, branches, search, import and export, isolation."""
+import hashlib
 import json
+import shutil
 import signal
 import time
 import unittest
@@ -355,6 +357,34 @@ class Chats(unittest.TestCase):
         self.assertEqual(seen[:8], [200] * 8)
         self.assertEqual(seen[8:], [409] * 2)
         self.ann.post(f"/api/v1/chats/{chat}/stop")
+
+    def test_models_that_cannot_be_read(self):
+        """A file that is no GGUF stays in the lists, with the reason; a broken manifest is told of in the log."""
+        junk, config = b"GGUF but not really", b'{"model_format":"gguf"}'
+        digests = ["sha256:" + hashlib.sha256(b).hexdigest() for b in (junk, config)]
+        library = self.s.home / "models" / "manifests" / "registry.ollama.ai" / "library"
+        for blob, digest in zip((junk, config), digests):
+            (self.s.home / "models" / "blobs" / digest.replace(":", "-")).write_bytes(blob)
+        for name in ("junk", "torn"):
+            (library / name).mkdir()
+        (library / "torn" / "latest").write_text("{")
+        (library / "junk" / "latest").write_text(json.dumps({
+            "schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": digests[1],
+                       "size": len(config)},
+            "layers": [{"mediaType": "application/vnd.ollama.image.model", "digest": digests[0], "size": len(junk)}]}))
+        try:
+            for _ in range(3):
+                listed = {m["id"]: m for m in self.ann.get("/api/models")[1]["data"]}
+            self.assertTrue(listed["junk:latest"]["error"])
+            self.assertEqual((listed["junk:latest"]["capabilities"], listed["junk:latest"]["loaded"]), ([], False))
+            self.assertNotIn("error", listed[MODEL])
+            self.assertIn("junk:latest", [m["name"] for m in self.s.call("/api/tags")[1]["models"]])
+            self.assertIn("junk:latest", [m["id"] for m in self.s.call("/v1/models")[1]["data"]])
+            self.assertEqual(self.s.log_text().count("library/torn:latest cannot be read"), 1)
+        finally:
+            for name in ("junk", "torn"):
+                shutil.rmtree(library / name)
 
     def test_load_and_unload(self):
         self.assertEqual(self.ann.post("/api/models/load", {"model": MODEL})[0], 200)

@@ -27,6 +27,8 @@ export interface Model {
   preset?: boolean;
   base_model_id?: string | null;
   capabilities?: string[];
+  /** Why it cannot be used. */
+  error?: string;
   details?: { family?: string; parameter_size?: string; quantization_level?: string };
   info?: { meta?: PresetMeta; params?: Params };
 }

@@ -48,6 +48,7 @@ const de: Record<string, string> = {
   Bypass: 'Umgehen',
   CFG: 'CFG',
   Cancel: 'Abbrechen',
+  'Cannot be read:': 'Nicht lesbar:',
   Change: 'Ändern',
   'Change this picture': 'Dieses Bild ändern',
   'Characters of a passage': 'Zeichen je Abschnitt',

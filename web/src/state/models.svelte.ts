@@ -10,7 +10,9 @@ class Models {
   wanted = $state(localStorage.getItem('hob.model') ?? '');
 
   /** Models one can chat with. */
-  readonly chatting = $derived(this.list.filter((m) => !m.capabilities?.length || m.capabilities.includes('completion')));
+  readonly chatting = $derived(this.list.filter((m) => !m.error && (!m.capabilities?.length || m.capabilities.includes('completion'))));
+  /** Models that are there and cannot be read. */
+  readonly broken = $derived(this.list.filter((m) => m.error && !m.preset));
   /** The chosen one, or the best guess while none was chosen. */
   readonly current = $derived(
     this.chatting.find((m) => m.id === this.wanted)?.id ??
