@@ -51,6 +51,8 @@ $(BUILD)/obj/kern/x86/%_avx512.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx
   -mavx512vl -mavx512dq -mavx512vnni $(KERN_OPT) -mprefer-vector-width=512
 $(BUILD)/obj/kern/x86/%_bf16.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \
   -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 $(KERN_OPT) -mprefer-vector-width=512
+$(BUILD)/obj/kern/x86/%_amx.o: KERN_FLAGS := -mavx2 -mfma -mf16c -mbmi2 -mavx512f -mavx512bw \
+  -mavx512vl -mavx512dq -mavx512vnni -mamx-tile -mamx-bf16 $(KERN_OPT) -mprefer-vector-width=512
 
 $(BUILD)/obj/diffusion/clip_tok.o: src/diffusion/clip_merges.txt
 

@@ -14,13 +14,15 @@ typedef enum kern_level {
     KERN_LEVEL_AVXVNNI, /* and the 256-bit byte dot product (AVX-VNNI) */
     KERN_LEVEL_AVX512,  /* AVX-512 F, BW, VL, DQ and VNNI */
     KERN_LEVEL_BF16,    /* and the dot product of bfloat16 pairs (AVX512-BF16) */
+    KERN_LEVEL_AMX,     /* and tile registers with products of bfloat16 (AMX-BF16) */
     KERN_LEVEL_COUNT
 } kern_level;
 
 /* "AVX2"; never NULL. */
 const char *kern_level_name(kern_level level);
 
-/* Whether this processor and its operating system can run the level. */
+/* Whether this processor and its operating system can run the level. For tile registers the system
+ * is asked for leave, once, for all threads. */
 bool kern_level_usable(kern_level level);
 
 /* Whether the table of `level` is overlaid with the kernels of `part`. Not on a processor that

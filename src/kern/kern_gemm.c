@@ -13,6 +13,7 @@ static void fill_tables(void) {
         if (kern_level_takes(level, KERN_LEVEL_AVX2)) kern_gemm_init_avx2(&tables[level]);
         if (kern_level_takes(level, KERN_LEVEL_AVX512)) kern_gemm_init_avx512(&tables[level]);
         if (kern_level_takes(level, KERN_LEVEL_BF16)) kern_gemm_init_bf16(&tables[level]);
+        if (kern_level_takes(level, KERN_LEVEL_AMX)) kern_gemm_init_amx(&tables[level]);
 #endif
     }
 }

@@ -2,7 +2,8 @@
  * attention tiles.
  *
  * A product is out[m][n] = sum_k A[m][k] B[n][k] over tiles of up to KERN_GEMM_ROWS rows (pixels,
- * tokens) and KERN_GEMM_COLS columns (output channels, keys). Both sides are packed first:
+ * tokens; in bfloat16 the table's rows_bf16) and KERN_GEMM_COLS columns (output channels, keys).
+ * Both sides are packed first:
  *   A tile  [ceil(k / 16)][rows][16] f32   sixteen elements of each row, one cache line each; what
  *                                          is behind k is never read as part of a sum
  *   B tile  [k][32] f32                    the columns side by side, missing ones 0
@@ -26,6 +27,7 @@
 
 enum {
     KERN_GEMM_ROWS = 12,
+    KERN_GEMM_ROWS_MAX = 32, /* of any table's rows_bf16 */
     KERN_GEMM_COLS = 32,
     KERN_GEMM_BLOCK = 16,
     KERN_GEMM_BLOCK_BF16 = 32,
@@ -48,7 +50,7 @@ static inline int64_t kern_gemm_b_bf16s(int64_t k) {
 typedef struct kern_gemm_tile {
     const void *a, *b; /* f32, or bf16 for mul_bf16 */
     int64_t k;
-    int32_t rows, cols; /* 1 to 12, 1 to 32 */
+    int32_t rows, cols; /* 1 to 12 (rows_bf16), 1 to 32 */
     float *out;
     int64_t out_stride;    /* floats from row to row */
     int64_t out_half;      /* floats from column 0 to column 16 of a row: 16 where rows are dense */
@@ -157,6 +159,8 @@ typedef struct kern_soft_state {
 #define KERN_GEMM_SLOTS(X) KERN_GEMM_F32_SLOTS(X) KERN_GEMM_BF16_SLOTS(X)
 
 typedef struct kern_gemm {
+    int32_t rows_bf16; /* most rows of a tile of mul_bf16, a multiple of 4 */
+    bool is_tiled;     /* mul_bf16 is so fast that Winograd's transforms cost more than they save */
 #define KERN_GEMM_FIELD(ret, name, args) ret(*name) args;
     KERN_GEMM_SLOTS(KERN_GEMM_FIELD)
 #undef KERN_GEMM_FIELD

@@ -193,15 +193,18 @@ class Pictures(unittest.TestCase):
         self.assertEqual(self.bob.raw("GET", f"/comfy/view?filename={asset['hash']}")[0], 404)
         self.assertEqual(self.ann.post("/comfy/api/v2/assets/from-hash", {"hash": asset["hash"]})[0], 201)
 
+    def wait_for_place(self, ev, place):
+        while ev.until("picture").get("place") != place:
+            pass
+
     def test_the_place_in_the_queue_is_told(self):
         chats = [self.ann.new_chat() for _ in range(3)]
         with Events(self.ann, f"/api/v1/chats/{chats[2]}/events") as ev:
             made = [self.paint(self.ann, c, steps=60)["assistant"]["id"] for c in chats]
             self.assertEqual(self.ann.message(chats[2], made[2])["state"], "queued")
-            while ev.until("picture").get("place") != 2:
-                pass
+            self.wait_for_place(ev, 2)
             self.ann.post(f"/api/v1/chats/{chats[1]}/messages/{made[1]}/stop")
-            self.assertEqual(ev.until("picture")["place"], 1)
+            self.wait_for_place(ev, 1)
             self.assertEqual([m["place"] for m in self.ann.thread(chats[2])["messages"] if m["id"] == made[2]], [1])
             for c in chats:
                 self.ann.post(f"/api/v1/chats/{c}/stop")

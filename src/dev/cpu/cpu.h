@@ -49,6 +49,8 @@ struct cpu_node {
     int32_t rope_table;
     int32_t chunk_from; /* set when its phase is opened: the first chunk of its part */
     cpu_cut cut;        /* CONV2D, SDPA */
+    int32_t tile_rows;  /* SDPA, CONV2D: rows of its A tiles */
+    bool is_wino;       /* CONV2D: by conv_wino.c */
 };
 
 /* Cosines and sines of the step's positions for one set of rope parameters. */

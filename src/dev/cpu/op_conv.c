@@ -7,7 +7,8 @@
  * step. A kernel of one pixel is packed straight from the picture. Only a block is ever gathered,
  * never a picture, and no packed copy of weights is made: packing costs a few percent of the
  * products, a copy would cost as much memory as the model. Weights that lie in panels already
- * (bfloat16) need none. 3x3 kernels go to conv_wino.c. */
+ * (bfloat16) need none. 3x3 kernels go to conv_wino.c, unless products cost next to nothing (AMX).
+ */
 #include "base/mem.h"
 #include "dev/cpu/conv.h"
 #include <string.h>
@@ -59,14 +60,14 @@ static bool is_plain(const dev_node *n) {
            p->left + p->right + p->top + p->bottom == 0 && x->stride[2] == x->stride[1] * x->ne[1];
 }
 
-static cpu_cut direct_cut(const dev_node *n, int64_t n_threads) {
+static cpu_cut direct_cut(const dev_node *n, int64_t tile_rows, int64_t n_threads) {
     int64_t fit = (n->bf16 ? BLOCK_BYTES_BF16 : BLOCK_BYTES) / (patch(n) * elem_bytes(n));
     return cpu_cut_find(
         &(cpu_cut_params){.n = n->out->ne[1] * n->out->ne[2],
                           .times = n->out->ne[3],
                           .panels = cpu_div_up(n->out->ne[0], CONV_COLS),
                           .most = cpu_max(BLOCK_PIXELS_MIN, cpu_min(BLOCK_PIXELS_MAX, fit)),
-                          .unit = KERN_GEMM_ROWS,
+                          .unit = tile_rows,
                           .n_threads = n_threads,
                           .n_parts = n->n_parts,
                           .row_cost = 0.25,
@@ -120,6 +121,7 @@ static void pack_patches(const cpu_run *r, const dev_node *n, const char *pictur
 typedef struct direct_job {
     cpu_run *r;
     const dev_node *n;
+    int64_t rows;                  /* of an A tile */
     int64_t picture, first, count; /* pixels of the chunk */
     char *a, *b;                   /* tiles of patches; kernels of a step */
     float *rest;                   /* [count][32] residuals while sums are in their place */
@@ -166,9 +168,10 @@ static int64_t rest_bytes(const dev_node *n, int64_t block) {
     return n->in[4] && k_step(n) < patch(n) ? block * CONV_COLS * (int64_t)sizeof(float) : 0;
 }
 
-static uint64_t direct_scratch(const dev_node *n, const cpu_cut *c) {
-    int64_t bytes = a_bytes(n, c->block) + b_bytes(n) + rest_bytes(n, c->block);
-    if (!is_plain(n)) bytes += patch(n) * KERN_GEMM_ROWS * (int64_t)sizeof(float);
+static uint64_t direct_scratch(const cpu_node *cn) {
+    const dev_node *n = &cn->n;
+    int64_t bytes = a_bytes(n, cn->cut.block) + b_bytes(n) + rest_bytes(n, cn->cut.block);
+    if (!is_plain(n)) bytes += patch(n) * cn->tile_rows * (int64_t)sizeof(float);
     return (uint64_t)bytes;
 }
 
@@ -190,13 +193,13 @@ static void direct_step(const direct_job *j, kern_gemm_tile t, int64_t from, con
                         int64_t rest_stride, const conv_ahead *next) {
     const kern_gemm *gemm = j->r->p->d->gemm;
     float *out = t.out;
-    for (int64_t i = 0; i < j->count; i += KERN_GEMM_ROWS) {
-        t.rows = (int32_t)cpu_min(KERN_GEMM_ROWS, j->count - i);
+    for (int64_t i = 0; i < j->count; i += j->rows) {
+        t.rows = (int32_t)cpu_min(j->rows, j->count - i);
         t.a = j->a + a_bytes(j->n, i) + from * t.rows * elem_bytes(j->n);
         t.out = out + i * t.out_stride;
         t.residual = rest ? rest + i * rest_stride : NULL;
         t.residual_stride = rest_stride;
-        conv_fetch(next, i / KERN_GEMM_ROWS, cpu_div_up(j->count, KERN_GEMM_ROWS));
+        conv_fetch(next, i / j->rows, cpu_div_up(j->count, j->rows));
         if (j->n->bf16)
             gemm->mul_bf16(&t);
         else
@@ -244,6 +247,7 @@ static void direct_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t th
     int64_t block = chunk / c.runs, from, end;
     direct_job j = {.r = r,
                     .n = n,
+                    .rows = cn->tile_rows,
                     .picture = block / c.blocks,
                     .first = block % c.blocks * c.block,
                     .a = cpu_scratch(r, thread)};
@@ -252,8 +256,8 @@ static void direct_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t th
     j.rest = (float *)(void *)(j.b + b_bytes(n));
     float *mem = j.rest + rest_bytes(n, c.block) / (int64_t)sizeof(float);
     const char *in = cpu_base(r, n->in[0]) + j.picture * n->in[0]->stride[3];
-    for (int64_t i = 0; i < j.count; i += KERN_GEMM_ROWS)
-        pack_patches(r, n, in, j.first + i, (int32_t)cpu_min(KERN_GEMM_ROWS, j.count - i), mem,
+    for (int64_t i = 0; i < j.count; i += j.rows)
+        pack_patches(r, n, in, j.first + i, (int32_t)cpu_min(j.rows, j.count - i), mem,
                      j.a + a_bytes(n, i));
     conv_run(n, &c, chunk % c.runs, &from, &end);
     for (int64_t o = from; o < end; o += CONV_COLS) direct_panel(&j, o, end);
@@ -262,8 +266,12 @@ static void direct_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t th
 /* ---- the operation ---- */
 
 void cpu_conv2d_prepare(const cpu_program *p, cpu_node *n) {
+    const kern_gemm *gemm = p->d->gemm;
     int64_t n_threads = p->d->n_threads;
-    n->cut = conv_wino_fits(&n->n) ? conv_wino_cut(&n->n, n_threads) : direct_cut(&n->n, n_threads);
+    n->tile_rows = n->n.bf16 ? gemm->rows_bf16 : KERN_GEMM_ROWS;
+    n->is_wino = conv_wino_fits(&n->n) && !(n->n.bf16 && gemm->is_tiled);
+    n->cut =
+        n->is_wino ? conv_wino_cut(&n->n, n_threads) : direct_cut(&n->n, n->tile_rows, n_threads);
 }
 
 int32_t cpu_conv2d_n_chunks(const cpu_run *r, const cpu_node *n) {
@@ -280,12 +288,11 @@ double cpu_conv2d_ns(const cpu_run *r, const cpu_node *n) {
 
 uint64_t cpu_conv2d_scratch(const cpu_program *p, const cpu_node *n) {
     (void)p;
-    return conv_wino_fits(&n->n) ? conv_wino_scratch(&n->n, &n->cut)
-                                 : direct_scratch(&n->n, &n->cut);
+    return n->is_wino ? conv_wino_scratch(&n->n, &n->cut) : direct_scratch(n);
 }
 
 void cpu_conv2d_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
-    if (conv_wino_fits(&n->n))
+    if (n->is_wino)
         conv_wino_run(r, n, chunk, thread);
     else
         direct_run(r, n, chunk, thread);

@@ -14,21 +14,16 @@
 
 #define LOG2_E 1.44269504f
 
-enum {
-    QUERIES = 256,
-    QUERIES_BF16 = 384,
-    KEYS = 256,
-    ROWS = KERN_GEMM_ROWS,
-    COLS = KERN_GEMM_COLS
-};
+enum { QUERIES = 256, QUERIES_BF16 = 384, KEYS = 256, COLS = KERN_GEMM_COLS };
 
 void cpu_sdpa_prepare(const cpu_program *p, cpu_node *n) {
     const dev_tensor *q = n->n.in[0];
+    n->tile_rows = n->n.bf16 ? p->d->gemm->rows_bf16 : KERN_GEMM_ROWS;
     n->cut = cpu_cut_find(&(cpu_cut_params){.n = q->ne[2],
                                             .times = q->ne[1] * q->ne[3],
                                             .panels = 1,
                                             .most = n->n.bf16 ? QUERIES_BF16 : QUERIES,
-                                            .unit = ROWS,
+                                            .unit = n->tile_rows,
                                             .n_threads = p->d->n_threads,
                                             .n_parts = n->n.n_parts,
                                             .panel_cost = 10});
@@ -67,12 +62,12 @@ typedef struct sdpa_mem {
 
 static sdpa_mem mem_of(const cpu_node *cn) {
     const dev_node *n = &cn->n;
-    int64_t Q = cn->cut.block, K = n->in[0]->ne[0], Kv = n->in[2]->ne[0];
+    int64_t Q = cn->cut.block, rows = cn->tile_rows, K = n->in[0]->ne[0], Kv = n->in[2]->ne[0];
     int64_t S = keys_max(n), f32 = sizeof(float);
     sdpa_mem m = {.q = 0};
     m.scores = m.q + a_bytes(n, Q, K);
-    m.weights = m.scores + ROWS * S * f32;
-    m.keys = m.weights + (n->bf16 ? a_bytes(n, ROWS, S) : 0);
+    m.weights = m.scores + rows * S * f32;
+    m.keys = m.weights + (n->bf16 ? a_bytes(n, rows, S) : 0);
     m.values = m.keys + S / COLS * b_bytes(n, K);
     m.acc = m.values + cpu_div_up(Kv, COLS) * b_bytes(n, S);
     m.all = m.acc + Q * Kv * f32;
@@ -91,6 +86,7 @@ typedef struct sdpa_job {
     int64_t q_stride, k_stride, v_stride; /* bytes from token to token */
     int64_t K, Kv, S;
     int64_t first, n_q; /* queries */
+    int64_t rows;       /* of a tile of them */
     float scale;
     bool causal;
     char *pq, *weights, *keys, *values; /* f32 or bfloat16; f32 weights lie where the scores did */
@@ -103,9 +99,9 @@ static const float *token(const char *base, int64_t stride, int64_t i) {
 
 static void pack_queries(const sdpa_job *j, const kern_vec *vec) {
     int64_t stride = j->q_stride / (int64_t)sizeof(float);
-    for (int64_t i = 0; i < j->n_q; i += ROWS) {
+    for (int64_t i = 0; i < j->n_q; i += j->rows) {
         void *to = j->pq + a_bytes(j->n, i, j->K);
-        int32_t rows = (int32_t)cpu_min(ROWS, j->n_q - i);
+        int32_t rows = (int32_t)cpu_min(j->rows, j->n_q - i);
         if (j->n->bf16)
             j->gemm->pack_rows_bf16(to, token(j->q, j->q_stride, i), stride, rows, j->K,
                                     j->scale * LOG2_E);
@@ -214,6 +210,7 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
                   .S = k->ne[2],
                   .first = first,
                   .n_q = cpu_min(Q, q->ne[2] - first),
+                  .rows = cn->tile_rows,
                   .scale = n->params.sdpa.scale,
                   .causal = n->params.sdpa.causal,
                   .pq = mem + m.q,
@@ -222,7 +219,7 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
                   .keys = mem + m.keys,
                   .values = mem + m.values,
                   .acc = (float *)(void *)(mem + m.acc)};
-    kern_soft_state st[QUERIES_BF16 + ROWS];
+    kern_soft_state st[QUERIES_BF16 + KERN_GEMM_ROWS_MAX];
     for (int64_t i = 0; i < j.n_q; i++) st[i] = (kern_soft_state){-INFINITY, 0};
     memset(j.acc, 0, (size_t)(j.n_q * j.Kv) * sizeof(float));
     pack_queries(&j, vec);
@@ -231,9 +228,9 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
         if (cpu_is_cancelled(r)) return; /* a large picture has millions of keys */
         int64_t n_keys = cpu_min(KEYS, seen - from);
         pack_block(&j, from, n_keys);
-        for (int64_t i = 0; i < j.n_q; i += ROWS) {
-            int32_t rows = (int32_t)cpu_min(ROWS, j.n_q - i);
-            float corr[ROWS];
+        for (int64_t i = 0; i < j.n_q; i += j.rows) {
+            int32_t rows = (int32_t)cpu_min(j.rows, j.n_q - i);
+            float corr[KERN_GEMM_ROWS_MAX];
             score(&j, i, rows, from, n_keys);
             if (n->bf16)
                 j.gemm->soft_bf16((uint16_t *)(void *)j.weights, j.scores, rows, n_keys, st + i,

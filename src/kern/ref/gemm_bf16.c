@@ -160,6 +160,7 @@ static void soft_bf16_ref(uint16_t *p, float *s, int32_t rows, int64_t k, kern_s
 }
 
 void kern_gemm_init_ref_bf16(kern_gemm *t) {
+    t->rows_bf16 = KERN_GEMM_ROWS;
 #define SET(ret, name, args) t->name = name##_ref;
     KERN_GEMM_BF16_SLOTS(SET)
 #undef SET
