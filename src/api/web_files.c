@@ -89,6 +89,11 @@ static str hex_hash(arena *a, str bytes) {
     return s;
 }
 
+/* Signs that turn the direction of text round: "aU+202E gpj.exe" would show as a picture. */
+static bool turns_text(uint32_t c) {
+    return (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 /* A name to show: the last part, printable. */
 static str clean_name(arena *a, str name) {
     ptrdiff_t slash = str_rfind_char(name, '/'), back = str_rfind_char(name, '\\');
@@ -96,9 +101,10 @@ static str clean_name(arena *a, str name) {
     buf b = {0};
     for (size_t pos = 0; pos < name.len && b.len < LIMIT_WEB_TEXT_BYTES - 4;) {
         uint32_t c = str_utf8_next(name, &pos);
-        if (c >= ' ' && c != 127) buf_put_utf8(&b, c);
+        if (c >= ' ' && c != 127 && !turns_text(c)) buf_put_utf8(&b, c);
     }
-    str s = b.len ? str_dup(a, buf_str(&b)) : STR("file");
+    bool dots = str_eq(buf_str(&b), STR(".")) || str_eq(buf_str(&b), STR(".."));
+    str s = b.len && !dots ? str_dup(a, buf_str(&b)) : STR("file");
     buf_finish(&b);
     return s;
 }
