@@ -44,9 +44,31 @@ static void put_modelfile_line(buf *out, const char *key, const json_t *v) {
     buf_put_char(out, '\n');
 }
 
+/* As Go writes a string: what prints stays as it is. */
+static void put_go_text(buf *out, str s) {
+    static const char ESCAPES[] = "\aa\bb\ff\nn\rr\tt\vv\\\\\"\"";
+    buf_put_char(out, '"');
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        const char *known = NULL;
+        for (size_t k = 0; k + 1 < sizeof ESCAPES && !known; k += 2)
+            if (ESCAPES[k] == c) known = &ESCAPES[k + 1];
+        if (known)
+            buf_putf(out, "\\%c", *known);
+        else if ((unsigned char)c < 0x20 || c == 0x7F)
+            buf_putf(out, "\\x%02x", (unsigned)c);
+        else
+            buf_put_char(out, c);
+    }
+    buf_put_char(out, '"');
+}
+
 static void put_table_line(buf *out, const char *key, const json_t *v) {
     buf_putf(out, "%s%-30s ", out->len ? "\n" : "", key);
-    json_write(out, v);
+    if (json_is_string(v))
+        put_go_text(out, (str){json_string_value(v), json_string_length(v)});
+    else
+        json_write(out, v);
 }
 
 str modelfile_parameters(arena *a, const api_model *m) {

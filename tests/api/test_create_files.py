@@ -195,6 +195,7 @@ class Creating(unittest.TestCase):
         self.assertEqual(answer["license"], "MIT\nand\nmore")
         self.assertEqual([m["content"] for m in answer["messages"]], ["hi", "ho\n"])
         self.assertEqual(answer["parameters"].count("stop"), 2)
+        self.assertIn(f'{"stop":30} "<a>"\n', answer["parameters"])
         self.assertEqual(answer["requires"], "0.14.0")
         again = self.hob("show", "full", "--modelfile")
         for line in ("REQUIRES 0.14.0", "MESSAGE user hi"):
