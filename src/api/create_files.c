@@ -154,6 +154,11 @@ static err_code add_model(building *b, str digest, err *e) {
     return create_add_layer(b, STORE_LAYER_MODEL, digest, e);
 }
 
+static bool is_adapter(const engine_file_info *f) {
+    const value *type = value_get(f->kv, STR("general.type"));
+    return type && type->kind == VALUE_STR && str_eq(type->as.text, STR("adapter"));
+}
+
 /* GGUFs: parts of one model, or a model and its projector. */
 static err_code add_ggufs(building *b, err *e) {
     const create_request *c = b->c;
@@ -168,6 +173,12 @@ static err_code add_ggufs(building *b, err *e) {
             continue;
         }
         TRY(read_file(b, create_blob_path(b, c->files[i].digest), &info, e));
+        if (is_adapter(&info))
+            FAIL(e, INVALID,
+                 STR_FMT
+                 " is an adapter: name it in an ADAPTER line, and in FROM the model that it "
+                 "is for",
+                 STR_ARG(c->files[i].name));
         str *place = str_eq(info.architecture, STR("clip")) ? &projector : &model;
         if (place->len)
             FAIL(e, INVALID, STR_FMT ": two files of one kind; a model has one",

@@ -282,6 +282,11 @@ class Refusals(Base):
         path.unlink()
         self.refused(path, "(line 2): no such file")
 
+    def test_an_adapter_is_no_model(self):
+        write_adapter(self.dir / "alone.gguf", {"blk.0.attn_q.weight": ([[0.0] * 42], [[0.0]] * 42)})
+        said = self.create("bad", f"FROM {self.dir}/alone.gguf\n", status=1)
+        self.assertIn("alone.gguf is an adapter: name it in an ADAPTER line", said)
+
     def test_a_second_line(self):
         write_adapter(self.dir / "a.gguf", {})
         line = f"ADAPTER {self.dir}/a.gguf\n"
