@@ -164,6 +164,52 @@ describe('beside the chats', { timeout: 240000 }, () => {
     await bob.context.close();
   });
 
+  it('50 MB of text go along as a file, however they came', async () => {
+    for (const how of ['paste', 'input']) {
+      await page.goto('/');
+      await page.getByLabel('Message', { exact: true }).waitFor();
+      await page.evaluate((kind) => {
+        const area = document.querySelector('[data-composer]');
+        const text = 'word '.repeat(10 << 20);
+        area.focus();
+        if (kind === 'input') area.value = text;
+        const data = new DataTransfer();
+        data.setData('text/plain', kind === 'paste' ? text : '');
+        area.dispatchEvent(kind === 'paste' ? new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }) : new Event('input', { bubbles: true }));
+      }, how);
+      await button('Remove pasted.txt').waitFor();
+      assert.equal(await page.getByLabel('Message', { exact: true }).inputValue(), '', how);
+    }
+  });
+
+  it('names from elsewhere never run: tags, shared chats, presets, workflows', async () => {
+    const evil = `"><img src=x onerror=window.__xss=1><script>window.__xss=2</script>`;
+    const { id } = (await api(page, 'POST', '/api/v1/chats/new', { title: evil, model: MODEL })).data;
+    await api(page, 'POST', `/api/v1/chats/${id}/messages`, { content: evil, generate: false });
+    await api(page, 'POST', `/api/v1/chats/${id}/tags`, { name: evil });
+    const { share_id } = (await api(page, 'POST', `/api/v1/chats/${id}/share`)).data;
+    const preset = (await api(page, 'POST', '/api/v1/models/create', { name: evil, base_model_id: MODEL, params: {}, meta: { description: evil, suggestions: [evil] } })).data;
+    await page.goto(`/s/${share_id}`);
+    await page.getByText(evil).first().waitFor();
+    await page.goto(`/c/${id}`);
+    await button('Chat settings').click();
+    await button(`Remove ${evil}`).waitFor();
+    await page.keyboard.press('Control+k');
+    await page.getByRole('dialog').getByRole('button', { name: evil }).waitFor();
+    await page.goto('/');
+    await page.getByLabel('Model', { exact: true }).click();
+    await page.getByRole('option', { name: /onerror/ }).click();
+    await page.getByText(evil).first().waitFor();
+    await page.goto('/studio');
+    await page.getByText('An empty canvas').waitFor();
+    const nodes = [{ id: 1, type: evil, title: evil, pos: [0, 0], color: 'red;background:url(https://example.invalid)', widgets_values: [evil] },
+      { id: 2, type: 'Note', pos: [400, 0], widgets_values: [evil] }];
+    await page.getByLabel('Workflow file').setInputFiles({ name: 'evil.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify({ nodes, links: [[1, 1, 0, 2, 0, evil]], groups: [{ title: evil, bounding: [0, 0, 99, 99], color: evil }] })) });
+    await page.locator('.node').nth(1).waitFor();
+    assert.equal(await page.evaluate(() => window.__xss), undefined);
+    await api(page, 'DELETE', `/api/v1/models/model/delete?id=${preset.id}`);
+  });
+
   it('nothing went wrong in the page meanwhile', () => {
     assert.deepEqual(ada.problems, []);
   });
