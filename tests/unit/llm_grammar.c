@@ -147,6 +147,16 @@ static void test_unions(void **state) {
 static void test_both_must_hold(void **state) {
     (void)state;
     static const grammar_case cases[] = {
+        {"{\"allOf\":[{\"properties\":{\"a\":{\"type\":\"null\"}},\"required\":[\"a\"]},{\"anyOf\":"
+         "[{"
+         "\"properties\":{\"b\":{\"const\":1}}},{\"properties\":{\"c\":{\"const\":2}}}]}],"
+         "\"unevaluatedProperties\":false}",
+         {"{\"a\":null}", "{\"a\":null,\"b\":1}", "{\"a\":null,\"c\":2}", NULL},
+         {"{}", "{\"a\":null,\"b\":1,\"c\":2}", "{\"a\":null,\"d\":1}", NULL}},
+        {"{\"$ref\":\"#/$defs/x\",\"properties\":{\"b\":{\"const\":1}},\"unevaluatedProperties\":{"
+         "\"type\":\"boolean\"},\"$defs\":{\"x\":{\"properties\":{\"a\":{\"type\":\"null\"}}}}}",
+         {"{\"a\":null,\"b\":1,\"z\":true}", "{}", NULL},
+         {"{\"a\":true}", "{\"z\":1}", NULL}},
         {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"integer\"},\"b\":{\"type\":"
          "\"integer\"}},\"anyOf\":[{\"required\":[\"a\"]},{\"required\":[\"b\"]}]}",
          {"{\"a\":1}", "{\"b\":2}", "{\"a\":1,\"b\":2}", NULL},

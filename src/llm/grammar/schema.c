@@ -226,10 +226,12 @@ static err_code union_of(schema_reader *r, const value *list, str key, const val
     if (list->kind != VALUE_LIST || list->as.list.len == 0)
         SCHEMA_FAIL(r, INVALID, STR_FMT " must be a list of schemas", STR_ARG(key));
     const grammar_expr *all = grammar_none(&r->b), *x;
+    const value *held = schema_hold_back(r, &rest);
     size_t n = 0;
     for (size_t i = 0; i < list->as.list.len; i++) {
         const value *branch = list->as.list.items[i];
         if (rest) TRY(schema_merge(r, rest, branch, &branch));
+        branch = schema_put_back(r, branch, held);
         if (schema_is_never(branch)) continue;
         TRY(schema_part(r, branch, key, str_fmt(r->b.mem, "%zu", i), &x));
         all = grammar_alt(&r->b, all, x);
@@ -265,14 +267,14 @@ static err_code all_of(schema_reader *r, const value *list, const value *rest,
                        const grammar_expr **ret) {
     if (list->kind != VALUE_LIST || list->as.list.len == 0)
         SCHEMA_FAIL(r, INVALID, "allOf must be a list of schemas");
-    const value *all = rest;
+    const value *held = schema_hold_back(r, &rest), *all = rest;
     for (size_t i = 0; i < list->as.list.len; i++) {
         if (all)
             TRY(schema_merge(r, all, list->as.list.items[i], &all));
         else
             all = list->as.list.items[i];
     }
-    return schema_part(r, all, STR("allOf"), (str){0}, ret);
+    return schema_part(r, schema_put_back(r, all, held), STR("allOf"), (str){0}, ret);
 }
 
 /* ---- one schema ---- */
@@ -433,7 +435,10 @@ static err_code schema_combined(schema_reader *r, const value *s, const grammar_
     }
     if ((v = value_get(s, STR("$ref")))) {
         TRY(schema_follow(r, v, &target));
-        if ((rest = schema_without(r, s, "$ref"))) TRY(schema_merge(r, target, rest, &target));
+        rest = schema_without(r, s, "$ref");
+        const value *held = schema_hold_back(r, &rest);
+        if (rest) TRY(schema_merge(r, target, rest, &target));
+        target = schema_put_back(r, target, held);
         return schema_expr(r, target, ret);
     }
     if ((v = value_get(s, STR("allOf")))) return all_of(r, v, schema_without(r, s, "allOf"), ret);

@@ -47,6 +47,10 @@ err_code schema_rule(schema_reader *r, const grammar_expr *x, const grammar_expr
 err_code schema_follow(schema_reader *r, const value *ref, const value **ret);
 /* s without `key` and without what only describes; NULL when nothing is left. */
 const value *schema_without(schema_reader *r, const value *s, const char *key);
+/* unevaluatedProperties is about what the parts of its own schema leave over, so it stays out while
+ * these are merged and comes back at the end. *rest, which may become NULL, without it. */
+const value *schema_hold_back(schema_reader *r, const value **rest);
+const value *schema_put_back(schema_reader *r, const value *s, const value *held);
 /* Both must hold (schema_merge.c); `false` when they contradict each other. */
 err_code schema_merge(schema_reader *r, const value *a, const value *b, const value **ret);
 /* Whether v is valid under s (NULL = anything is), as far as values of enum and const go. */

@@ -46,6 +46,23 @@ double schema_number_of(const value *v, double fallback) {
     return is_number(v) ? number(v) : fallback;
 }
 
+const value *schema_hold_back(schema_reader *r, const value **rest) {
+    const value *held = *rest ? value_get(*rest, STR("unevaluatedProperties")) : NULL;
+    if (held) *rest = schema_without(r, *rest, "unevaluatedProperties");
+    return held;
+}
+
+const value *schema_put_back(schema_reader *r, const value *s, const value *held) {
+    if (!held || s->kind != VALUE_MAP || value_get(s, STR("unevaluatedProperties")) ||
+        value_get(s, STR("additionalProperties")))
+        return s;
+    value *out = value_map(r->b.mem);
+    for (size_t i = 0; i < s->as.map.len; i++)
+        value_add(r->b.mem, out, s->as.map.pairs[i].key, s->as.map.pairs[i].val);
+    value_add(r->b.mem, out, STR("unevaluatedProperties"), (value *)(uintptr_t)held);
+    return out;
+}
+
 bool schema_same(const value *a, const value *b) {
     buf x = {0}, y = {0};
     if (is_number(a) && is_number(b) && (a->kind == VALUE_FLOAT || b->kind == VALUE_FLOAT))
@@ -290,8 +307,10 @@ err_code schema_resolved(schema_reader *r, const value *s, const value **ret) {
         const value *target, *rest = schema_without(r, s, "$ref");
         if (i == REFS_IN_A_ROW) SCHEMA_FAIL(r, INVALID, "$ref leads to itself");
         TRY(schema_follow(r, value_get(s, STR("$ref")), &target));
-        if (rest) return schema_merge(r, target, rest, ret);
-        s = target;
+        const value *held = schema_hold_back(r, &rest);
+        if (rest) TRY(schema_merge(r, target, rest, &target));
+        s = schema_put_back(r, target, held);
+        if (rest) break;
     }
     *ret = s;
     return ERR_OK;

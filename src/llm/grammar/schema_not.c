@@ -236,8 +236,11 @@ static err_code rest_and(schema_reader *r, const value *s, const char *const *ke
                          const value *more, const value **ret) {
     const value *rest = s;
     for (size_t i = 0; i < n && rest; i++) rest = schema_without(r, rest, keys[i]);
+    const value *held = schema_hold_back(r, &rest);
     *ret = more;
-    return rest ? schema_merge_each(r, rest, more, ret) : ERR_OK;
+    if (rest) TRY(schema_merge_each(r, rest, more, ret));
+    *ret = schema_put_back(r, *ret, held);
+    return ERR_OK;
 }
 
 err_code schema_not(schema_reader *r, const value *s, const value **ret) {

@@ -245,12 +245,14 @@ err_code schema_one_of(schema_reader *r, const value *list, const value *rest, c
     if (n > ONE_OF_MAX)
         SCHEMA_FAIL(r, LIMIT, "oneOf with %zu branches; at most %d are possible", n, ONE_OF_MAX);
     value *out = value_list(r->b.mem);
+    const value *held = schema_hold_back(r, &rest);
     for (size_t i = 0; i < n; i++) {
         const value *one = list->as.list.items[i];
         if (rest) TRY(schema_merge(r, rest, one, &one));
         for (size_t k = 0; k < n && !schema_is_never(one); k++)
             if (k != i && !excludes(r, one, list->as.list.items[k], 0))
                 TRY(set_apart(r, list->as.list.items[k], i, k, &one));
+        one = schema_put_back(r, one, held);
         value_push(r->b.mem, out, (value *)(uintptr_t)one);
     }
     *ret = out;
