@@ -58,6 +58,11 @@ typedef struct kern_gemm_tile {
     const float *bias;     /* [cols] added at the end, or NULL */
     const float *residual; /* [rows][cols] added at the end, or NULL; may be out, dense rows */
     int64_t residual_stride;
+    /* mul_bf16 of a table that is_tiled (and of the reference) also takes rows from where they lie;
+     * all in bytes, from a or from a row: */
+    const int32_t *a_blocks; /* to each 32 k of a row, ceil(k / 32) of them; NULL: an A tile */
+    int32_t a_row, a_down; /* from row to row, but to row a_split (at most 16) a_down from row 0 */
+    int32_t a_split;
 } kern_gemm_tile;
 
 /* Columns to be packed: column n has k elements of `type` (F32, F16, BF16) at w + n * stride. */

@@ -121,6 +121,37 @@ static void test_mul(void **state) {
             }
 }
 
+/* Rows that lie in place: 32 k at a time in any order, the second half of the rows elsewhere. */
+static void test_mul_in_place(void **state) {
+    (void)state;
+    enum { K = 75, ROW = 100, STRIDE = 40 };
+    static const int32_t blocks[] = {64, 0, 128};
+    fill_halves(ah, BIG);
+    fill_halves(bh, BIG);
+    fill(c, BIG, 1);
+    for (int64_t m = 0; m < 100; m++) /* 0 behind k, as an A tile has it */
+        for (int64_t k = K % 32; k < 32; k++) ah[m * ROW + blocks[2] / 2 + k] = 0;
+    for (int32_t rows = 1; rows <= KERN_GEMM_ROWS_MAX; rows++)
+        for (int32_t split = (rows + 1) / 2; split <= rows && split <= 16; split++) {
+            kern_gemm_tile j = {.a = ah,
+                                .b = bh,
+                                .k = K,
+                                .rows = rows,
+                                .cols = rows % 2 ? 32 : 19,
+                                .out_stride = STRIDE,
+                                .out_half = KERN_GEMM_BLOCK,
+                                .bias = c,
+                                .residual = rows % 3 ? NULL : c + 50,
+                                .residual_stride = 33,
+                                .a_blocks = blocks,
+                                .a_row = ROW * 2,
+                                .a_down = ROW * 2 * 40,
+                                .a_split = split};
+            COMPARE(check("mul_bf16 in place", (rows - 1) * STRIDE + j.cols, 5e-5f),
+                    (j.out = out, (t->is_tiled ? t : kern_gemm_get(KERN_LEVEL_REF))->mul_bf16(&j)));
+        }
+}
+
 /* Against sums in f64, with the exact layouts of the header. */
 static void test_mul_is_a_product(void **state) {
     (void)state;
@@ -336,9 +367,13 @@ static void test_soft(void **state) {
 int main(void) {
     rng_init(&r, 5);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mul),  cmocka_unit_test(test_mul_is_a_product),
-        cmocka_unit_test(test_pack), cmocka_unit_test(test_winograd),
-        cmocka_unit_test(test_soft), cmocka_unit_test(test_winograd_is_convolution),
+        cmocka_unit_test(test_mul),
+        cmocka_unit_test(test_mul_in_place),
+        cmocka_unit_test(test_mul_is_a_product),
+        cmocka_unit_test(test_pack),
+        cmocka_unit_test(test_winograd),
+        cmocka_unit_test(test_soft),
+        cmocka_unit_test(test_winograd_is_convolution),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,10 @@ static void test_conv(void **state) {
     check_conv((shape){40, 31, 29, 2}, 33, 1, (dev_conv){0}, true); /* several of pixels */
     check_conv((shape){1300, 9, 3, 1}, 40, 1, (dev_conv){0}, true); /* several steps of products */
     check_conv((shape){130, 9, 7, 2}, 33, 3, down, true);
+    check_conv((shape){64, 70, 9, 2}, 40, 3, same, true); /* lines of several tiles */
+    check_conv((shape){32, 20, 11, 1}, 33, 3, same, false);
+    check_conv((shape){96, 16, 7, 2}, 70, 3, same, true); /* tiles of two lines */
+    check_conv((shape){64, 37, 9, 1}, 32, 3, down, true);
 }
 
 static void test_group_norm(void **state) {

@@ -1,5 +1,5 @@
-/* Convolutions on the CPU: two ways of doing one, and what they share. Only op_conv.c and
- * conv_wino.c include this. Threads: as cpu.h says of operations. */
+/* Convolutions on the CPU: three ways of doing one, and what they share. Only op_conv.c and
+ * conv_*.c include this. Threads: as cpu.h says of operations. */
 #pragma once
 #include "dev/cpu/cpu.h"
 
@@ -21,6 +21,12 @@ bool conv_wino_fits(const dev_node *n);
 cpu_cut conv_wino_cut(const dev_node *n, int64_t n_threads); /* times is 1 */
 uint64_t conv_wino_scratch(const dev_node *n, const cpu_cut *c);
 void conv_wino_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread);
+
+/* In bfloat16, straight from rounded pixels. */
+bool conv_tiles_fits(const dev_node *n, const kern_gemm *gemm);
+cpu_cut conv_tiles_cut(const dev_node *n, int64_t n_threads);
+uint64_t conv_tiles_scratch(const dev_node *n, const cpu_cut *c);
+void conv_tiles_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread);
 
 /* Channels of a pixel under a kernel's tap as they lie in tiles: bfloat16 comes in pairs. */
 static inline int64_t conv_channels(const dev_node *n) {

@@ -42,6 +42,8 @@ typedef struct cpu_cut_params {
                                     rows: its packing, which more and smaller chunks repeat */
 } cpu_cut_params;
 
+typedef enum cpu_conv_way { CPU_CONV_DIRECT, CPU_CONV_WINO, CPU_CONV_TILES } cpu_conv_way;
+
 struct cpu_node {
     dev_node n; /* tensors point into the program's copies */
     const cpu_op *op;
@@ -50,7 +52,7 @@ struct cpu_node {
     int32_t chunk_from; /* set when its phase is opened: the first chunk of its part */
     cpu_cut cut;        /* CONV2D, SDPA */
     int32_t tile_rows;  /* SDPA, CONV2D: rows of its A tiles */
-    bool is_wino;       /* CONV2D: by conv_wino.c */
+    cpu_conv_way way;   /* CONV2D */
 };
 
 /* Cosines and sines of the step's positions for one set of rope parameters. */

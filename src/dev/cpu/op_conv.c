@@ -7,8 +7,7 @@
  * step. A kernel of one pixel is packed straight from the picture. Only a block is ever gathered,
  * never a picture, and no packed copy of weights is made: packing costs a few percent of the
  * products, a copy would cost as much memory as the model. Weights that lie in panels already
- * (bfloat16) need none. 3x3 kernels go to conv_wino.c, unless products cost next to nothing (AMX).
- */
+ * (bfloat16) need none. 3x3 kernels go to conv_wino.c, or to conv_tiles.c. */
 #include "base/mem.h"
 #include "dev/cpu/conv.h"
 #include <string.h>
@@ -269,9 +268,16 @@ void cpu_conv2d_prepare(const cpu_program *p, cpu_node *n) {
     const kern_gemm *gemm = p->d->gemm;
     int64_t n_threads = p->d->n_threads;
     n->tile_rows = n->n.bf16 ? gemm->rows_bf16 : KERN_GEMM_ROWS;
-    n->is_wino = conv_wino_fits(&n->n) && !(n->n.bf16 && gemm->is_tiled);
-    n->cut =
-        n->is_wino ? conv_wino_cut(&n->n, n_threads) : direct_cut(&n->n, n->tile_rows, n_threads);
+    if (!is_plain(&n->n) && conv_tiles_fits(&n->n, gemm)) {
+        n->way = CPU_CONV_TILES;
+        n->cut = conv_tiles_cut(&n->n, n_threads);
+    } else if (conv_wino_fits(&n->n) && !(n->n.bf16 && gemm->is_tiled)) {
+        n->way = CPU_CONV_WINO;
+        n->cut = conv_wino_cut(&n->n, n_threads);
+    } else {
+        n->way = CPU_CONV_DIRECT;
+        n->cut = direct_cut(&n->n, n->tile_rows, n_threads);
+    }
 }
 
 int32_t cpu_conv2d_n_chunks(const cpu_run *r, const cpu_node *n) {
@@ -288,12 +294,16 @@ double cpu_conv2d_ns(const cpu_run *r, const cpu_node *n) {
 
 uint64_t cpu_conv2d_scratch(const cpu_program *p, const cpu_node *n) {
     (void)p;
-    return n->is_wino ? conv_wino_scratch(&n->n, &n->cut) : direct_scratch(n);
+    if (n->way == CPU_CONV_WINO) return conv_wino_scratch(&n->n, &n->cut);
+    if (n->way == CPU_CONV_TILES) return conv_tiles_scratch(&n->n, &n->cut);
+    return direct_scratch(n);
 }
 
 void cpu_conv2d_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread) {
-    if (n->is_wino)
+    if (n->way == CPU_CONV_WINO)
         conv_wino_run(r, n, chunk, thread);
+    else if (n->way == CPU_CONV_TILES)
+        conv_tiles_run(r, n, chunk, thread);
     else
         direct_run(r, n, chunk, thread);
 }

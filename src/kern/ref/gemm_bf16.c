@@ -10,17 +10,23 @@ enum { ROWS = KERN_GEMM_ROWS, COLS = KERN_GEMM_COLS, BLOCK = KERN_GEMM_BLOCK_BF1
 #define P2 (P * P)
 #define Q2 (Q * Q)
 
+/* Element k of row m. */
+static float left_of(const kern_gemm_tile *t, int64_t m, int64_t k) {
+    const uint16_t *a = t->a;
+    if (!t->a_blocks) return bf16_to_f32(a[(k / BLOCK * t->rows + m) * BLOCK + k % BLOCK]);
+    int64_t row = m < t->a_split ? m * t->a_row : t->a_down + (m - t->a_split) * t->a_row;
+    return bf16_to_f32(a[(row + t->a_blocks[k / BLOCK]) / 2 + k % BLOCK]);
+}
+
 static void mul_bf16_ref(const kern_gemm_tile *t) {
-    const uint16_t *a = t->a, *b = t->b;
+    const uint16_t *b = t->b;
     for (int32_t m = 0; m < t->rows; m++)
         for (int32_t n = 0; n < t->cols; n++) {
             float *out = t->out + m * t->out_stride + n % KERN_GEMM_BLOCK +
                          n / KERN_GEMM_BLOCK * t->out_half;
             float sum = t->add ? *out : 0;
-            for (int64_t k = 0; k < (t->k + 1) / 2 * 2; k++) {
-                float x = bf16_to_f32(a[(k / BLOCK * t->rows + m) * BLOCK + k % BLOCK]);
-                sum = fmaf(x, bf16_to_f32(b[(k / 2 * COLS + n) * 2 + k % 2]), sum);
-            }
+            for (int64_t k = 0; k < (t->k + 1) / 2 * 2; k++)
+                sum = fmaf(left_of(t, m, k), bf16_to_f32(b[(k / 2 * COLS + n) * 2 + k % 2]), sum);
             if (t->bias) sum += t->bias[n];
             if (t->residual) sum += t->residual[m * t->residual_stride + n];
             *out = sum;

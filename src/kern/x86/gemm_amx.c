@@ -22,23 +22,29 @@ typedef struct shapes { /* as LDTILECFG reads them */
     uint8_t rows[16];
 } shapes;
 
-/* Registers: 0 and 1 sums of the first 16 rows, 2 and 3 of the others; 4 and 5 those rows of A;
- * 6 and 7 the pairs of B. */
-static void set_shapes(int32_t rows) {
-    static _Thread_local int32_t set;
-    if (set == rows) return;
-    const int32_t first = rows < HALF ? rows : HALF, others = rows > HALF ? rows - HALF : HALF;
-    const int32_t n[8] = {first, first, others, others, first, others, PAIRS, PAIRS};
+/* Registers: 0 and 1 sums of the first rows (up to 16), 2 and 3 of the others; 4 and 5 those rows
+ * of A; 6 and 7 the pairs of B. */
+static void set_shapes(int32_t first, int32_t others) {
+    static _Thread_local int32_t first_set, others_set;
+    if (first_set == first && (others_set == others || !others)) return;
+    first_set = first, others_set = others ? others : HALF;
+    const int32_t n[8] = {first, first, others_set, others_set, first, others_set, PAIRS, PAIRS};
     shapes s = {.palette = 1};
     for (int i = 0; i < 8; i++) s.row_bytes[i] = 64, s.rows[i] = (uint8_t)n[i];
     _tile_loadconfig(&s);
-    set = rows;
 }
 
-INLINE void add_block(const char *a, const char *b, const bool tall, const bool wide) {
-    _tile_loadd(4, a, ROW_BYTES);
+/* What lies how far apart, in bytes. */
+typedef struct layout {
+    int64_t a_row, a_down;               /* rows of A; the first of the others from the first */
+    int64_t out_row, out_down, out_half; /* of sums; columns 16 to 31 */
+} layout;
+
+INLINE void add_block(const char *a, const char *b, const layout *l, const bool tall,
+                      const bool wide) {
+    _tile_loadd(4, a, l->a_row);
     _tile_loadd(6, b, PAIR_BYTES);
-    if (tall) _tile_loadd(5, a + HALF * ROW_BYTES, ROW_BYTES);
+    if (tall) _tile_loadd(5, a + l->a_down, l->a_row);
     if (wide) _tile_loadd(7, b + PAIR_BYTES / 2, PAIR_BYTES);
     _tile_dpbf16ps(0, 4, 6);
     if (wide) _tile_dpbf16ps(1, 4, 7);
@@ -56,42 +62,52 @@ static const char *last_block(const char *b, int64_t n_bytes) {
 }
 
 /* out += A B if `add`, else out = A B, in whole registers. */
-INLINE void sum_up(const kern_gemm_tile *t, float *out, int64_t stride, int64_t half, bool add,
-                   const bool tall, const bool wide) {
-    const int64_t bytes = stride * (int64_t)sizeof *out, down = HALF * stride;
+INLINE void sum_up(const kern_gemm_tile *t, const layout *l, char *out, bool add, const bool tall,
+                   const bool wide) {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     if (add) {
-        _tile_loadd(0, out, bytes);
-        if (wide) _tile_loadd(1, out + half, bytes);
-        if (tall) _tile_loadd(2, out + down, bytes);
-        if (tall && wide) _tile_loadd(3, out + down + half, bytes);
+        _tile_loadd(0, out, l->out_row);
+        if (wide) _tile_loadd(1, out + l->out_half, l->out_row);
+        if (tall) _tile_loadd(2, out + l->out_down, l->out_row);
+        if (tall && wide) _tile_loadd(3, out + l->out_down + l->out_half, l->out_row);
     }
     const char *a = t->a, *b = t->b;
-    int64_t k = t->k;
-    for (; k >= KERN_GEMM_BLOCK_BF16; k -= KERN_GEMM_BLOCK_BF16) {
-        add_block(a, b, tall, wide);
-        a += t->rows * ROW_BYTES, b += PAIRS * PAIR_BYTES;
+    const int64_t block = (int64_t)t->rows * ROW_BYTES;
+    for (int64_t k = 0; k < t->k; k += KERN_GEMM_BLOCK_BF16, b += PAIRS * PAIR_BYTES) {
+        const char *at = a + (t->a_blocks ? t->a_blocks[k / KERN_GEMM_BLOCK_BF16]
+                                          : k / KERN_GEMM_BLOCK_BF16 * block);
+        if (t->k - k < KERN_GEMM_BLOCK_BF16) b = last_block(b, (t->k - k + 1) / 2 * PAIR_BYTES);
+        add_block(at, b, l, tall, wide);
     }
-    if (k > 0) add_block(a, last_block(b, (k + 1) / 2 * PAIR_BYTES), tall, wide);
-    _tile_stored(0, out, bytes);
-    if (wide) _tile_stored(1, out + half, bytes);
-    if (tall) _tile_stored(2, out + down, bytes);
-    if (tall && wide) _tile_stored(3, out + down + half, bytes);
+    _tile_stored(0, out, l->out_row);
+    if (wide) _tile_stored(1, out + l->out_half, l->out_row);
+    if (tall) _tile_stored(2, out + l->out_down, l->out_row);
+    if (tall && wide) _tile_stored(3, out + l->out_down + l->out_half, l->out_row);
 }
 
-static void product(const kern_gemm_tile *t, float *out, int64_t stride, int64_t half, bool add) {
-    set_shapes(t->rows);
-    if (t->rows > HALF && t->cols > HALF)
-        sum_up(t, out, stride, half, add, true, true);
-    else if (t->rows > HALF)
-        sum_up(t, out, stride, half, add, true, false);
-    else if (t->cols > HALF)
-        sum_up(t, out, stride, half, add, false, true);
+static void product(const kern_gemm_tile *t, float *sums, int64_t stride, int64_t half, bool add) {
+    const int64_t size = sizeof *sums;
+    const int32_t split = t->a_blocks ? t->a_split : HALF;
+    const int32_t first = t->rows < split ? t->rows : split;
+    const layout l = {.a_row = t->a_blocks ? t->a_row : ROW_BYTES,
+                      .a_down = t->a_blocks ? t->a_down : HALF * ROW_BYTES,
+                      .out_row = stride * size,
+                      .out_down = first * stride * size,
+                      .out_half = half * size};
+    char *out = (char *)sums;
+    const bool tall = t->rows > first, wide = t->cols > HALF;
+    set_shapes(first, t->rows - first);
+    if (tall && wide)
+        sum_up(t, &l, out, add, true, true);
+    else if (tall)
+        sum_up(t, &l, out, add, true, false);
+    else if (wide)
+        sum_up(t, &l, out, add, false, true);
     else
-        sum_up(t, out, stride, half, add, false, false);
+        sum_up(t, &l, out, add, false, false);
 }
 
 /* out = sums [rows][..] (columns from 16 on `half` behind) and all else that is wanted. */
