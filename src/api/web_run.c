@@ -396,7 +396,7 @@ void web_run_picture_step(web *w, str message_id, int64_t done, int64_t total) {
     pthread_mutex_lock(&rs->lock);
     web_run *r = find(rs, message_id);
     if (r && !r->over) {
-        r->state = "running";
+        r->state = "writing";
         json_t *o = about(r);
         json_object_set_new(o, "state", json_string("running"));
         json_object_set_new(o, "value", json_integer(done));

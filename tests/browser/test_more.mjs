@@ -30,6 +30,24 @@ after(async () => {
   await server?.finish();
 });
 
+describe('without accounts', { timeout: 60000 }, () => {
+  it('nothing on the page is about signing in', async () => {
+    const alone = await new Server({ WEBUI_AUTH: 'False' }).start();
+    const seen = await visitor(browser, alone);
+    await seen.page.goto('/settings/account');
+    await seen.page.getByText('This server asks nobody to sign in').waitFor();
+    assert.equal(await seen.page.getByText('Password').count(), 0);
+    await seen.page.getByRole('button', { name: 'You' }).click();
+    await seen.page.getByRole('menuitem', { name: 'Settings' }).waitFor();
+    assert.equal(await seen.page.getByRole('menuitem', { name: 'Sign out' }).count(), 0);
+    await seen.page.goto('/');
+    await seen.page.getByRole('heading', { name: 'What shall we make?' }).waitFor();
+    assert.deepEqual(seen.problems, []);
+    await seen.context.close();
+    await alone.finish();
+  });
+});
+
 describe('beside the chats', { timeout: 240000 }, () => {
   it('an administrator sets the password of another, whose sessions end', async () => {
     await api(page, 'POST', '/api/v1/auths/add', { name: 'Bob', email: BOB[0], password: BOB[1], role: 'user' });
@@ -126,6 +144,25 @@ describe('beside the chats', { timeout: 240000 }, () => {
     assert.equal((await api(page, 'GET', '/api/v1/machine')).data.totals.pictures, 2);
     await page.goto('/machine');
     await page.getByText(/, 2 pictures,/).waitFor();
+  });
+
+  it('each picture that waits can be cancelled; the gallery says that it was stopped', async () => {
+    const { id } = (await api(page, 'POST', '/api/v1/chats/new', { model: MODEL })).data;
+    for (const prompt of ['one apple', 'another apple']) await api(page, 'POST', `/api/v1/chats/${id}/pictures`, { prompt, width: 256, height: 256, steps: 200 });
+    await page.goto(`/c/${id}`);
+    await page.locator('article.last').getByText('Queued, place 2').waitFor();
+    await page.getByRole('button', { name: 'Cancel' }).first().click();
+    await page.locator('article[data-state="stopped"]').waitFor();
+    await page.locator('article.last').getByText(/^Step \d+ of 200/).waitFor();
+    await page.reload();
+    await page.locator('article.last').getByText(/^Step \d+ of 200/).waitFor();
+    await page.locator('article.last').getByRole('button', { name: 'Cancel' }).click();
+    await page.locator('article.last[data-state="stopped"]').waitFor();
+    await page.goto('/studio');
+    await button('Jobs and pictures').click();
+    const panel = page.getByRole('complementary', { name: 'Jobs and pictures' });
+    await panel.locator('li', { hasText: 'another apple' }).getByText('Stopped').waitFor();
+    assert.equal(await panel.locator('.bad').count(), 0);
   });
 
   it('a shared chat is seen by others with its files and pictures, and by nobody once it ended', async () => {

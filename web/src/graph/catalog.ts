@@ -120,7 +120,9 @@ export function findNodes(all: Catalog, words: string, wants?: { side: 'input' |
   const right = (d: NodeDef): boolean =>
     !wants || (wants.side === 'input' ? d.inputs.some((i) => fits(wants.type, i.type)) : d.outputs.some((o) => fits(o.type, wants.type)));
   const score = (d: NodeDef): number => (parts[0] && d.title.toLowerCase().startsWith(parts[0]) ? 0 : parts[0] && d.title.toLowerCase().includes(parts[0]) ? 1 : 2);
+  // For a link: classes with exactly that type before those that take any.
+  const exact = (d: NodeDef): number => (!wants || (wants.side === 'input' ? d.inputs : d.outputs).some((x) => x.type === wants.type) ? 0 : 1);
   return [...all.values()]
     .filter((d) => right(d) && parts.every((p) => d.search.includes(p)))
-    .sort((a, b) => score(a) - score(b) || a.title.localeCompare(b.title));
+    .sort((a, b) => exact(a) - exact(b) || score(a) - score(b) || a.title.localeCompare(b.title));
 }

@@ -523,6 +523,8 @@ const de: Record<string, string> = {
   'Paint rectangle': 'Rechteck malen',
   'Erase rectangle': 'Rechteck radieren',
   'A rectangle, in percent of the picture': 'Ein Rechteck, in Prozent des Bildes',
+  'What shall we make?': 'Was machen wir?',
+  'This server asks nobody to sign in: who reaches it is you.': 'Dieser Server fragt niemanden nach einer Anmeldung: wer ihn erreicht, bist du.',
 };
 
 export default de;

@@ -28,7 +28,7 @@ function madeOf(id: string, e: comfy.HistoryEntry): Made {
   return {
     id,
     images: Object.values(e.outputs).flatMap((o) => o.images ?? []),
-    status: e.status.status_str,
+    status: e.status.messages.some(([type]) => type === 'execution_interrupted') ? 'stopped' : e.status.status_str,
     error: failure ? String(failure.exception_message ?? '') : '',
     prompt: e.prompt[2],
     workflow: e.prompt[3]?.extra_pnginfo?.workflow,

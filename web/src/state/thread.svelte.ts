@@ -148,7 +148,9 @@ export class Thread {
       },
       picture: (d) => {
         const m = of(d);
-        if (m) m.progress = d as Progress;
+        if (!m) return;
+        m.progress = d as Progress;
+        if ((d as { state: string }).state === 'running') m.state = 'writing';
       },
       preview: (d) => {
         const m = of(d);
