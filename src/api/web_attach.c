@@ -25,7 +25,10 @@ static json_t *keep_data(const web_attach *at, str url, str name, arena *a) {
     file_row f = {.user_id = at->user_id, .name = name.len ? name : STR("picture")};
     if (!at->stores || !read_data_url(url, &bytes)) return NULL;
     f.mime = web_file_sniff(at->w, buf_str(&bytes), f.name);
-    if (!web_file_is_image(&f) || web_file_keep(at->w, &f, buf_str(&bytes), a, NULL)) return NULL;
+    if (!web_file_is_image(&f)) return NULL;
+    if (!web_file_same(at->w, &f, buf_str(&bytes), a) &&
+        web_file_keep(at->w, &f, buf_str(&bytes), a, NULL))
+        return NULL;
     return web_file_short(&f);
 }
 
@@ -43,8 +46,15 @@ static json_t *one_file(const web_attach *at, const json_t *v, arena *a) {
     return o ? o : keep_data(at, comfy_text(json_object_get(v, "url")), name, a);
 }
 
+static bool has(const json_t *list, str id) {
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (str_eq(comfy_text(json_object_get(json_array_get(list, i), "id")), id)) return true;
+    return false;
+}
+
 static void add(json_t *list, json_t *o) {
-    if (o && json_array_size(list) < LIMIT_WEB_ATTACHED)
+    if (o && !has(list, comfy_text(json_object_get(o, "id"))) &&
+        json_array_size(list) < LIMIT_WEB_ATTACHED)
         json_array_append_new(list, o);
     else
         json_decref(o);
@@ -64,7 +74,7 @@ static str read_picture(const web_attach *at, const json_t *from, arena *a) {
         json_object_set_new(one, "url", comfy_str(url));
         json_object_set(one, "width", json_object_get(f, "width"));
         json_object_set(one, "height", json_object_get(f, "height"));
-        json_array_append_new(files, one);
+        add(files, one);
     }
     const json_t *job = json_object_get(from, "prompt_id");
     if (comfy_is_uuid(comfy_text(job))) json_object_set(o, "prompt_id", (json_t *)(uintptr_t)job);

@@ -12,6 +12,6 @@ typedef struct web_attach {
 
 /* Fills m->files (and m->picture, when the user has its files) from a message in Open WebUI's form:
  * "files" with ids or data URLs, "content" with {"type": "image_url"} parts. The type is told by
- * the bytes; what is no picture, no longer there, somebody else's or beyond the user's limits is
- * left out. Lives in `a`. */
+ * the bytes, and bytes that the user has already make no second file; what is no picture, no
+ * longer there, somebody else's or beyond the user's limits is left out. Lives in `a`. */
 void web_attach_read(const web_attach *at, const json_t *from, arena *a, message *m);

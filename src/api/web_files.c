@@ -280,6 +280,11 @@ err_code web_file_keep(web *w, file_row *f, str bytes, arena *a, err *e) {
     return code;
 }
 
+bool web_file_same(web *w, file_row *f, str bytes, arena *a) {
+    f->hash = hex_hash(a, bytes);
+    return !files_find_same(w->db, f, a, f, NULL);
+}
+
 static void take_upload(web *w, http_request *r, http_form_file *up) {
     arena *a = http_request_arena(r);
     buf bytes = {0};

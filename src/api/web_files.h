@@ -15,6 +15,8 @@ str web_file_path(const web *w, arena *a, str id);
 /* Stores bytes as a new file, ready, without reading text from it: f's user_id, name and mime are
  * given, the rest is filled in. */
 err_code web_file_keep(web *w, file_row *f, str bytes, arena *a, err *e);
+/* One of the user's files with these bytes and this type, into *f; false: none. */
+bool web_file_same(web *w, file_row *f, str bytes, arena *a);
 void web_files_recover(web *w); /* at start: goes on with what was cut off */
 /* Reads those files of the scope again whose passages were not made by this embedding model (empty:
  * whatever made them); they are found as before until then. Returns how many. */

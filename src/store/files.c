@@ -102,6 +102,19 @@ err_code files_find(db *d, str user_id, str id, arena *a, file_row *ret, err *e)
     return ERR_OK;
 }
 
+err_code files_find_same(db *d, const file_row *like, arena *a, file_row *ret, err *e) {
+    file_row *list;
+    size_t n;
+    TRY(gather(d,
+               SQL("SELECT " FILE_ROW " FROM file f WHERE f.user_id = ? AND f.hash = ?"
+                   " AND f.mime = ? LIMIT 1",
+                   sql_text(like->user_id), sql_text(like->hash), sql_text(like->mime)),
+               a, &list, &n, e));
+    if (n == 0) FAIL(e, NOT_FOUND, "there is no such file");
+    *ret = list[0];
+    return ERR_OK;
+}
+
 err_code files_list(db *d, str user_id, arena *a, file_row **ret, size_t *ret_n, err *e) {
     return gather(d,
                   SQL("SELECT " FILE_ROW " FROM file f WHERE f.user_id = ?"

@@ -16,6 +16,8 @@ typedef struct file_row {
 err_code files_migrate(db *d, err *e);
 err_code files_add(db *d, const file_row *f, err *e);                             /* LIMIT */
 err_code files_find(db *d, str user_id, str id, arena *a, file_row *ret, err *e); /* NOT_FOUND */
+/* One with like's user_id, hash and mime; NOT_FOUND. */
+err_code files_find_same(db *d, const file_row *like, arena *a, file_row *ret, err *e);
 err_code files_list(db *d, str user_id, arena *a, file_row **ret, size_t *ret_n, err *e);
 err_code files_set_state(db *d, str id, str state, str error, err *e);
 err_code files_set_text(db *d, str id, str text, err *e);

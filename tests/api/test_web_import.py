@@ -211,10 +211,13 @@ class Import(unittest.TestCase):
         self.assertEqual([(f["name"], f["mime"], f["kind"]) for f in first["files"]], [("x.png", "image/png", "image"), ("mine.txt", "text/plain", "document")])
         status, _, got = self.ann.raw("GET", f"/api/v1/files/{first['files'][0]['id']}/content")
         self.assertEqual((status, got), (200, png))
-        self.assertEqual(len(second["files"]), 32)
+        self.assertEqual([f["id"] for f in second["files"]], [first["files"][0]["id"]], "the same bytes are one file")
         self.assertIsNone(second["picture"])
         self.assertEqual((third["content"], len(third["files"])), ("And this?", 1))
         self.assertEqual(bob.get(f"/api/v1/files/{first['files'][0]['id']}")[0], 404)
+        many = [{"url": "data:image/png;base64," + base64.b64encode(png_of(1, i + 1)).decode()} for i in range(40)]
+        lots = self.put({"messages": [{"role": "user", "content": "x", "files": many}]})[0]
+        self.assertEqual(len(lots["messages"][0]["files"]), 32)
         # A copy has them too, and no second ones.
         n = len(self.ann.get("/api/v1/files/")[1])
         copy = self.ann.thread(self.ann.post(f"/api/v1/chats/{t['id']}/clone", {})[1]["id"])

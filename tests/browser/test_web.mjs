@@ -177,7 +177,7 @@ describe('the web app', { timeout: 400000 }, () => {
   it('knowledge: a file is read, found, and cited in an answer', async () => {
     await page.goto('/knowledge');
     await page.getByRole('button', { name: 'New collection' }).click();
-    await page.getByLabel('Title').fill('Kitchen');
+    await page.getByLabel('Name').fill('Kitchen');
     await page.keyboard.press('Enter');
     await page.getByText('No files in here').waitFor();
     await page.getByLabel('Files').setInputFiles(file('notes.md', '# Rules\n\nThe secret spice of the house is called zorbetine. It is kept in the blue tin.\n'));
