@@ -1,7 +1,7 @@
 /* Strings: length, pattern, format; all that is said must hold. The formats are regular expressions
  * of our own, after RFC 3339 (dates and times), RFC 4122 (uuid), RFC 5321 (email, the common form),
  * RFC 1123 (host names), RFC 3986 (uri, the common form), RFC 6570 (templates) and RFC 6901
- * (pointers). */
+ * (pointers). Where the form has an end they do, so that a small model cannot go on for ever. */
 #include "base/limits.h"
 #include "llm/grammar/schema.h"
 
@@ -17,11 +17,13 @@
 #define CLOCK "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?"
 #define ZONE "(Z|[+-](0[0-9]|1[0-2]):[0-5][0-9])"
 #define LABEL "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
-#define HOST LABEL "(\\." LABEL ")*"
-#define EMAIL "[a-zA-Z0-9_+-]+(\\.[a-zA-Z0-9_+-]+)*@" LABEL "(\\." LABEL ")+"
+#define HOST LABEL "(\\." LABEL "){0,3}"
+#define ATOM "[a-zA-Z0-9_+-]{1,20}" /* 64 characters before the @ at most */
+#define EMAIL ATOM "(\\." ATOM "){0,2}@" LABEL "(\\." LABEL "){1,3}"
 #define URI                                                                                        \
-    "[a-z][a-z0-9+.-]*://[a-zA-Z0-9.-]+(:[0-9]{1,4})?(/[a-zA-Z0-9._~!$&'()*+,;=:@/-]*)?"           \
-    "(\\?[a-zA-Z0-9._~!$&'()*+,;=:@/?-]*)?(#[a-zA-Z0-9._~!$&'()*+,;=:@/?-]*)?"
+    "[a-z][a-z0-9+.-]{0,15}://[a-zA-Z0-9.-]{1,253}(:[0-9]{1,4})?"                                  \
+    "(/[a-zA-Z0-9._~!$&'()*+,;=:@/-]{0,255})?(\\?[a-zA-Z0-9._~!$&'()*+,;=:@/?-]{0,255})?"          \
+    "(#[a-zA-Z0-9._~!$&'()*+,;=:@/?-]{0,127})?"
 #define REFERENCE "/?[a-zA-Z0-9._~-]+(/[a-zA-Z0-9._~-]+)*/?(#[a-zA-Z0-9._~-]*)?"
 
 static const struct {
