@@ -209,7 +209,6 @@ static err_code start_pictures(services *s, arena *mem, err *e) {
                            .extra_paths = getenv("HOB_IMAGE_PATHS")};
     TRY(folders_open(&dirs, &s->dirs, e));
     comfy_config config = {.eng = s->a.eng,
-                           .chat = &s->a,
                            .db = s->db,
                            .dirs = s->dirs,
                            .preview_method = getenv("HOB_IMAGE_PREVIEW"),

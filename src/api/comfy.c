@@ -16,7 +16,6 @@ static const char VERSION[] = "0.33.0"; /* of ComfyUI's API */
 err_code comfy_create(const comfy_config *cfg, comfy **ret, err *e) {
     comfy *c = NEW(comfy);
     c->eng = cfg->eng;
-    c->chat = cfg->chat;
     c->dirs = cfg->dirs;
     c->version = VERSION;
     c->preview_method = cfg->preview_method ? cfg->preview_method : "none";

@@ -16,7 +16,6 @@ struct comfy_watches;
 
 typedef struct comfy {
     engine *eng;
-    api *chat; /* whose language models workflows may name; NULL = none */
     db *db;
     folders *dirs;
     struct comfy_hub *hub;
@@ -32,7 +31,6 @@ typedef struct comfy {
 
 typedef struct comfy_config {
     engine *eng;
-    api *chat;                  /* whose language models workflows may name; NULL = none */
     db *db;                     /* borrowed */
     folders *dirs;              /* borrowed: the engine uses them too, and ends later */
     const char *preview_method; /* NULL = none */

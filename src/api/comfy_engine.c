@@ -211,19 +211,9 @@ static bool noted_path(const folders *f, str type, str name, arena *a, str *ret_
     return path_inside(a, dir, name, ret_path) && file_exists(ret_path->ptr);
 }
 
-/* The weights of a language model by the name chats call it. */
-static bool llm_path(api *chat, str name, arena *a, str *ret_path) {
-    api_model m;
-    err e;
-    if (!chat || api_model_find(chat, name, a, &m, &e) || m.engine.path.len == 0) return false;
-    *ret_path = m.engine.path;
-    return true;
-}
-
 static bool find_path(void *ctx, const char *key, str name, arena *a, str *ret_path) {
     comfy *c = ctx;
     const folders *f = c->dirs;
-    if (strcmp(key, "llm") == 0) return llm_path(c->chat, name, a, ret_path);
     if (strcmp(key, "input") == 0 || strcmp(key, LATENTS) == 0)
         return noted_path(f, STR("input"), name, a, ret_path);
     if (strcmp(key, "output") == 0) return noted_path(f, STR("output"), name, a, ret_path);

@@ -344,7 +344,7 @@ static void test_turns(void **state) {
     rig_job r;
     err e;
     size_t n_text = 0, n_between = 0;
-    engine_stream *s = chat(eng, 200);
+    engine_stream *s = chat(eng, 2000);
     rig_job_begin(&r, eng);
     bool over = false;
     int n_slices = 0;
@@ -360,10 +360,10 @@ static void test_turns(void **state) {
     }
     flow_give_back(r.f);
     while (!over) over = chat_is_over(s, &n_text);
-    assert_int_equal(n_text, 200);
+    assert_int_equal(n_text, 2000);
     assert_int_equal(atomic_load(&f.n_collisions), 0);
-    assert_true(n_between >= 20); /* steps came between slices, again and again */
-    assert_true(n_slices >= 10);
+    assert_true(n_between >= 5); /* steps came between slices, again and again */
+    assert_true(n_slices >= 5);
     rig_job_end(&r);
     engine_stream_destroy(&s);
     engine_destroy(&eng);
