@@ -14,8 +14,9 @@ typedef struct client {
     http_ws *ws;
     struct client *next, **at;
     arena *arena;
-    str id;        /* told apart by owner */
-    str name;      /* as the client calls itself */
+    str id;   /* told apart by owner */
+    str name; /* as the client calls itself */
+    str user_id, grant_id;
     bool spoke;    /* sent its first text */
     bool metadata; /* announced supports_preview_metadata */
 } client;
@@ -58,6 +59,14 @@ void comfy_hub_send(comfy_hub *h, str client_id, const char *type, json_t *data)
         if (addressed(c, client_id)) http_ws_send(c->ws, false, buf_str(&b));
     pthread_mutex_unlock(&h->lock);
     buf_finish(&b);
+}
+
+void comfy_hub_drop(comfy_hub *h, str user_id, str grant_id, bool others) {
+    pthread_mutex_lock(&h->lock);
+    for (client *c = h->list; c; c = c->next)
+        if (str_eq(c->user_id, user_id) && str_eq(c->grant_id, grant_id) != others)
+            http_ws_end(c->ws);
+    pthread_mutex_unlock(&h->lock);
 }
 
 static void put_u32(buf *b, size_t v) {
@@ -170,5 +179,7 @@ void comfy_ws(http_request *r, void *ctx) {
     }
     c->name = str_dup(c->arena, id);
     c->id = str_dup(c->arena, comfy_own_client(c->arena, comfy_owner(r), c->name));
+    c->user_id = str_dup(c->arena, comfy_owner(r));
+    c->grant_id = str_dup(c->arena, comfy_grant(r));
     http_ws_accept(r, &events, c);
 }

@@ -8,6 +8,11 @@ str comfy_owner(const http_request *r) {
     return web_user_id(r);
 }
 
+str comfy_grant(const http_request *r) {
+    const web_who *who = web_asker(r);
+    return who ? who->grant.id : STR("");
+}
+
 err_code comfy_find_own(comfy *c, http_request *r, str id, image_job *ret, err *e) {
     str owner = comfy_owner(r);
     image_job j;

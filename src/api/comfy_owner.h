@@ -6,6 +6,7 @@
 #include "store/image_jobs.h"
 
 str comfy_owner(const http_request *r); /* a user's id; empty without an account */
+str comfy_grant(const http_request *r); /* the session or key that was used; empty without */
 /* The job, if the asker may see it; NOT_FOUND. */
 err_code comfy_find_own(comfy *c, http_request *r, str id, image_job *ret, err *e);
 /* What a client calls itself, told apart from another user's client of the same name. */

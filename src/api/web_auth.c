@@ -48,7 +48,7 @@ static void make_room(web *w, str user_id, arena *a) {
         for (size_t i = 1; i < list.n; i++)
             if (list.items[i].used_ms < list.items[least].used_ms) least = i;
         grants_delete(w->db, user_id, list.items[least].id, &any, NULL);
-        web_hub_drop(w->hub, user_id, list.items[least].id);
+        web_end_streams(w, user_id, list.items[least].id, false);
         list.items[least] = list.items[--list.n];
     }
 }
@@ -181,7 +181,7 @@ void web_signout(http_request *r, void *ctx) {
     bool any;
     if (who && who->grant.id.len && !who->grant.is_key) {
         grants_delete(w->db, who->user.id, who->grant.id, &any, NULL);
-        web_hub_drop(w->hub, who->user.id, who->grant.id);
+        web_end_streams(w, who->user.id, who->grant.id, false);
     }
     set_cookie(w, r, STR(""), 0);
     web_reply(r, json_pack("{s:b}", "status", 1));
@@ -258,7 +258,7 @@ static void delete_grant(web *w, http_request *r, str id) {
         web_fail_err(r, &e);
         return;
     }
-    web_hub_drop(w->hub, who->user.id, id);
+    web_end_streams(w, who->user.id, id, false);
     web_reply(r, json_true());
 }
 
@@ -273,7 +273,7 @@ void web_key_delete(http_request *r, void *ctx) {
 /* Ends the user's sessions but this one, and the event streams that they opened. */
 static void end_others(web *w, const web_who *who) {
     grants_delete_all(w->db, who->user.id, false, who->grant.id, NULL);
-    web_hub_drop_others(w->hub, who->user.id, who->grant.id);
+    web_end_streams(w, who->user.id, who->grant.id, true);
 }
 
 void web_sessions_delete(http_request *r, void *ctx) {

@@ -122,7 +122,7 @@ void web_message_changed(web *w, const message *m) {
 void web_forget_user(web *w, str user_id) {
     web_run_forget(w, user_id, STR(""));
     web_files_forget(w, user_id);
-    web_hub_drop_others(w->hub, user_id, STR("-"));
+    web_end_streams(w, user_id, STR("-"), true);
 }
 
 void web_reply_chat(web *w, http_request *r, const chat *c) {

@@ -1,5 +1,6 @@
 /* Channels in a map by key ("c:<chat>", "u:<user>", "m"), listeners in one list, one lock. */
 #include "api/web_events.h"
+#include "api/comfy_hub.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/map.h"
@@ -315,16 +316,11 @@ static bool is_whose(const listener *l, const void *arg) {
     return str_eq(str_from(l->grant_id), x->grant_id) != x->others;
 }
 
-void web_hub_drop(struct web_hub *h, str user_id, str grant_id) {
-    pthread_mutex_lock(&h->lock);
-    drop_where(h, is_whose, &(whose){user_id, grant_id, false});
-    pthread_mutex_unlock(&h->lock);
-}
-
-void web_hub_drop_others(struct web_hub *h, str user_id, str grant_id) {
-    pthread_mutex_lock(&h->lock);
-    drop_where(h, is_whose, &(whose){user_id, grant_id, true});
-    pthread_mutex_unlock(&h->lock);
+void web_end_streams(web *w, str user_id, str grant_id, bool others) {
+    pthread_mutex_lock(&w->hub->lock);
+    drop_where(w->hub, is_whose, &(whose){user_id, grant_id, others});
+    pthread_mutex_unlock(&w->hub->lock);
+    if (w->pictures) comfy_hub_drop(w->pictures->hub, user_id, grant_id, others);
 }
 
 /* Locked. Channels that nobody hears and that said nothing for a while. */

@@ -29,9 +29,8 @@ typedef struct web_listen {
 /* Answers the request with a stream, or with 429. */
 void web_hub_listen(web *w, http_request *r, const web_listen *l);
 
-/* Ends the streams that were opened with this session or key; with all others of the user's; of a
- * chat that is gone. */
-void web_hub_drop(struct web_hub *h, str user_id, str grant_id);
-void web_hub_drop_others(struct web_hub *h, str user_id, str grant_id);
+/* Ends the streams and sockets that were opened with this session or key, or (others) with all
+ * others of the user's. */
+void web_end_streams(web *w, str user_id, str grant_id, bool others);
 
 void web_hub_sweep(struct web_hub *h); /* about once a second: pings, and frees what is over */

@@ -93,7 +93,7 @@ void web_user_update(http_request *r, void *ctx) {
     bool self = str_eq(u.id, web_user_id(r));
     if (signs_out && json_object_get(body, "password") && !self)
         grants_delete_all(w->db, u.id, false, STR(""), NULL);
-    if (signs_out && !self) web_hub_drop_others(w->hub, u.id, STR(""));
+    if (signs_out && !self) web_end_streams(w, u.id, STR(""), true);
     if (users_find(w->db, u.id, http_request_arena(r), &u, &e))
         web_fail_err(r, &e);
     else

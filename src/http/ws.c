@@ -98,6 +98,16 @@ bool http_ws_send(http_ws *ws, bool binary, str bytes) {
     return ok;
 }
 
+void http_ws_end(http_ws *ws) {
+    pthread_mutex_lock(&ws->lock);
+    if (!ws->over) {
+        ws_session_close(ws->session);
+        flush(ws);
+        end(ws);
+    }
+    pthread_mutex_unlock(&ws->lock);
+}
+
 static void ws_destroy(http_ws *ws) {
     ws_session_destroy(&ws->session);
     buf_finish(&ws->out);

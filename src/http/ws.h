@@ -23,3 +23,5 @@ void http_ws_accept(http_request *r, const http_ws_events *events, void *arg);
 
 /* False when the client is gone or too slow; nothing is to be done about it then. */
 bool http_ws_send(http_ws *ws, bool binary, str bytes);
+/* Ends it from any thread that knows it is open: on_close comes later, on the socket thread. */
+void http_ws_end(http_ws *ws);

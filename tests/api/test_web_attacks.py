@@ -91,6 +91,21 @@ class Others(unittest.TestCase):
                 ann.post("/comfy/prompt", {"prompt": graph, "client_id": "nobody"})
                 self.assertNotIn(out["prompt_id"].encode(), spy.heard(b"status"))
 
+    def test_a_socket_ends_with_its_session(self):
+        with WebServer(models=()) as s:
+            ann = s.user()
+            phone = s.user()
+            bob = s.second_user(ann)
+            with Ear(s.site, ann.cookie, "x") as stays, Ear(s.site, phone.cookie, "x") as ends, Ear(s.site, bob.cookie, "x") as gone:
+                self.assertEqual((stays.status, ends.status, gone.status), (101, 101, 101))
+                self.assertEqual(ann.delete("/api/v1/auths/sessions")[0], 200)
+                self.assertTrue(ends.ended())
+                bob_id = bob.get("/api/v1/auths/")[1]["id"]
+                self.assertEqual(ann.delete(f"/api/v1/users/{bob_id}")[0], 200)
+                self.assertTrue(gone.ended())
+                self.assertIn(b"status", stays.heard(b"status"))
+                self.assertFalse(stays.closed)
+
 
 class Ear:
     """A WebSocket that only listens; `status` of its upgrade."""
@@ -103,6 +118,7 @@ class Ear:
             "Sec-WebSocket-Key": base64.b64encode(os.urandom(16)).decode(), **own, **headers})
         self.bytes = self.c.sock.recv(65536)
         self.status = int(self.bytes.split()[1])
+        self.closed = False
 
     def heard(self, mark):
         """All there was up to a moment of silence after `mark`."""
@@ -110,11 +126,16 @@ class Ear:
             self.c.sock.settimeout(0.5 if mark in self.bytes else 20)
             try:
                 chunk = self.c.sock.recv(65536)
+                self.closed = not chunk
                 if not chunk:
                     return self.bytes
                 self.bytes += chunk
             except TimeoutError:
                 return self.bytes
+
+    def ended(self):
+        self.heard(b"\0never")
+        return self.closed
 
     def __enter__(self):
         return self
