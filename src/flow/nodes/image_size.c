@@ -10,6 +10,13 @@ static size_t at_least_1(double v) {
     return v < 1 ? 1 : (size_t)v;
 }
 
+static err_code scaled(flow_call *c, const flow_image *in, resize_target to, bool centre, err *e) {
+    flow_image *out;
+    TRY(px_image_upscale(in, to, centre, &out, e));
+    px_out_image(c, 0, out);
+    return ERR_OK;
+}
+
 err_code image_scale_run(flow_call *c, err *e) {
     const flow_image *in;
     resize_target to;
@@ -27,10 +34,7 @@ err_code image_scale_run(flow_call *c, err *e) {
         to.x = at_least_1(resize_round((double)in->x * (double)to.y / (double)in->y));
     else if (to.y == 0)
         to.y = at_least_1(resize_round((double)in->y * (double)to.x / (double)in->x));
-    flow_image *out;
-    TRY(px_image_upscale(in, to, str_eq(crop, STR("center")), &out, e));
-    px_out_image(c, 0, out);
-    return ERR_OK;
+    return scaled(c, in, to, str_eq(crop, STR("center")), e);
 }
 
 err_code image_scale_by_run(flow_call *c, err *e) {
@@ -42,10 +46,7 @@ err_code image_scale_by_run(flow_call *c, err *e) {
     TRY(flow_in_float(c, "scale_by", &by, e));
     to.x = (size_t)resize_round((double)in->x * by);
     to.y = (size_t)resize_round((double)in->y * by);
-    flow_image *out;
-    TRY(px_image_upscale(in, to, false, &out, e));
-    px_out_image(c, 0, out);
-    return ERR_OK;
+    return scaled(c, in, to, false, e);
 }
 
 err_code image_scale_to_total_pixels_run(flow_call *c, err *e) {
@@ -58,10 +59,7 @@ err_code image_scale_to_total_pixels_run(flow_call *c, err *e) {
     double by = sqrt(megapixels * 1024 * 1024 / ((double)in->x * (double)in->y));
     to.x = (size_t)resize_round((double)in->x * by);
     to.y = (size_t)resize_round((double)in->y * by);
-    flow_image *out;
-    TRY(px_image_upscale(in, to, false, &out, e));
-    px_out_image(c, 0, out);
-    return ERR_OK;
+    return scaled(c, in, to, false, e);
 }
 
 err_code image_scale_to_max_dimension_run(flow_call *c, err *e) {
@@ -75,10 +73,7 @@ err_code image_scale_to_max_dimension_run(flow_call *c, err *e) {
     double w = (double)in->x, h = (double)in->y;
     if (in->y > in->x) to.x = (size_t)resize_round(w / h * (double)largest);
     if (in->x > in->y) to.y = (size_t)resize_round(h / w * (double)largest);
-    flow_image *out;
-    TRY(px_image_upscale(in, to, false, &out, e));
-    px_out_image(c, 0, out);
-    return ERR_OK;
+    return scaled(c, in, to, false, e);
 }
 
 static void fill(float *px, size_t n, float v) {
@@ -128,10 +123,7 @@ err_code image_kontext_scale_run(flow_call *c, err *e) {
         to.x = w;
         to.y = h;
     }
-    flow_image *out;
-    TRY(px_image_upscale(in, to, true, &out, e));
-    px_out_image(c, 0, out);
-    return ERR_OK;
+    return scaled(c, in, to, true, e);
 }
 
 /* ---- shapes */
@@ -172,13 +164,9 @@ err_code image_flip_run(flow_call *c, err *e) {
 err_code image_rotate_run(flow_call *c, err *e) {
     const flow_image *in;
     flow_image *out;
-    str rotation;
+    int quarters;
     TRY(px_in_image(c, "image", &in, e));
-    TRY(flow_in_text(c, "rotation", &rotation, e));
-    int quarters = str_starts(rotation, STR("90"))    ? 1
-                   : str_starts(rotation, STR("180")) ? 2
-                   : str_starts(rotation, STR("270")) ? 3
-                                                      : 0;
+    TRY(px_in_quarters(c, "rotation", &quarters, e));
     bool turned = quarters % 2;
     TRY(px_image_new(in->n, turned ? in->x : in->y, turned ? in->y : in->x, in->c, &out, e));
     px_block from = {px_image_dims(in), in->px};

@@ -97,13 +97,9 @@ err_code latent_upscale_by_run(flow_call *c, err *e) {
 err_code latent_rotate_run(flow_call *c, err *e) {
     const flow_latent *in;
     flow_latent *out;
-    str rotation;
+    int quarters;
     TRY(px_in_latent(c, "samples", &in, e));
-    TRY(flow_in_text(c, "rotation", &rotation, e));
-    int quarters = str_starts(rotation, STR("90"))    ? 1
-                   : str_starts(rotation, STR("180")) ? 2
-                   : str_starts(rotation, STR("270")) ? 3
-                                                      : 0;
+    TRY(px_in_quarters(c, "rotation", &quarters, e));
     bool turned = quarters % 2;
     TRY(px_latent_like(in, turned ? in->x : in->y, turned ? in->y : in->x, &out, e));
     px_block from = {px_latent_dims(in), in->px};

@@ -122,6 +122,16 @@ err_code px_in_method(const flow_call *c, const char *name, resize_method *ret, 
     return ERR_OK;
 }
 
+err_code px_in_quarters(const flow_call *c, const char *name, int *ret, err *e) {
+    str s;
+    TRY(flow_in_text(c, name, &s, e));
+    *ret = str_starts(s, STR("90"))    ? 1
+           : str_starts(s, STR("180")) ? 2
+           : str_starts(s, STR("270")) ? 3
+                                       : 0;
+    return ERR_OK;
+}
+
 flow_value *px_image_value(flow_image *im) {
     return flow_value_object("IMAGE", im, flow_image_destroy, px_image_len(im) * sizeof(float));
 }

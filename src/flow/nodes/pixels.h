@@ -57,6 +57,8 @@ err_code px_latent_upscale(const flow_latent *from, resize_target to, bool cente
 err_code px_mask_upscale(const flow_mask *from, size_t y, size_t x, flow_mask **ret, err *e);
 /* The resize method an input names. */
 err_code px_in_method(const flow_call *c, const char *name, resize_method *ret, err *e);
+/* Quarters of a turn, of "none", "90 degrees" and so on. */
+err_code px_in_quarters(const flow_call *c, const char *name, int *ret, err *e);
 
 /* A block with its values, for what pictures and latents have in common. */
 typedef struct px_block {
