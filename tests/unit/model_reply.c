@@ -421,11 +421,59 @@ static void test_picking(void **state) {
     assert_false(reply_can_think("plain") || reply_can_call("plain"));
 }
 
+/* What a call begins with, and that having read it is known: a bracket alone says nothing yet. */
+static void test_what_calls_begin_with(void **state) {
+    (void)state;
+    static const struct {
+        const char *format, *marks; /* each with a space behind it; a J: JSON follows */
+        const char *calls;          /* a text that has begun a call */
+    } cases[] = {
+        {"qwen3", "<tool_call>J ", "<tool_call>"},
+        {"qwen3-coder", "<tool_call> <seed:tool_call> <function= ", "<function=x"},
+        {"llama3", "<|python_tag|> <|python_start|> { [ ", "<|python_tag|>{"},
+        {"json", "{ <|tool_call|>J <tool_calls>J <|plugin|>J functoolsJ <TOOLCALL>J <tool_call>J ",
+         "functools["},
+        {"mistral", "[TOOL_CALLS] ", "[TOOL_CALLS]f"},
+        {"gemma", "<|tool_call> ", "<|tool_call>call:"},
+        {"harmony", "", NULL},
+        {"plain", "", NULL},
+    };
+    arena *a = arena_create(0);
+    value *tools = NULL;
+    assert_int_equal(value_json_read(a, STR(TOOLS), &tools, NULL), ERR_OK);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        heard h = {0};
+        buf marks = {0};
+        str mark;
+        bool json;
+        reply_spec spec = {.format = cases[i].format, .tools = tools, .put = hear, .arg = &h};
+        reply *r = reply_create(&spec);
+        for (size_t k = 0; (mark = reply_call_mark(r, k, &json)).len; k++)
+            buf_putf(&marks, STR_FMT "%s ", STR_ARG(mark), json ? "J" : "");
+        assert_string_equal(marks.ptr ? buf_cstr(&marks) : "", cases[i].marks);
+        reply_put(r, STR("{\"a\": "));
+        assert_false(reply_is_calling(r));
+        reply_destroy(&r);
+        r = reply_create(&spec);
+        if (cases[i].calls) reply_put(r, str_from(cases[i].calls));
+        assert_true(reply_is_calling(r) == (cases[i].calls != NULL));
+        reply_destroy(&r);
+        spec.tools = NULL;
+        r = reply_create(&spec);
+        assert_int_equal(reply_call_mark(r, 0, &json).len, 0);
+        reply_destroy(&r);
+        buf_finish(&marks);
+        buf_finish(&h.text);
+    }
+    arena_destroy(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_examples_in_any_pieces),
         cmocka_unit_test(test_soup),
         cmocka_unit_test(test_picking),
+        cmocka_unit_test(test_what_calls_begin_with),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
