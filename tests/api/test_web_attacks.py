@@ -175,6 +175,26 @@ class Forged(unittest.TestCase):
         self.assertEqual(self.ann.raw("POST", "/api/v1/chats/import", b"--x--", {"Content-Type": form})[0], 415)
         self.assertEqual(self.ann.raw("POST", "/api/v1/files/", b"--x--", {"Content-Type": form, "Origin": "http://evil.example"})[0], 403)
 
+    def test_nobody_is_signed_in_or_out_by_another_page(self):
+        who = {"name": "Eve", "email": "ann@example.org", "password": "correct horse"}
+        for path in ("signin", "signup"):
+            for site in ("cross-site", "same-site"):
+                c = Client(self.s.site)
+                self.assertEqual(c.raw("POST", f"/api/v1/auths/{path}", json.dumps(who).encode(), {"Content-Type": "text/plain", "Sec-Fetch-Site": site})[0], 403)
+                self.assertIsNone(c.cookie)
+        self.assertEqual(self.ann.get("/api/v1/auths/signout", headers={"Sec-Fetch-Site": "cross-site"})[0], 403)
+        self.assertEqual(self.ann.get("/api/v1/auths/")[0], 200)
+        self.assertEqual(Client(self.s.site).get("/health", headers={"Sec-Fetch-Site": "cross-site"})[0], 200)
+
+    def test_a_listed_origin_may(self):
+        with WebServer(models=(), env={"HOB_WEB_ORIGINS": "https://app.example.org"}) as s:
+            ann = s.user()
+            good = {"Origin": "https://app.example.org", "Sec-Fetch-Site": "same-site"}
+            self.assertEqual(ann.post("/api/v1/chats/new", {}, headers=good)[0], 200)
+            for bad in ({"Origin": "https://app.example.org.evil.example"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "same-site"},
+                        {"Origin": "https://" + s.site, "Sec-Fetch-Site": "cross-site"}):
+                self.assertEqual(ann.post("/api/v1/chats/new", {}, headers=bad)[0], 403, bad)
+
     def test_names_with_paths_and_marks(self):
         marks = ["../../../etc/passwd", "..\\..\\x.txt", "/etc/passwd", "a\u202egpj.exe", "<img src=x onerror=alert(1)>.txt", "x" * 5000, "CON", ".", "..", "a/b/c.txt"]
         for name in marks:
