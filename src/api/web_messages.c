@@ -79,6 +79,49 @@ static bool take_knowledge(web *w, http_request *r, const json_t *list) {
     return true;
 }
 
+static json_t *named(web *w, str user_id, str id, arena *a) {
+    item it;
+    file_row f;
+    str name = {0};
+    if (!items_find(w->db, &(item_key){user_id, STR("knowledge"), id}, a, &it, NULL))
+        name = it.name;
+    else if (!files_find(w->db, user_id, id, a, &f, NULL))
+        name = f.name;
+    return name.ptr ? json_pack("{s:o, s:o}", "id", comfy_str(id), "name", comfy_str(name)) : NULL;
+}
+
+/* What a question draws on, kept with it: {"knowledge": [{"id", "name"}]}. */
+static str keep_knowledge(web *w, str user_id, const json_t *list, arena *a) {
+    json_t *out = json_array();
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *o = named(w, user_id, comfy_text(json_array_get(list, i)), a);
+        if (o) json_array_append_new(out, o);
+    }
+    bool any = json_array_size(out) > 0;
+    json_t *extra = json_pack("{s:o}", "knowledge", out);
+    str text = any ? comfy_json_text(a, extra) : STR("");
+    json_decref(extra);
+    return text;
+}
+
+/* The ids of what a question drew on, as far as it is there and its asker's. */
+static json_t *kept_knowledge(web *w, const chat *c, str message_id, arena *a) {
+    json_t *ids = json_array(), *v;
+    message asked;
+    size_t i;
+    comfy_defer_json(a, ids);
+    if (messages_find(w->db, c->id, message_id, a, &asked, NULL)) return ids;
+    json_t *extra = comfy_json_read(asked.extra, json_object());
+    comfy_defer_json(a, extra);
+    json_array_foreach(json_object_get(extra, "knowledge"), i, v) {
+        str id = comfy_text(json_object_get(v, "id"));
+        json_t *o = named(w, c->user_id, id, a);
+        if (o) json_array_append_new(ids, comfy_str(id));
+        json_decref(o);
+    }
+    return ids;
+}
+
 /* params and what may stand beside them. */
 static json_t *merge_params(http_request *r, const json_t *body) {
     static const char *const beside[] = {"think", "keep_alive", "format"};
@@ -141,6 +184,7 @@ void web_message_post(http_request *r, void *ctx) {
     asked->chat_id = answer->chat_id = c.id;
     answer->parent_id = asked->id;
     answer->model = model;
+    asked->extra = keep_knowledge(w, c.user_id, knowledge, a);
     if (messages_add(w->db, c.id, two, generates ? 2 : 1, &e)) {
         web_fail(r, e.code == ERR_INTERNAL ? 409 : 500, "the message could not be stored: %s",
                  e.msg);
@@ -205,6 +249,7 @@ void web_message_regenerate(http_request *r, void *ctx) {
                       .state = STR("queued"),
                       .model = model,
                       .created_ms = comfy_now_ms()};
+    if (!knowledge) knowledge = kept_knowledge(w, &c, answer.parent_id, a);
     if (messages_add(w->db, c.id, &answer, 1, &e)) {
         web_fail_err(r, &e);
         return;

@@ -6,10 +6,11 @@
 
 #define SHARE_FILE "/api/v1/chats/share/" STR_FMT "/files/" STR_FMT "/content"
 
-/* Addresses of a picture's files, as a viewer may ask for them. */
+/* Addresses of a picture's files, as a viewer may ask for them; not what the owner has besides. */
 static void readdress(arena *a, json_t *msg, str share_id) {
     json_t *f;
     size_t i;
+    json_object_del(msg, "knowledge");
     json_array_foreach(json_object_get(json_object_get(msg, "picture"), "files"), i, f) {
         str id = comfy_text(json_object_get(f, "id"));
         json_object_set_new(f, "url",

@@ -136,14 +136,60 @@ describe('beside the chats', { timeout: 240000 }, () => {
     assert.ok(await passages() > before);
   });
 
+  it('what a question draws on stays with it: asked again, and changed', async () => {
+    const k = (await api(page, 'GET', '/api/v1/knowledge/')).data.find((x) => x.name === 'Birds');
+    const { id } = (await api(page, 'POST', '/api/v1/chats/new', { model: MODEL, params: { temperature: 0, num_predict: 8 } })).data;
+    await page.goto(`/c/${id}`);
+    await page.getByLabel('Files', { exact: true }).setInputFiles({ name: 'poem.txt', mimeType: 'text/plain', buffer: Buffer.from('The heron waits.') });
+    await button('Remove poem.txt').waitFor();
+    await page.getByLabel('Message', { exact: true }).pressSequentially('#Bir');
+    await page.getByRole('option', { name: /Birds/ }).waitFor();
+    await page.keyboard.press('Enter');
+    await send(page, 'How many fish does the heron eat?');
+    await answer(page);
+    await page.reload();
+    const mine = page.locator('article.mine');
+    await mine.getByText('Birds').waitFor();
+    await page.locator('article.last').getByRole('button', { name: 'Regenerate' }).click();
+    await page.locator('article.last').getByText('2/2').waitFor();
+    await answer(page);
+    await page.locator('article.last').getByRole('group', { name: 'Sources' }).waitFor();
+    await mine.hover();
+    await mine.getByRole('button', { name: 'Edit' }).click();
+    await page.getByLabel('Edited text').fill('What eats fish?');
+    await button('Ask again').click();
+    await mine.getByText('2/2').waitFor();
+    await answer(page);
+    await page.locator('article.last').getByRole('group', { name: 'Sources' }).waitFor();
+    await mine.getByText('Birds').waitFor();
+    await mine.getByRole('link', { name: /poem\.txt/ }).waitFor();
+    assert.ok(k.id);
+  });
+
+  it('a changed wish for a picture makes a picture', async () => {
+    const { id } = (await api(page, 'POST', '/api/v1/chats/new', { model: MODEL })).data;
+    await api(page, 'POST', `/api/v1/chats/${id}/pictures`, { prompt: 'a lemon', width: 64, height: 64, steps: 2 });
+    await page.goto(`/c/${id}`);
+    await page.locator('article.last figure img').waitFor({ timeout: 60000 });
+    await page.locator('article.mine').hover();
+    await page.locator('article.mine').getByRole('button', { name: 'Edit' }).click();
+    await page.getByLabel('Edited text').fill('a red apple');
+    await button('Ask again').click();
+    await page.locator('article.mine').getByText('2/2').waitFor();
+    await page.locator('article.last figure img').waitFor({ timeout: 60000 });
+    const made = (await api(page, 'GET', `/api/v1/chats/${id}/thread`)).data.messages.at(-1).picture.inputs;
+    assert.deepEqual([made.prompt, made.width, made.steps], ['a red apple', 64, 2]);
+  });
+
   it('pictures are counted', async () => {
     const { id } = (await api(page, 'POST', '/api/v1/chats/new', { model: MODEL })).data;
+    const before = (await api(page, 'GET', '/api/v1/machine')).data.totals.pictures;
     await api(page, 'POST', `/api/v1/chats/${id}/pictures`, { prompt: 'a red apple', width: 64, height: 64, steps: 2, n: 2 });
     await page.goto(`/c/${id}`);
     await page.locator('article.last figure img').nth(1).waitFor({ timeout: 60000 });
-    assert.equal((await api(page, 'GET', '/api/v1/machine')).data.totals.pictures, 2);
+    assert.equal((await api(page, 'GET', '/api/v1/machine')).data.totals.pictures, before + 2);
     await page.goto('/machine');
-    await page.getByText(/, 2 pictures,/).waitFor();
+    await page.getByText(`, ${before + 2} pictures,`).waitFor();
   });
 
   it('each picture that waits can be cancelled; the gallery says that it was stopped', async () => {

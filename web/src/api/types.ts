@@ -139,6 +139,7 @@ export interface Message {
   usage?: Usage | null;
   rating?: number;
   thinking_ms?: number | null;
+  knowledge?: { id: string; name: string }[]; // a question's
   place?: number; // while it waits: how many are before it
   picture?: Picture | null;
 }

@@ -2,7 +2,7 @@
 import * as api from '../api/chats';
 import * as rest from '../api/rest';
 import { messageOf } from '../api/http';
-import type { FileInfo, Params } from '../api/types';
+import type { FileInfo, FileRef, Params } from '../api/types';
 import { app } from './app.svelte';
 import { t } from './i18n.svelte';
 import { models } from './models.svelte';
@@ -18,13 +18,17 @@ export interface Attachment {
   error: string;
 }
 
+type Wish = Record<string, string | number | bigint | null>;
+/** What an edited wish for a picture takes over from the first one: all but the seed. */
+const AGAIN = ['negative', 'width', 'height', 'steps', 'cfg', 'sampler', 'scheduler', 'checkpoint', 'strength', 'n'];
+
 export class Draft {
   text = $state('');
   model = $state('');
   attachments = $state<Attachment[]>([]);
   knowledge = $state.raw<{ id: string; name: string }[]>([]);
   picture = $state(false);
-  pictureInputs = $state<Record<string, string | number | bigint | null>>({});
+  pictureInputs = $state<Wish>({});
   system = $state('');
   params = $state.raw<Params>({});
   think = $state<boolean | undefined>(undefined);
@@ -103,9 +107,11 @@ export class Draft {
   }
 
   /** Sends text (or the draft); `parent` undefined = go on from the shown leaf. */
-  async send(thread: Thread | null, model: string, text = this.text, parent?: string | null): Promise<void> {
-    const fromDraft = text === this.text;
-    if (this.sending || (!text.trim() && !this.attachments.length)) return;
+  async send(thread: Thread | null, model: string, edited?: { of: Msg; text: string }): Promise<void> {
+    const fromDraft = !edited;
+    const text = edited?.text ?? this.text;
+    const parent = edited?.of.parent_id;
+    if (this.sending || (!text.trim() && (edited || !this.attachments.length))) return;
     if (!model && !this.picture) {
       app.say(t('There is no model yet. Pull one first.'), 'error');
       return;
@@ -113,8 +119,11 @@ export class Draft {
     this.sending = true;
     try {
       const to = thread ?? (await this.#newChat(model));
-      const files = fromDraft ? this.attachments.flatMap((a) => (a.info ? [a.info] : [])) : [];
-      const pair = this.picture && fromDraft ? await this.#sendPicture(to, text, files, parent) : await this.#sendText(to, model, text, files, parent);
+      const files: FileRef[] = edited ? (edited.of.info.files ?? []) : this.attachments.flatMap((a) => (a.info ? [a.info] : []));
+      const knowledge = edited ? (edited.of.info.knowledge ?? []) : this.knowledge;
+      const made = edited && thread?.children.get(edited.of.id)?.find((m) => m.info.picture)?.info.picture?.inputs;
+      const wish = edited ? made && Object.fromEntries(AGAIN.flatMap((k) => (made[k] === undefined ? [] : [[k, made[k]]]))) : this.picture && this.pictureInputs;
+      const pair = wish ? await this.#sendPicture(to, wish, { text, files, parent }) : await this.#sendText(to, model, { text, files, knowledge, parent });
       to.add(pair);
       if (fromDraft) {
         this.text = '';
@@ -143,29 +152,31 @@ export class Draft {
     return new Thread(chat.id);
   }
 
-  #sendText(to: Thread, model: string, content: string, files: FileInfo[], parent?: string | null): ReturnType<typeof api.sendMessage> {
+  #sendText(to: Thread, model: string, q: { text: string; files: FileRef[]; knowledge: { id: string }[]; parent?: string | null }): ReturnType<typeof api.sendMessage> {
+    const { files, knowledge, parent } = q;
     return api.sendMessage(to.id, {
-      content,
+      content: q.text,
       model,
       ...(parent !== undefined ? { parent_id: parent } : to.currentId ? { parent_id: to.currentId } : {}),
       ...(files.length ? { files: files.map((f) => f.id) } : {}),
-      ...(this.knowledge.length ? { knowledge: this.knowledge.map((k) => k.id) } : {}),
+      ...(knowledge.length ? { knowledge: knowledge.map((k) => k.id) } : {}),
       ...(this.think !== undefined ? { think: this.think } : {}),
     });
   }
 
-  #sendPicture(to: Thread, prompt: string, files: FileInfo[], parent?: string | null): ReturnType<typeof api.makePicture> {
+  #sendPicture(to: Thread, wish: Wish, q: { text: string; files: FileRef[]; parent?: string | null }): ReturnType<typeof api.makePicture> {
+    const { files, parent } = q;
     const image = files.find((f) => f.kind === 'image');
-    const inputs = Object.fromEntries(Object.entries(this.pictureInputs).filter(([, v]) => v !== null && v !== ''));
+    const inputs = Object.fromEntries(Object.entries(wish).filter(([, v]) => v !== null && v !== ''));
     return api.makePicture(to.id, {
       ...inputs,
-      prompt,
+      prompt: q.text,
       ...(image ? { image: image.id } : {}),
       ...(parent !== undefined ? { parent_id: parent } : to.currentId ? { parent_id: to.currentId } : {}),
     });
   }
 
   async edit(thread: Thread, m: Msg, text: string, model: string): Promise<void> {
-    await this.send(thread, models.find(model) ? model : models.current, text, m.parent_id);
+    await this.send(thread, models.find(model) ? model : models.current, { of: m, text });
   }
 }
