@@ -402,6 +402,18 @@ static void test_one_of(void **state) {
 static void test_what_must_not_hold(void **state) {
     (void)state;
     static const grammar_case cases[] = {
+        {"{\"anyOf\":[{\"type\":\"integer\",\"minimum\":5,\"maximum\":4},{\"enum\":[\"a\"],"
+         "\"type\":"
+         "\"null\"},{\"type\":[\"string\",\"integer\"],\"maxLength\":1,\"minimum\":3,\"maximum\":2}"
+         "]}",
+         {"\"a\"", NULL},
+         {"4", "5", "null", NULL}},
+        {"{\"properties\":{\"a\":{\"type\":\"boolean\",\"allOf\":[{\"not\":{\"const\":true}},{"
+         "\"not\":"
+         "{\"const\":false}}]},\"b\":{\"type\":\"array\",\"items\":{\"enum\":[1],\"type\":\"null\"}"
+         "}}}",
+         {"{}", "{\"b\":[]}", NULL},
+         {"{\"a\":true}", "{\"b\":[1]}", "{\"b\":[null]}", NULL}},
         {"{\"not\":{\"type\":[\"string\",\"object\",\"array\",\"number\"]}}",
          {"null", "true", NULL},
          {"1", "\"\"", NULL}},

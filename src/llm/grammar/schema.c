@@ -13,6 +13,7 @@ void schema_fail(schema_reader *r, err_code code, const char *fmt, ...) {
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    r->nothing = false;
     err_set(r->e, code, "schema " STR_FMT ": %s", STR_ARG(buf_str(&r->path)), text);
 }
 
@@ -220,6 +221,14 @@ err_code schema_part(schema_reader *r, const value *part, str key, str name,
     return code;
 }
 
+err_code schema_part_or_none(schema_reader *r, const value *part, str key, str name,
+                             const grammar_expr **ret) {
+    err_code code = schema_part(r, part, key, name, ret);
+    if (!code || !r->nothing) return code;
+    *ret = grammar_none(&r->b);
+    return ERR_OK;
+}
+
 /* `rest`: what must hold beside each branch, or NULL. */
 static err_code union_of(schema_reader *r, const value *list, str key, const value *rest,
                          const grammar_expr **ret) {
@@ -233,13 +242,12 @@ static err_code union_of(schema_reader *r, const value *list, str key, const val
         if (rest) TRY(schema_merge(r, rest, branch, &branch));
         branch = schema_put_back(r, branch, held);
         if (schema_is_never(branch)) continue;
-        TRY(schema_part(r, branch, key, str_fmt(r->b.mem, "%zu", i), &x));
+        TRY(schema_part_or_none(r, branch, key, str_fmt(r->b.mem, "%zu", i), &x));
         all = grammar_alt(&r->b, all, x);
-        n++;
+        n += x->kind != GRAMMAR_NONE;
     }
     if (n == 0)
-        SCHEMA_FAIL(r, INVALID, "nothing can be valid here: no branch of " STR_FMT " fits",
-                    STR_ARG(key));
+        SCHEMA_NOTHING(r, "nothing can be valid here: no branch of " STR_FMT " fits", STR_ARG(key));
     *ret = all;
     return ERR_OK;
 }
@@ -257,8 +265,7 @@ static err_code enum_of(schema_reader *r, const value *list, const value *rest,
         all = grammar_alt(&r->b, all, schema_literal(r, list->as.list.items[i]));
         n++;
     }
-    if (n == 0)
-        SCHEMA_FAIL(r, INVALID, "nothing can be valid here: no value of enum fits the rest");
+    if (n == 0) SCHEMA_NOTHING(r, "nothing can be valid here: no value of enum fits the rest");
     *ret = all;
     return ERR_OK;
 }
@@ -352,6 +359,15 @@ static err_code of_type(schema_reader *r, const value *s, str type, const gramma
     return other_integers(r, s, ret);
 }
 
+/* Where nothing of the type can be valid it is left out. */
+static err_code of_type_or_none(schema_reader *r, const value *s, str type,
+                                const grammar_expr **ret) {
+    err_code code = of_type(r, s, type, ret);
+    if (!code || !r->nothing) return code;
+    *ret = grammar_none(&r->b);
+    return ERR_OK;
+}
+
 static err_code of_types(schema_reader *r, const value *s, const value *types,
                          const grammar_expr **ret) {
     if (types->kind == VALUE_STR) return of_type(r, s, types->as.text, ret);
@@ -361,7 +377,7 @@ static err_code of_types(schema_reader *r, const value *s, const value *types,
     for (size_t i = 0; i < types->as.list.len; i++) {
         const value *t = types->as.list.items[i];
         if (t->kind != VALUE_STR) SCHEMA_FAIL(r, INVALID, "type must be a list of names");
-        TRY(of_type(r, s, t->as.text, &x));
+        TRY(of_type_or_none(r, s, t->as.text, &x));
         all = grammar_alt(&r->b, all, x);
     }
     *ret = all;
@@ -466,7 +482,7 @@ static err_code of_any_type(schema_reader *r, const value *s, const grammar_expr
     if (implied.len) return of_type(r, s, implied, ret);
     const grammar_expr *all = grammar_none(&r->b), *x;
     for (size_t i = 0; i < COUNT_OF(NAMES); i++) {
-        TRY(of_type(r, s, str_from(NAMES[i]), &x));
+        TRY(of_type_or_none(r, s, str_from(NAMES[i]), &x));
         all = grammar_alt(&r->b, all, x);
     }
     *ret = all;
@@ -476,7 +492,7 @@ static err_code of_any_type(schema_reader *r, const value *s, const grammar_expr
 static err_code schema_body(schema_reader *r, const value *s, const grammar_expr **ret) {
     const value *v;
     if (s->kind == VALUE_BOOL) {
-        if (!s->as.boolean) SCHEMA_FAIL(r, INVALID, "nothing can be valid here");
+        if (!s->as.boolean) SCHEMA_NOTHING(r, "nothing can be valid here");
         *ret = r->any;
         return ERR_OK;
     }
@@ -492,19 +508,32 @@ static err_code schema_body(schema_reader *r, const value *s, const grammar_expr
     return ERR_OK;
 }
 
+static err_code known_schema(schema_reader *r, const schema_seen *seen, const grammar_expr **ret) {
+    if (seen->nothing) SCHEMA_NOTHING(r, "nothing can be valid here");
+    *ret = grammar_rule(&r->b, seen->rule);
+    return ERR_OK;
+}
+
 err_code schema_expr(schema_reader *r, const value *schema, const grammar_expr **ret) {
     for (size_t i = 0; i < r->rules.len; i++)
-        if (r->rules.items[i].schema == schema) {
-            *ret = grammar_rule(&r->b, r->rules.items[i].rule);
-            return ERR_OK;
-        }
-    const grammar_expr *x;
-    int32_t rule = grammar_add_rule(&r->b, grammar_none(&r->b));
+        if (r->rules.items[i].schema == schema) return known_schema(r, &r->rules.items[i], ret);
+    const grammar_expr *x = NULL;
+    size_t me = r->rules.len;
+    int32_t rule = grammar_add_rule(&r->b, grammar_none(&r->b)), merge_depth = r->merge_depth;
     if (rule < 0) SCHEMA_FAIL(r, LIMIT, "the schema has more than %d parts", LIMIT_GRAMMAR_RULES);
-    VEC_PUSH(r->rules, (schema_seen){schema, rule});
+    VEC_PUSH(r->rules, (schema_seen){.schema = schema, .rule = rule});
     if (++r->depth > LIMIT_GRAMMAR_DEPTH / 4) SCHEMA_FAIL(r, LIMIT, "schemas nest too deep");
-    TRY(schema_body(r, schema, &x));
+    err_code code = schema_body(r, schema, &x);
     r->depth--;
+    r->merge_depth = merge_depth;
+    if (code == ERR_OK && x->kind == GRAMMAR_NONE) {
+        r->rules.items[me].nothing = true;
+        SCHEMA_NOTHING(r, "nothing can be valid here");
+    }
+    if (code) {
+        r->rules.items[me].nothing = r->nothing;
+        return code;
+    }
     r->b.rules.items[rule] = x;
     *ret = grammar_rule(&r->b, rule);
     return ERR_OK;

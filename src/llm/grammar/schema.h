@@ -13,6 +13,7 @@
 typedef struct schema_seen {
     const value *schema;
     int32_t rule;
+    bool nothing; /* it turned out that nothing is valid */
 } schema_seen;
 
 typedef struct schema_reader {
@@ -21,6 +22,7 @@ typedef struct schema_reader {
     VEC(schema_seen) rules;
     buf path; /* of the schema at hand, for messages: "#/properties/name" */
     int32_t depth, merge_depth, not_depth;
+    bool nothing; /* the latest error: nothing can be valid */
     const grammar_expr *any, *string, *number, *integer, *space; /* shared rules */
     err *e;
 } schema_reader;
@@ -30,6 +32,10 @@ err_code schema_expr(schema_reader *r, const value *schema, const grammar_expr *
 /* The same for a part of the schema at hand: `key`, and `name` below it unless empty. */
 err_code schema_part(schema_reader *r, const value *part, str key, str name,
                      const grammar_expr **ret);
+
+/* The same; where nothing can be valid *ret matches nothing and it is no error. */
+err_code schema_part_or_none(schema_reader *r, const value *part, str key, str name,
+                             const grammar_expr **ret);
 
 err_code schema_object(schema_reader *r, const value *s, const grammar_expr **ret);
 err_code schema_array(schema_reader *r, const value *s, const grammar_expr **ret);
@@ -106,3 +112,6 @@ err_code schema_count(schema_reader *r, const value *s, const char *key, int32_t
 void schema_fail(schema_reader *r, err_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 #define SCHEMA_FAIL(r, CODE, ...) return (schema_fail((r), ERR_##CODE, __VA_ARGS__), ERR_##CODE)
+/* The error that nothing can be valid: INVALID, unless something else may come instead. */
+#define SCHEMA_NOTHING(r, ...)                                                                     \
+    return (schema_fail((r), ERR_INVALID, __VA_ARGS__), (r)->nothing = true, ERR_INVALID)

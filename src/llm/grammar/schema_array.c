@@ -140,7 +140,7 @@ static err_code unique_items(schema_reader *r, const value *values, int32_t min,
         TRY(any_order(&u, (1u << n) - 1, 0, memo, ret));
     }
     if ((*ret)->kind == GRAMMAR_NONE)
-        SCHEMA_FAIL(r, INVALID, "minItems %d, but there are only %zu different items", min, n);
+        SCHEMA_NOTHING(r, "minItems %d, but there are only %zu different items", min, n);
     return ERR_OK;
 }
 
@@ -160,7 +160,7 @@ static err_code read_contained(schema_reader *r, const value *s, const value *it
     TRY(schema_count(r, s, "minContains", 1, &c->min));
     TRY(schema_count(r, s, "maxContains", -1, &c->max));
     if (c->max >= 0 && c->max < c->min)
-        SCHEMA_FAIL(r, INVALID, "minContains %d is more than maxContains %d", c->min, c->max);
+        SCHEMA_NOTHING(r, "minContains %d is more than maxContains %d", c->min, c->max);
     c->n_most = c->max >= 0 ? c->max : c->min;
     if (items) TRY(schema_merge(r, items, what, &in));
     if (c->max >= 0) {
@@ -169,11 +169,11 @@ static err_code read_contained(schema_reader *r, const value *s, const value *it
         if (items) TRY(schema_merge(r, items, not, &other));
     }
     c->in = c->other = grammar_none(&r->b);
-    if (!schema_is_never(in)) TRY(schema_part(r, in, STR("contains"), (str){0}, &c->in));
+    if (!schema_is_never(in)) TRY(schema_part_or_none(r, in, STR("contains"), (str){0}, &c->in));
     if (!other)
         c->other = r->any;
     else if (!schema_is_never(other))
-        TRY(schema_part(r, other, STR("items"), (str){0}, &c->other));
+        TRY(schema_part_or_none(r, other, STR("items"), (str){0}, &c->other));
     return ERR_OK;
 }
 
@@ -217,7 +217,7 @@ static err_code contains_items(schema_reader *r, const value *s, const value *it
         }
     *ret = row[0];
     if ((*ret)->kind == GRAMMAR_NONE)
-        SCHEMA_FAIL(r, INVALID, "no array can be valid: what it must contain may not be there");
+        SCHEMA_NOTHING(r, "no array can be valid: what it must contain may not be there");
     return ERR_OK;
 }
 
@@ -234,7 +234,7 @@ static err_code read_array(schema_reader *r, const value *s, array_parts *a) {
     TRY(schema_count(r, s, "minItems", 0, &a->min));
     TRY(schema_count(r, s, "maxItems", -1, &a->max));
     if (a->max >= 0 && a->max < a->min)
-        SCHEMA_FAIL(r, INVALID, "minItems %d is more than maxItems %d", a->min, a->max);
+        SCHEMA_NOTHING(r, "minItems %d is more than maxItems %d", a->min, a->max);
     if (a->items && a->items->kind == VALUE_LIST) { /* before draft 2020: a list is the prefix */
         a->prefix = a->items;
         a->items = value_get(s, STR("additionalItems"));
@@ -244,8 +244,7 @@ static err_code read_array(schema_reader *r, const value *s, array_parts *a) {
     if (a->prefix) a->n_prefix = (int32_t)a->prefix->as.list.len;
     bool none = a->items && schema_is_never(a->items);
     if (none && a->min > a->n_prefix)
-        SCHEMA_FAIL(r, INVALID, "minItems %d, but at most %d items can be valid", a->min,
-                    a->n_prefix);
+        SCHEMA_NOTHING(r, "minItems %d, but at most %d items can be valid", a->min, a->n_prefix);
     if (none && (a->max < 0 || a->max > a->n_prefix)) a->max = a->n_prefix;
     if (none) a->items = NULL;
     if (a->max >= 0 && a->max < a->n_prefix) a->n_prefix = a->max;
@@ -271,7 +270,7 @@ static err_code array_inside(schema_reader *r, const value *s, const array_parts
                         "it out");
         return contains_items(r, s, a->items, a->min, a->max, ret);
     }
-    if (a->items) TRY(schema_part(r, a->items, STR("items"), (str){0}, &item));
+    if (a->items) TRY(schema_part_or_none(r, a->items, STR("items"), (str){0}, &item));
     TRY(schema_rule(r, item, &item));
     const grammar_expr *rest = items_list(r, item, a->min > a->n_prefix ? a->min - a->n_prefix : 0,
                                           a->max < 0 ? -1 : a->max - a->n_prefix, a->n_prefix > 0);

@@ -282,7 +282,7 @@ static err_code schema_multiple(schema_reader *r, const value *of, const grammar
     TRY(multiples(r, step, &y));
     if (grammar_both(&r->b, y, x, false, ret, &inside)) SCHEMA_FAIL(r, LIMIT, "%s", inside.msg);
     if ((*ret)->kind == GRAMMAR_NONE)
-        SCHEMA_FAIL(r, INVALID, "no multiple of %g lies between the bounds", step);
+        SCHEMA_NOTHING(r, "no multiple of %g lies between the bounds", step);
     return ERR_OK;
 }
 
@@ -300,7 +300,7 @@ static err_code within_bounds(schema_reader *r, const value *s, bool integer,
     if (integer && l.lo_open) lo = floor(lo) + 1;
     if (integer && l.hi_open) hi = ceil(hi) - 1;
     if (integer ? ceil(lo) > floor(hi) : lo > hi || (!(lo < hi) && (l.lo_open || l.hi_open)))
-        SCHEMA_FAIL(r, INVALID, "no number lies between the bounds %g and %g", l.lo, l.hi);
+        SCHEMA_NOTHING(r, "no number lies between the bounds %g and %g", l.lo, l.hi);
     *ret = integer ? integer_range(r, lo, hi) : number_range(r, l);
     return ERR_OK;
 }

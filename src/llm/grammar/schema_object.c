@@ -60,7 +60,12 @@ static err_code add_property(schema_reader *r, const value *s, const value_pair 
         return ERR_OK;
     }
     str part = str_eq(keyword, STR("properties")) ? p->key : (str){0};
-    TRY(schema_part(r, schema, keyword, part, &val));
+    TRY(required ? schema_part(r, schema, keyword, part, &val)
+                 : schema_part_or_none(r, schema, keyword, part, &val));
+    if (val->kind == GRAMMAR_NONE) {
+        VEC_PUSH(*ret, (property){.name = p->key});
+        return ERR_OK;
+    }
     value name = {.kind = VALUE_STR, .as.text = p->key};
     const grammar_expr *key = schema_literal(r, &name);
     VEC_PUSH(*ret, (property){p->key, key, pair_of(r, key, val), required});
@@ -91,10 +96,10 @@ static err_code read_properties(schema_reader *r, const value *s, properties *re
             twice = str_eq(ret->items[k].name, n->as.text);
         if (twice) continue;
         if (more && schema_is_never(more) && !value_get(s, STR("patternProperties")))
-            SCHEMA_FAIL(r, INVALID,
-                        "\"" STR_FMT "\" is required but not among the properties, and "
-                        "additionalProperties is false",
-                        STR_ARG(n->as.text));
+            SCHEMA_NOTHING(r,
+                           "\"" STR_FMT "\" is required but not among the properties, and "
+                           "additionalProperties is false",
+                           STR_ARG(n->as.text));
         const value *schema = more && !schema_is_never(more) ? more : value_copy(r->b.mem, &any);
         value_pair p = {n->as.text, (value *)(uintptr_t)schema};
         TRY(add_property(r, s, &p, STR("additionalProperties"), ret));
@@ -151,7 +156,8 @@ static err_code pattern_pairs(schema_reader *r, const value *patterns, const gra
         const grammar_expr *key = *keys, *val;
         for (size_t k = 0; k < n; k++) TRY(both_keys(r, key, match[k], k != i, &key));
         if (key->kind == GRAMMAR_NONE || schema_is_never(schema)) continue;
-        TRY(schema_part(r, schema, STR("patternProperties"), patterns->as.map.pairs[i].key, &val));
+        TRY(schema_part_or_none(r, schema, STR("patternProperties"), patterns->as.map.pairs[i].key,
+                                &val));
         *ret = grammar_alt(&r->b, *ret, pair_of(r, key, val));
     }
     for (size_t i = 0; i < n; i++) TRY(both_keys(r, *keys, match[i], true, keys));
@@ -170,7 +176,7 @@ static err_code additional(schema_reader *r, const value *s, const properties *p
         TRY(free_keys(r, s, p, &keys));
     if (patterns) TRY(pattern_pairs(r, patterns, &keys, ret));
     if (!open || keys->kind == GRAMMAR_NONE) return ERR_OK;
-    if (more) TRY(schema_part(r, more, STR("additionalProperties"), (str){0}, &val));
+    if (more) TRY(schema_part_or_none(r, more, STR("additionalProperties"), (str){0}, &val));
     *ret = grammar_alt(&r->b, *ret, pair_of(r, keys, val));
     return ERR_OK;
 }
@@ -221,8 +227,7 @@ static err_code read_counts(schema_reader *r, const value *s, size_t n_propertie
     TRY(schema_count(r, s, "minProperties", 0, &ret->min));
     TRY(schema_count(r, s, "maxProperties", -1, &ret->max));
     if (ret->max >= 0 && ret->max < ret->min)
-        SCHEMA_FAIL(r, INVALID, "minProperties %d is more than maxProperties %d", ret->min,
-                    ret->max);
+        SCHEMA_NOTHING(r, "minProperties %d is more than maxProperties %d", ret->min, ret->max);
     ret->most = ret->min > ret->max ? ret->min : ret->max;
     if (ret->most < 1) ret->most = 1;
     if (n_properties == 0) return ERR_OK;
@@ -246,7 +251,7 @@ static err_code object_inside(schema_reader *r, const value *s, const properties
         *ret = row[0];
     }
     if ((*ret)->kind == GRAMMAR_NONE)
-        SCHEMA_FAIL(r, INVALID, "no object can be valid: what must be there may not");
+        SCHEMA_NOTHING(r, "no object can be valid: what must be there may not");
     return ERR_OK;
 }
 

@@ -81,7 +81,7 @@ static err_code demand(schema_reader *r, demands *d, const grammar_expr *x, bool
     }
     if (grammar_both(&r->b, d->x, x, not, &d->x, &inside)) SCHEMA_FAIL(r, LIMIT, "%s", inside.msg);
     if (d->x->kind == GRAMMAR_NONE)
-        SCHEMA_FAIL(r, INVALID, "nothing can be valid here: no string fits all that is asked");
+        SCHEMA_NOTHING(r, "nothing can be valid here: no string fits all that is asked");
     return ERR_OK;
 }
 
@@ -123,7 +123,7 @@ static err_code demand_length(schema_reader *r, demands *d, const value *s) {
     TRY(schema_count(r, s, "minLength", 0, &min));
     TRY(schema_count(r, s, "maxLength", -1, &max));
     if (max >= 0 && max < min)
-        SCHEMA_FAIL(r, INVALID, "minLength %d is more than maxLength %d", min, max);
+        SCHEMA_NOTHING(r, "minLength %d is more than maxLength %d", min, max);
     if (min == 0 && max < 0) return ERR_OK;
     if (!d->x) return demand(r, d, grammar_repeat(&r->b, r->string, min, max), false);
     const grammar_expr *one = plain_char(r);
