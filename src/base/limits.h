@@ -108,6 +108,7 @@
 #define LIMIT_GRAMMAR_CELLS 65536u  /* of stacks, kept at once: how deep the output may nest */
 #define LIMIT_GRAMMAR_PRODUCT 32768 /* states of two expressions that must both hold */
 #define LIMIT_GRAMMAR_PRODUCTS (1u << 21) /* states and nodes of all of them together */
+#define LIMIT_GRAMMAR_MERGES (1u << 18)   /* steps of joining and comparing parts of a schema */
 #define LIMIT_GRAMMAR_MULTIPLE 2048       /* of multipleOf */
 #define LIMIT_GRAMMAR_PLACES 32768        /* one state */
 #define LIMIT_GRAMMAR_REPEAT 100000

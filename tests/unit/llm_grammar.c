@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/limits.h"
 #include "base/rng.h"
 #include "http/json.h"
@@ -726,6 +727,29 @@ static void test_hostile(void **state) {
     grammar_vocab_destroy(&v);
 }
 
+/* Parts that share what they refer to: as trees they would have 4^60 leaves. */
+static void test_shared_parts(void **state) {
+    (void)state;
+    static const char *const HEADS[] = {"\"not\":{\"$ref\":\"#/$defs/a0\"}",
+                                        "\"enum\":[1],\"anyOf\":[{\"$ref\":\"#/$defs/a0\"}]"};
+    for (size_t k = 0; k < COUNT_OF(HEADS); k++) {
+        buf text = {0};
+        grammar *g = NULL;
+        err e = {0};
+        buf_putf(&text, "{%s,\"$defs\":{\"a%d\":{\"type\":\"null\"}", HEADS[k], k ? 60 : 7);
+        for (int i = 0; i < (k ? 60 : 7); i++) {
+            buf_putf(&text, ",\"a%d\":{\"anyOf\":[", i);
+            for (int n = 0; n < (k ? 4 : 60); n++)
+                buf_putf(&text, "%s{\"$ref\":\"#/$defs/a%d\"}", n ? "," : "", i + 1);
+            buf_putf(&text, "]}");
+        }
+        buf_putf(&text, "}}");
+        assert_int_equal(from_schema_text(buf_cstr(&text), &g, &e), ERR_LIMIT);
+        assert_non_null(strstr(e.msg, "steps"));
+        buf_finish(&text);
+    }
+}
+
 /* Two grammars with rules that call each other, side by side. */
 static void test_either(void **state) {
     (void)state;
@@ -780,6 +804,7 @@ int main(void) {
         cmocka_unit_test(test_hostile),        cmocka_unit_test(test_either),
         cmocka_unit_test(test_one_of),         cmocka_unit_test(test_what_must_not_hold),
         cmocka_unit_test(test_contains),       cmocka_unit_test(test_categories),
+        cmocka_unit_test(test_shared_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,7 +22,8 @@ typedef struct schema_reader {
     VEC(schema_seen) rules;
     buf path; /* of the schema at hand, for messages: "#/properties/name" */
     int32_t depth, merge_depth, not_depth;
-    bool nothing; /* the latest error: nothing can be valid */
+    uint32_t n_steps; /* of joining and comparing, see schema_step */
+    bool nothing;     /* the latest error: nothing can be valid */
     const grammar_expr *any, *string, *number, *integer, *space; /* shared rules */
     err *e;
 } schema_reader;
@@ -57,6 +58,8 @@ const value *schema_without(schema_reader *r, const value *s, const char *key);
  * these are merged and comes back at the end. *rest, which may become NULL, without it. */
 const value *schema_hold_back(schema_reader *r, const value **rest);
 const value *schema_put_back(schema_reader *r, const value *s, const value *held);
+/* Counts a step; LIMIT: parts that refer to each other make too many. */
+err_code schema_step(schema_reader *r);
 /* Both must hold (schema_merge.c); `false` when they contradict each other. */
 err_code schema_merge(schema_reader *r, const value *a, const value *b, const value **ret);
 /* Whether v is valid under s (NULL = anything is), as far as values of enum and const go. */

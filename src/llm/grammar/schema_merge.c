@@ -4,6 +4,7 @@
  * of two bounds, the types and values in both, all patterns and all properties, and of two unions
  * every pair of branches. What cannot be said in one
  * schema is UNSUPPORTED, with the keyword. A contradiction is the schema `false`. */
+#include "base/limits.h"
 #include "base/value_json.h"
 #include "llm/grammar/schema.h"
 #include <math.h>
@@ -412,7 +413,15 @@ static err_code merge_maps(schema_reader *r, const value *a, const value *b, con
     return ERR_OK;
 }
 
+err_code schema_step(schema_reader *r) {
+    if (++r->n_steps > LIMIT_GRAMMAR_MERGES)
+        SCHEMA_FAIL(r, LIMIT, "parts that must hold together make more than %u steps",
+                    LIMIT_GRAMMAR_MERGES);
+    return ERR_OK;
+}
+
 err_code schema_merge(schema_reader *r, const value *a, const value *b, const value **ret) {
+    TRY(schema_step(r));
     if (++r->merge_depth > REFS_IN_A_ROW)
         SCHEMA_FAIL(r, LIMIT, "schemas that must both hold nest too deep");
     TRY(schema_resolved(r, a, &a));
@@ -560,6 +569,7 @@ static err_code fits_all(schema_reader *r, const value *v, const value *s, bool 
 err_code schema_fits(schema_reader *r, const value *v, const value *s, bool *ret) {
     *ret = true;
     if (!s) return ERR_OK;
+    TRY(schema_step(r));
     if (++r->merge_depth > REFS_IN_A_ROW)
         SCHEMA_FAIL(r, LIMIT, "schemas that must both hold nest too deep");
     TRY(schema_resolved(r, s, &s));

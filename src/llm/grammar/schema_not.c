@@ -180,6 +180,7 @@ err_code schema_negated(schema_reader *r, const value *s, const value **ret) {
         *ret = value_bool(r->b.mem, !s->as.boolean);
         return ERR_OK;
     }
+    TRY(schema_step(r));
     if (++r->not_depth > NOT_DEPTH_MAX)
         SCHEMA_FAIL(r, UNSUPPORTED, "what must not hold nests more than %d deep", NOT_DEPTH_MAX);
     TRY(schema_resolved(r, s, &s));

@@ -198,7 +198,11 @@ static const value *union_in(const value *s) {
 
 /* Nothing that we write for a is valid under b. False also means: not to be seen. */
 static bool excludes(schema_reader *r, const value *a, const value *b, int depth) {
-    if (++depth > LOOK_DEPTH || !flat(r, &a) || !flat(r, &b)) return false;
+    err ignored = {0}, *e = r->e;
+    r->e = &ignored;
+    bool enough = schema_step(r) != ERR_OK;
+    r->e = e;
+    if (enough || ++depth > LOOK_DEPTH || !flat(r, &a) || !flat(r, &b)) return false;
     if (schema_is_never(a) || schema_is_never(b)) return true;
     if (a->kind != VALUE_MAP || b->kind != VALUE_MAP) return false;
     const value *x = values_of(r, a), *y = values_of(r, b);
