@@ -5,38 +5,27 @@ import sqlite3
 import time
 import unittest
 
-from .web import Client, Events, WebServer
+from .web import Client, Events, TwoUsers, WebServer
 
 
-class Accounts(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.s = WebServer(models=())
-        cls.s.__enter__()
-        cls.admin = cls.s.user()
-        cls.bob = cls.s.second_user(cls.admin)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.s.__exit__(None, None, None)
-
+class Accounts(TwoUsers):
     def fresh(self, who="Bob", password="battery staple"):
         return self.s.user(who, password)
 
     def test_first_is_admin_then_closed(self):
-        self.assertEqual(self.admin.get("/api/v1/auths/")[1]["role"], "admin")
+        self.assertEqual(self.ann.get("/api/v1/auths/")[1]["role"], "admin")
         c = Client(self.s.site)
         body = {"name": "Eve", "email": "eve@example.org", "password": "12345678"}
         self.assertEqual(c.post("/api/v1/auths/signup", body)[0], 403)
-        self.admin.post("/api/v1/auths/admin/config", {"ENABLE_SIGNUP": True})
+        self.ann.post("/api/v1/auths/admin/config", {"ENABLE_SIGNUP": True})
         status, user = c.post("/api/v1/auths/signup", body)
         self.assertEqual((status, user["role"]), (200, "pending"))
         self.assertEqual(c.get("/api/v1/chats/")[0], 403)
         self.assertEqual(c.get("/api/v1/auths/")[0], 200)
-        self.admin.post(f"/api/v1/users/{user['id']}/update", {"role": "user"})
+        self.ann.post(f"/api/v1/users/{user['id']}/update", {"role": "user"})
         self.assertEqual(c.get("/api/v1/chats/")[0], 200)
-        self.admin.post("/api/v1/auths/admin/config", {"ENABLE_SIGNUP": False})
-        self.assertEqual(self.admin.delete(f"/api/v1/users/{user['id']}")[0], 200)
+        self.ann.post("/api/v1/auths/admin/config", {"ENABLE_SIGNUP": False})
+        self.assertEqual(self.ann.delete(f"/api/v1/users/{user['id']}")[0], 200)
         self.assertEqual(c.get("/api/v1/chats/")[0], 401)
 
     def test_cookie_is_for_browsers_only(self):
@@ -48,14 +37,14 @@ class Accounts(unittest.TestCase):
     def test_bad_sign_ups(self):
         for body in ({"name": "", "email": "x@y", "password": "12345678"}, {"name": "x", "email": "no", "password": "12345678"},
                      {"name": "x", "email": "x@y", "password": "short"}, {"name": 1}, {}):
-            self.assertIn(self.admin.post("/api/v1/auths/add", {**body, "role": "user"})[0], (400, 422))
-        self.assertEqual(self.admin.post("/api/v1/auths/add", {
+            self.assertIn(self.ann.post("/api/v1/auths/add", {**body, "role": "user"})[0], (400, 422))
+        self.assertEqual(self.ann.post("/api/v1/auths/add", {
             "name": "x", "email": "BOB@example.org", "password": "12345678", "role": "user"})[0], 400)
 
     def test_forged_and_signed_out(self):
-        for token in ("x", "hob-" + "0" * 64, "../../etc", "a" * 10000, self.admin.cookie[:-1] + "0"):
+        for token in ("x", "hob-" + "0" * 64, "../../etc", "a" * 10000, self.ann.cookie[:-1] + "0"):
             c = Client(self.s.site, cookie=token)
-            if token != self.admin.cookie:
+            if token != self.ann.cookie:
                 self.assertEqual(c.get("/api/v1/auths/")[0], 401, token[:20])
                 self.assertEqual(Client(self.s.site, bearer=token).get("/api/v1/auths/")[0], 401)
         c = self.fresh()
@@ -82,7 +71,7 @@ class Accounts(unittest.TestCase):
         c.post("/api/v1/auths/update/password", {"password": "new password", "new_password": "battery staple"})
 
     def test_a_slow_body_brings_no_old_rights_back(self):
-        c = self.s.second_user(self.admin, "Slow")
+        c = self.s.second_user(self.ann, "Slow")
         me = c.get("/api/v1/auths/")[1]["id"]
         for path, body in (("/api/v1/users/user/settings", b'{"theme": "slow"}'), ("/api/v1/auths/update/profile", b'{"name": "Slower"}')):
             conn = http.client.HTTPConnection(self.s.site, timeout=60)
@@ -92,13 +81,13 @@ class Accounts(unittest.TestCase):
             conn.endheaders()
             conn.send(body[:5])
             time.sleep(0.2)  # it is known who asks
-            self.assertEqual(self.admin.post(f"/api/v1/users/{me}/update", {"role": "pending", "email": "new@example.org"})[0], 200)
+            self.assertEqual(self.ann.post(f"/api/v1/users/{me}/update", {"role": "pending", "email": "new@example.org"})[0], 200)
             conn.send(body[5:])
             self.assertEqual(conn.getresponse().status, 200)
             conn.close()
             user = c.get("/api/v1/auths/")[1]
             self.assertEqual((user["role"], user["email"]), ("pending", "new@example.org"), path)
-            self.admin.post(f"/api/v1/users/{me}/update", {"role": "user", "email": "slow@example.org"})
+            self.ann.post(f"/api/v1/users/{me}/update", {"role": "user", "email": "slow@example.org"})
         self.assertEqual((user["name"], user["settings"]), ("Slower", {"theme": "slow"}))
 
     def grants(self, *statements):
@@ -111,7 +100,7 @@ class Accounts(unittest.TestCase):
         return {r[0] for r in rows}
 
     def test_sessions_expire_and_are_few(self):
-        c = self.s.second_user(self.admin, "Cy")
+        c = self.s.second_user(self.ann, "Cy")
         me = c.get("/api/v1/auths/")[1]["id"]
         now = c.get("/api/v1/auths/sessions")[1][0]["id"]
         more = [("INSERT INTO grant_row VALUES (?, ?, ?, 0, 'x', 'y', '', 1, ?, 4e12)", f"s{i}", b"%32d" % i, me, i) for i in range(49)]
@@ -130,7 +119,7 @@ class Accounts(unittest.TestCase):
         self.assertNotIn(now, self.grants())  # swept
 
     def test_many_keys(self):
-        c = self.s.second_user(self.admin, "Di")
+        c = self.s.second_user(self.ann, "Di")
         for i in range(200):
             self.assertEqual(c.post("/api/v1/auths/keys", {"name": str(i)})[0], 200)
         status, out = c.post("/api/v1/auths/keys", {"name": "one more"})
@@ -164,9 +153,9 @@ class Accounts(unittest.TestCase):
         self.assertEqual(b.get("/ollama/api/tags")[0], 200)
 
     def test_last_admin_stays(self):
-        me = self.admin.get("/api/v1/auths/")[1]["id"]
-        self.assertEqual(self.admin.post(f"/api/v1/users/{me}/update", {"role": "user"})[0], 400)
-        self.assertEqual(self.admin.delete(f"/api/v1/users/{me}")[0], 400)
+        me = self.ann.get("/api/v1/auths/")[1]["id"]
+        self.assertEqual(self.ann.post(f"/api/v1/users/{me}/update", {"role": "user"})[0], 400)
+        self.assertEqual(self.ann.delete(f"/api/v1/users/{me}")[0], 400)
 
     def test_settings(self):
         c = self.fresh()
@@ -212,10 +201,10 @@ class Accounts(unittest.TestCase):
 
     def test_odd_bodies(self):
         for body in (b"", b"[]", b"{", b"\xff\xfe", b"null", b'{"name": {}}', b'{"content": 5}'):
-            status, _, out = self.admin.raw("POST", "/api/v1/folders/", body, {"Content-Type": "application/json"})
+            status, _, out = self.ann.raw("POST", "/api/v1/folders/", body, {"Content-Type": "application/json"})
             self.assertIn(status, (400, 422), body)
             self.assertIn("detail", json.loads(out))
-        status, _, _ = self.admin.raw("POST", "/api/v1/chats/new", b"x" * (33 << 20), {"Content-Type": "application/json"})
+        status, _, _ = self.ann.raw("POST", "/api/v1/chats/new", b"x" * (33 << 20), {"Content-Type": "application/json"})
         self.assertEqual(status, 413)
 
 

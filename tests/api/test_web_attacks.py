@@ -9,7 +9,7 @@ import unittest
 from pathlib import Path
 
 from .test_web_import import png_of
-from .web import Client, WebServer
+from .web import Client, OneUser, WebServer
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "swordfish"
@@ -144,17 +144,7 @@ class Ear:
         self.c.close()
 
 
-class Forged(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.s = WebServer(models=())
-        cls.s.__enter__()
-        cls.ann = cls.s.user()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.s.__exit__(None, None, None)
-
+class Forged(OneUser):
     def test_cookies(self):
         key = self.ann.post("/api/v1/auths/keys", {"name": "x", "scopes": ["web"]})[1]["key"]
         good = self.ann.cookie

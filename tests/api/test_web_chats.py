@@ -7,24 +7,17 @@ import time
 import unittest
 
 from .harness import needs
-from .web import Client, Events, WebServer
+from .web import Client, Events, TwoUsers, WebServer
 
 LONG = {"num_predict": 300, "temperature": 0, "stop": []}
 MODEL = "smollm2:135m"
 
 
 @needs(MODEL)
-class Chats(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.s = WebServer()
-        cls.s.__enter__()
-        cls.ann = cls.s.user()
-        cls.bob = cls.s.second_user(cls.ann)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.s.__exit__(None, None, None)
+class Chats(TwoUsers):
+    @staticmethod
+    def make_server():
+        return WebServer()
 
     def answered(self, text="Say hello.", **params):
         chat = self.ann.new_chat(model=MODEL)

@@ -5,7 +5,7 @@ import unittest
 import uuid
 import zlib
 
-from .web import WebServer
+from .web import OneUser
 
 
 def ids(n):
@@ -25,17 +25,7 @@ def node(parent, role, *parts, kind="text", **more):
         "author": {"role": role}, "content": content, "create_time": 1700000000.5, "metadata": more}}
 
 
-class Import(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.s = WebServer(models=())
-        cls.s.__enter__()
-        cls.ann = cls.s.user()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.s.__exit__(None, None, None)
-
+class Import(OneUser):
     def put(self, *chats):
         status, out = self.ann.post("/api/v1/chats/import", {"chats": list(chats)})
         self.assertEqual((status, out["skipped"]), (200, 0), out)

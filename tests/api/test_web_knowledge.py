@@ -5,7 +5,7 @@ import unittest
 import zlib
 
 from .harness import needs
-from .web import Client, WebServer
+from .web import Client, OneUser, WebServer
 
 MODEL = "smollm2:135m"
 
@@ -42,17 +42,7 @@ def wait(user, file):
     raise AssertionError("still pending")
 
 
-class Files(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.s = WebServer(models=())
-        cls.s.__enter__()
-        cls.ann = cls.s.user()
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.s.__exit__(None, None, None)
-
+class Files(OneUser):
     def put(self, name, data, kind="text/plain"):
         status, f = self.ann.upload(name, data, kind)
         self.assertEqual(status, 200, f)

@@ -9,7 +9,7 @@ import unittest
 
 from .harness import DEMO
 from .pictures import CHECKPOINT
-from .web import Events, WebServer
+from .web import Events, TwoUsers, WebServer
 
 SMALL = {"width": 64, "height": 64, "steps": 2, "seed": 5}
 
@@ -24,17 +24,10 @@ class PictureSite(WebServer):
 
 
 @unittest.skipIf(not (DEMO / CHECKPOINT).exists(), "no demo checkpoint")
-class Pictures(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.s = PictureSite()
-        cls.s.__enter__()
-        cls.ann = cls.s.user()
-        cls.bob = cls.s.second_user(cls.ann)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.s.__exit__(None, None, None)
+class Pictures(TwoUsers):
+    @staticmethod
+    def make_server():
+        return PictureSite()
 
     def paint(self, user, chat, **fields):
         status, out = user.post(f"/api/v1/chats/{chat}/pictures", {"prompt": "a red apple", **SMALL, **fields})

@@ -4,6 +4,7 @@ import json
 import queue
 import threading
 import time
+import unittest
 import uuid
 
 from .harness import Server, free_port
@@ -33,6 +34,33 @@ class WebServer(Server):
                                                      "password": password, "role": "user"})
         assert status == 200, status
         return self.user(name, password)
+
+
+class OneUser(unittest.TestCase):
+    """Tests over one server, `s`, whose administrator is `ann`."""
+
+    @staticmethod
+    def make_server():
+        return WebServer(models=())
+
+    @classmethod
+    def setUpClass(cls):
+        cls.s = cls.make_server()
+        cls.s.__enter__()
+        cls.ann = cls.s.user()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.s.__exit__(None, None, None)
+
+
+class TwoUsers(OneUser):
+    """And `bob`, whom she made."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.bob = cls.s.second_user(cls.ann)
 
 
 class Client:
