@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -199,7 +200,11 @@ class Answers(Base):
         own = sum(len(flat(a)) + len(flat(b)) for a, b in self.pairs.values()) * 4
         self.assertGreaterEqual(sizes["adapted:latest"], sizes[MODEL] + own)
         self.server.call("/api/generate", {"model": MODEL, "keep_alive": 0})
-        names = [m["name"] for m in self.server.call("/api/ps")[1]["models"]]
+        for _ in range(200):  # a model leaves when its last step is over
+            names = [m["name"] for m in self.server.call("/api/ps")[1]["models"]]
+            if MODEL not in names:
+                break
+            time.sleep(0.05)
         self.assertIn("adapted:latest", names)
         self.assertNotIn(MODEL, names)
 
