@@ -46,14 +46,8 @@ static json_t *one_file(const web_attach *at, const json_t *v, arena *a) {
     return o ? o : keep_data(at, comfy_text(json_object_get(v, "url")), name, a);
 }
 
-static bool has(const json_t *list, str id) {
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (str_eq(comfy_text(json_object_get(json_array_get(list, i), "id")), id)) return true;
-    return false;
-}
-
 static void add(json_t *list, json_t *o) {
-    if (o && !has(list, comfy_text(json_object_get(o, "id"))) &&
+    if (o && !web_file_listed(list, comfy_text(json_object_get(o, "id"))) &&
         json_array_size(list) < LIMIT_WEB_ATTACHED)
         json_array_append_new(list, o);
     else

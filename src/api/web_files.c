@@ -36,6 +36,12 @@ json_t *web_file_short(const file_row *f) {
     return o;
 }
 
+bool web_file_listed(const json_t *list, str id) {
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (str_eq(comfy_text(json_object_get(json_array_get(list, i), "id")), id)) return true;
+    return false;
+}
+
 json_t *web_file_json(const file_row *f) {
     json_t *o = web_file_short(f), *meta = json_object();
     json_object_set_new(meta, "name", comfy_str(f->name));

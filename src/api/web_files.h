@@ -6,7 +6,8 @@
 
 bool web_file_is_image(const file_row *f); /* of a type that is shown as one */
 json_t *web_file_json(const file_row *f);
-json_t *web_file_short(const file_row *f); /* as in messages */
+json_t *web_file_short(const file_row *f);        /* as in messages */
+bool web_file_listed(const json_t *list, str id); /* is it one of a list of those? */
 /* Its bytes as the answer: shown when they are a picture, else saved. Whose it is was checked. */
 void web_file_send(web *w, http_request *r, const file_row *f);
 /* The type by what the bytes are; names only tell texts apart. */

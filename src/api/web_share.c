@@ -116,12 +116,6 @@ void web_chat_shared(http_request *r, void *ctx) {
         web_reply(r, comfy_json_read(s.body, json_object()));
 }
 
-static bool lists(const json_t *files, str id) {
-    for (size_t i = 0; i < json_array_size(files); i++)
-        if (str_eq(comfy_text(json_object_get(json_array_get(files, i), "id")), id)) return true;
-    return false;
-}
-
 /* Is the file one that the copy shows? */
 static bool shows(str body, str id) {
     json_t *whole = comfy_json_read(body, json_object()), *m;
@@ -129,7 +123,7 @@ static bool shows(str body, str id) {
     bool found = false;
     json_object_foreach(messages_in(whole), key, m) {
         const json_t *made = json_object_get(json_object_get(m, "picture"), "files");
-        found = lists(json_object_get(m, "files"), id) || lists(made, id);
+        found = web_file_listed(json_object_get(m, "files"), id) || web_file_listed(made, id);
         if (found) break;
     }
     json_decref(whole);

@@ -113,6 +113,13 @@ export async function signUp(page, name, email, password) {
   await page.getByLabel('Message', { exact: true }).waitFor();
 }
 
+/** The first account's visitor: Ada, who is the administrator. */
+export async function administrator(browser, server, options) {
+  const ada = await visitor(browser, server, options);
+  await signUp(ada.page, 'Ada Lovelace', 'ada@example.org', 'correct horse battery');
+  return ada;
+}
+
 /** Lets go of files over a place of the page. files: [[name, type, Buffer]] */
 export async function dropFiles(page, selector, files) {
   const data = await page.evaluateHandle((list) => {

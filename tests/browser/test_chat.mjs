@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { answer, api, axe, dropFiles, launch, ROOT, send, Server, signUp, visitor } from './rig.mjs';
+import { administrator, answer, api, axe, dropFiles, launch, ROOT, send, Server, visitor } from './rig.mjs';
 
 const MODEL = 'smollm2:135m';
 const SHORT = { temperature: 0, num_predict: 8 };
@@ -55,9 +55,8 @@ before(async () => {
   await server.createModels();
   await server.create('thinker', THINKS, MODEL);
   browser = await launch();
-  ada = await visitor(browser, server);
+  ada = await administrator(browser, server);
   page = ada.page;
-  await signUp(page, 'Ada Lovelace', 'ada@example.org', 'correct horse battery');
 }, { timeout: 120000 });
 
 after(async () => {

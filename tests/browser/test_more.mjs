@@ -1,7 +1,7 @@
 // What lies beside the chats: other people's accounts, tags, the queue, knowledge read again, what is shared.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { answer, api, axe, launch, send, Server, signIn, signUp, visitor } from './rig.mjs';
+import { administrator, answer, api, axe, launch, send, Server, signIn, visitor } from './rig.mjs';
 
 const MODEL = 'smollm2:135m';
 const BOB = ['bob@example.org', 'another long password'];
@@ -20,9 +20,8 @@ before(async () => {
   server = await new Server({ OLLAMA_NUM_PARALLEL: '1' }).start();
   await server.createModels();
   browser = await launch();
-  ada = await visitor(browser, server);
+  ada = await administrator(browser, server);
   page = ada.page;
-  await signUp(page, 'Ada Lovelace', 'ada@example.org', 'correct horse battery');
 }, { timeout: 120000 });
 
 after(async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, describe, it } from 'node:test';
-import { api, axe, dropFiles, launch, Server, signUp, visitor } from './rig.mjs';
+import { administrator, api, axe, dropFiles, launch, Server, visitor } from './rig.mjs';
 
 let server, browser, ada, page;
 const SEED = '18446744073709551615'; // 2^64 - 1: no JavaScript number
@@ -51,9 +51,8 @@ const square = async (size = 64) => Buffer.from(await page.evaluate((n) => {
 before(async () => {
   server = await new Server().start();
   browser = await launch();
-  ada = await visitor(browser, server, { viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' });
+  ada = await administrator(browser, server, { viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' });
   page = ada.page;
-  await signUp(page, 'Ada Lovelace', 'ada@example.org', 'correct horse battery');
   await page.goto('/studio');
   await page.getByText('An empty canvas').waitFor();
 }, { timeout: 60000 });

@@ -12,6 +12,13 @@ static inline void conv_run(const dev_node *n, const cpu_cut *c, int64_t run, in
     *to = cpu_min(c->panels * (run + 1) / c->runs * CONV_COLS, n->out->ne[0]);
 }
 
+/* Where a channel of a pixel of a picture lies; pixels count line by line, lines are dense. */
+static inline float *conv_pixel(const cpu_run *r, const dev_tensor *t, int64_t picture,
+                                int64_t pixel, int64_t channel) {
+    char *to = cpu_base(r, t) + picture * t->stride[3] + pixel * t->stride[1];
+    return (float *)(void *)to + channel;
+}
+
 /* bias + embedding of channels [from, from + n) of one picture, in mem [n] if both are there. */
 const float *conv_bias(const cpu_run *r, const dev_node *n, int64_t picture, int64_t from,
                        float mem[CONV_COLS], int64_t count);

@@ -105,12 +105,6 @@ static void round_lines(const tiles_job *j) {
     }
 }
 
-/* Where output pixel (x, y) of the chunk, channel o, lies. */
-static float *pixel_of(const tiles_job *j, const dev_tensor *t, int64_t x, int64_t y, int64_t o) {
-    char *to = cpu_base(j->r, t) + j->picture * t->stride[3];
-    return (float *)(void *)(to + ((j->y + y) * j->n->out->ne[1] + x) * t->stride[1]) + o;
-}
-
 /* Output channels of one panel for the chunk's pixels; the next panel is asked for meanwhile. */
 static void multiply(const tiles_job *j, kern_gemm_tile t, int64_t o, const conv_ahead *next) {
     const dev_node *n = j->n;
@@ -123,10 +117,11 @@ static void multiply(const tiles_job *j, kern_gemm_tile t, int64_t o, const conv
         int64_t some = cpu_min(lines, j->lines - y) * line;
         conv_fetch(next, y / lines, cpu_div_up(j->lines, lines));
         for (int64_t x = 0; x < some; x += KERN_GEMM_ROWS_MAX) {
+            int64_t pixel = (j->y + y) * line + x;
             t.rows = (int32_t)cpu_min(KERN_GEMM_ROWS_MAX, some - x);
             t.a = j->a + y * down + x * t.a_row;
-            t.out = pixel_of(j, out, x, y, o);
-            t.residual = res ? pixel_of(j, res, x, y, o) : NULL;
+            t.out = conv_pixel(j->r, out, j->picture, pixel, o);
+            t.residual = res ? conv_pixel(j->r, res, j->picture, pixel, o) : NULL;
             j->r->p->d->gemm->mul_bf16(&t);
         }
     }

@@ -176,8 +176,7 @@ static uint64_t direct_scratch(const cpu_node *cn) {
 
 /* The first pixel of the chunk, output channel o. */
 static float *pixel_of(const direct_job *j, const dev_tensor *t, int64_t o) {
-    char *to = cpu_base(j->r, t) + j->picture * t->stride[3] + j->first * t->stride[1];
-    return (float *)(void *)to + o;
+    return conv_pixel(j->r, t, j->picture, j->first, o);
 }
 
 static void keep_rest(const direct_job *j, int64_t o, int32_t cols) {

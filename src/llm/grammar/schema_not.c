@@ -14,6 +14,12 @@ static value *map_of(schema_reader *r, const char *key, const value *val) {
     return m;
 }
 
+/* What one of the schemas at least allows. */
+static const value *any_of(schema_reader *r, value *list) {
+    if (list->as.list.len == 0) return value_bool(r->b.mem, false);
+    return list->as.list.len == 1 ? list->as.list.items[0] : map_of(r, "anyOf", list);
+}
+
 static value *typed(schema_reader *r, const char *type) {
     return map_of(r, "type", value_str(r->b.mem, str_from(type)));
 }
@@ -168,10 +174,7 @@ static err_code negated_map(schema_reader *r, const value *s, const value **ret)
     for (size_t i = 0; i < s->as.map.len; i++)
         if (!schema_is_silent(s->as.map.pairs[i].key))
             TRY(not_keyword(r, s, s->as.map.pairs[i].key, s->as.map.pairs[i].val, any));
-    if (any->as.list.len == 0)
-        *ret = value_bool(r->b.mem, false);
-    else
-        *ret = any->as.list.len == 1 ? any->as.list.items[0] : map_of(r, "anyOf", any);
+    *ret = any_of(r, any);
     return ERR_OK;
 }
 
@@ -225,10 +228,7 @@ err_code schema_merge_each(schema_reader *r, const value *a, const value *b, con
             TRY(schema_merge(r, x->as.list.items[i], y->as.list.items[k], &merged));
             if (!schema_is_never(merged)) value_push(r->b.mem, any, (value *)(uintptr_t)merged);
         }
-    if (any->as.list.len == 0)
-        *ret = value_bool(r->b.mem, false);
-    else
-        *ret = any->as.list.len == 1 ? any->as.list.items[0] : map_of(r, "anyOf", any);
+    *ret = any_of(r, any);
     return ERR_OK;
 }
 
