@@ -231,6 +231,7 @@ describe('beside the chats', { timeout: 240000 }, () => {
     await signIn(bob.page, BOB[0], ' a third, longer one ');
     await bob.page.goto(link);
     await bob.page.getByText('What waits?').waitFor();
+    await bob.page.locator('img.made').scrollIntoViewIfNeeded(); // below a long answer it loads when it is near
     await bob.page.waitForFunction(() => document.querySelector('img.made')?.naturalWidth === 64);
     const file = await bob.page.getByRole('link', { name: /poem\.txt/ }).getAttribute('href');
     assert.deepEqual(await api(bob.page, 'GET', file), { status: 200, data: 'The heron waits.' });
