@@ -399,9 +399,8 @@ static int client(int argc, char **argv, arena *mem) {
 int main(int argc, char **argv) {
     mallopt(M_ARENA_MAX, 2); /* a server of few threads: less memory kept by each */
     arena *mem = arena_create(0);
-    bool serves = argc > 1 && (strcmp(argv[1], "serve") == 0 || strcmp(argv[1], "start") == 0);
-    bool asks = argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0);
-    int status = serves && !asks ? serve(argc - 2, argv + 2, mem) : client(argc - 1, argv + 1, mem);
+    int status = cli_is_serve(argc - 1, argv + 1) ? serve(argc - 2, argv + 2, mem)
+                                                  : client(argc - 1, argv + 1, mem);
     arena_destroy(&mem);
     return status;
 }

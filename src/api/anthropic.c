@@ -190,27 +190,26 @@ static const json_t *parse_body(http_request *r) {
     return NULL;
 }
 
-/* The request as a job for its model. */
-static err_code read_request(api *a, const json_t *body, arena *mem, const str *name,
-                             engine_job_spec *ret, err *e) {
-    api_model m;
-    err_code code = api_model_find(a, *name, mem, &m, e);
-    if (code == ERR_NOT_FOUND) FAIL(e, NOT_FOUND, "model '" STR_FMT "' not found", STR_ARG(*name));
+static err_code find_model(api *a, str name, arena *mem, api_model *ret, err *e) {
+    err_code code = api_model_find(a, name, mem, ret, e);
+    if (code == ERR_NOT_FOUND) FAIL(e, NOT_FOUND, "model '" STR_FMT "' not found", STR_ARG(name));
     if (code) return code;
-    if (!api_model_can(&m, "completion"))
-        FAIL(e, INVALID, "\"" STR_FMT "\" does not support chat", STR_ARG(*name));
-    return anthropic_read(body, &m, mem, ret, e);
+    if (!api_model_can(ret, "completion"))
+        FAIL(e, INVALID, "\"" STR_FMT "\" does not support chat", STR_ARG(name));
+    return ERR_OK;
 }
 
 void anthropic_messages(http_request *r, void *ctx) {
     api *a = ctx;
     const json_t *body = parse_body(r);
     generation g = {.d = &MESSAGES, .content_type = "text/event-stream"};
+    arena *mem = http_request_arena(r);
     engine_job_spec job;
+    api_model m;
     err e;
     if (!body) return;
     if (field_bool(body, "stream", &g.stream, &e) || anthropic_check(body, false, &g.model, &e) ||
-        read_request(a, body, http_request_arena(r), &g.model, &job, &e)) {
+        find_model(a, g.model, mem, &m, &e) || anthropic_read(body, &m, mem, &job, &e)) {
         reply_err(r, &e);
         return;
     }
@@ -221,8 +220,10 @@ void anthropic_messages(http_request *r, void *ctx) {
 
 /* ---- count_tokens ---- */
 
+/* Clients count before they know what the model can: tools that it cannot use are no tokens. */
 static err_code count(slow *s, int64_t *ret, err *e) {
     json_t *body;
+    api_model m;
     engine_job_spec job;
     engine_tokens got;
     str name = {0};
@@ -230,7 +231,9 @@ static err_code count(slow *s, int64_t *ret, err *e) {
     dialect_defer(s->mem, body);
     if (!json_is_object(body)) FAIL(e, INVALID, "the request body must be a JSON object");
     TRY(anthropic_check(body, true, &name, e));
-    TRY(read_request(s->a, body, s->mem, &name, &job, e));
+    TRY(find_model(s->a, name, s->mem, &m, e));
+    if (!api_model_can(&m, "tools")) json_object_del(body, "tools");
+    TRY(anthropic_read(body, &m, s->mem, &job, e));
     TRY(engine_tokenize(job.model.path, &job.prompt, ENGINE_TOKENIZE_ADD, s->mem, &got, e));
     *ret = (int64_t)got.n;
     return ERR_OK;

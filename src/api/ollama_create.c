@@ -2,6 +2,7 @@
 #include "api/create.h"
 #include "api/fields.h"
 #include "api/models.h"
+#include "api/options.h"
 #include "api/report.h"
 #include "base/limits.h"
 #include "engine/template.h"
@@ -161,6 +162,13 @@ static err_code read_texts(creating *k, err *e) {
     return ERR_OK;
 }
 
+/* A value of the wrong type would make every later request for the model fail. */
+static err_code read_parameters(creating *k, err *e) {
+    options unused = options_default();
+    TRY(field_object(k->body, "parameters", &k->c.parameters, e));
+    return options_apply(&unused, k->c.parameters, k->c.mem, e);
+}
+
 static err_code read_request(creating *k, err *e) {
     create_request *c = &k->c;
     str name = {0};
@@ -168,7 +176,7 @@ static err_code read_request(creating *k, err *e) {
     if (!store_name_parse(c->mem, name, &c->name)) FAIL(e, INVALID, "invalid model name");
     TRY(field_bool(k->body, "stream", &k->stream, e));
     TRY(read_texts(k, e));
-    TRY(field_object(k->body, "parameters", &c->parameters, e));
+    TRY(read_parameters(k, e));
     TRY(field_array(k->body, "messages", &c->messages, e));
     TRY(read_licenses(k, e));
     TRY(read_files(k, e));

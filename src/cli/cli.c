@@ -7,19 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
-    int (*run)(cli_context *c, int argc, char **argv);
-} COMMANDS[] = {
-    {"run", cmd_run},     {"list", cmd_list},       {"ls", cmd_list},
-    {"ps", cmd_ps},       {"show", cmd_show},       {"create", cmd_create},
-    {"pull", cmd_pull},   {"push", cmd_push},       {"cp", cmd_cp},
-    {"rm", cmd_rm},       {"stop", cmd_stop},       {"pin", cmd_pin},
-    {"unpin", cmd_unpin}, {"queue", cmd_queue},     {"estimate", cmd_estimate},
-    {"image", cmd_image}, {"version", cmd_version}, {"--version", cmd_version},
-    {"-v", cmd_version},
-};
-
 int cli_fail(const err *e) {
     fprintf(stderr, "Error: %s\n", e->msg);
     return 1;
@@ -60,19 +47,10 @@ bool cli_flag(cli_args *a, const char *name, const char **ret_value) {
     return true;
 }
 
-/* `hob help`, `hob help COMMAND`. */
-static int help(int argc, char **argv) {
-    const help_command *c = argc > 1 ? help_find(argv[1]) : NULL;
-    if (argc > 1 && !c) {
-        fprintf(stderr, "Error: unknown command \"%s\"\n\n", argv[1]);
-        help_print_all(stderr);
-        return 1;
-    }
-    if (c)
-        help_print(stdout, c);
-    else
-        help_print_all(stdout);
-    return 0;
+int cli_unknown(const char *command) {
+    fprintf(stderr, "Error: unknown command \"%s\"\n\n", command);
+    help_print_all(stderr);
+    return 1;
 }
 
 /* `hob COMMAND ... --help`; behind `--` it is an argument like others. */
@@ -82,26 +60,25 @@ static bool asks_for_help(int argc, char **argv) {
     return false;
 }
 
+bool cli_is_serve(int argc, char **argv) {
+    const help_command *found = argc > 0 ? help_find(argv[0]) : NULL;
+    return found && !found->run && !asks_for_help(argc, argv);
+}
+
 int cli_main(int argc, char **argv, const cli_env *env) {
     if (argc < 1) {
         help_print_all(stderr);
         return 1;
     }
-    bool is_help = strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
-                   strcmp(argv[0], "-h") == 0;
-    if (is_help) return help(argc, argv);
-    if (help_find(argv[0]) && asks_for_help(argc, argv)) {
-        help_print(stdout, help_find(argv[0]));
+    const help_command *found = help_find(argv[0]);
+    if (!found) return cli_unknown(argv[0]);
+    if (asks_for_help(argc, argv)) {
+        help_print(stdout, found);
         return 0;
     }
-    for (size_t i = 0; i < COUNT_OF(COMMANDS); i++) {
-        if (strcmp(argv[0], COMMANDS[i].name) != 0) continue;
-        cli_context c = {env, cli_client_create(env->url, env->key)};
-        int status = COMMANDS[i].run(&c, argc, argv);
-        cli_client_destroy(&c.client);
-        return status;
-    }
-    fprintf(stderr, "Error: unknown command \"%s\"\n\n", argv[0]);
-    help_print_all(stderr);
-    return 1;
+    assert(found->run);
+    cli_context c = {env, cli_client_create(env->url, env->key)};
+    int status = found->run(&c, argc, argv);
+    cli_client_destroy(&c.client);
+    return status;
 }

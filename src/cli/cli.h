@@ -16,5 +16,8 @@ typedef struct cli_env {
     const char *home;         /* for ~ in paths; may be NULL */
 } cli_env;
 
+/* Is it the server's own command, which main runs? argv[0] is the command's name. */
+bool cli_is_serve(int argc, char **argv);
+
 /* Runs one command: argv[0] is the command's name. Returns the process's exit status. */
 int cli_main(int argc, char **argv, const cli_env *env);

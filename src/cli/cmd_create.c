@@ -30,7 +30,10 @@ static char *resolve(const creation *cr, str path) {
     if (str_starts(path, STR("~/")) && cr->c->env->home)
         return str_cstr(cr->a, str_fmt(cr->a, "%s" STR_FMT, cr->c->env->home,
                                        STR_ARG(str_sub(path, 1, path.len))));
-    if (path.len && path.ptr[0] == '/') return str_cstr(cr->a, path);
+    while (str_starts(path, STR("./")) && path.len > 2 && path.ptr[2] != '/')
+        path = str_sub(path, 2, path.len);
+    if (path.len && (path.ptr[0] == '/' || str_eq(cr->base_dir, STR("."))))
+        return str_cstr(cr->a, path);
     return str_cstr(cr->a,
                     str_fmt(cr->a, STR_FMT "/" STR_FMT, STR_ARG(cr->base_dir), STR_ARG(path)));
 }

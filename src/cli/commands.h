@@ -24,11 +24,13 @@ int cmd_estimate(cli_context *c, int argc, char **argv);
 int cmd_create(cli_context *c, int argc, char **argv);
 int cmd_run(cli_context *c, int argc, char **argv);
 int cmd_image(cli_context *c, int argc, char **argv);
+int cmd_help(cli_context *c, int argc, char **argv);
 int cmd_version(cli_context *c, int argc, char **argv);
 
 /* Prints "Error: ..." and returns 1. */
 int cli_fail(const err *e);
-int cli_usage(const char *command); /* prints its help to standard error and returns 1 */
+int cli_usage(const char *command);   /* prints its help to standard error and returns 1 */
+int cli_unknown(const char *command); /* says so, lists the commands, returns 1 */
 
 /* POSTs `body` (taken) and shows the progress that comes back. */
 err_code cli_exchange(cli_context *c, const char *path, json_t *body, err *e);

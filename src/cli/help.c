@@ -1,5 +1,6 @@
 /* The table of commands and their options, and how it is printed. */
 #include "cli/help.h"
+#include "cli/commands.h"
 #include <string.h>
 
 #define INSECURE                                                                                   \
@@ -7,12 +8,13 @@
 
 static const help_command COMMANDS[] = {
     {.name = "serve",
-     .alias = "start",
+     .aliases = {"start"},
      .says = "Start the server",
      .usage = "[--precision f32|bf16]",
      .options = {{"precision", 0, "f32|bf16", "how networks of pictures compute (default: f32)"}},
      .example = "OLLAMA_HOST=0.0.0.0:11434 hob serve"},
     {.name = "run",
+     .run = cmd_run,
      .says = "Chat with a model, or answer one prompt",
      .usage = "MODEL [PROMPT]",
      .options = {{"verbose", 0, NULL, "show counts and speeds behind each answer"},
@@ -28,12 +30,18 @@ static const help_command COMMANDS[] = {
                 "hob run gemma3 \"What is in this picture? ./cat.png\"\n"
                 "cat report.txt | hob run smollm2:135m \"Summarize:\""},
     {.name = "list",
-     .alias = "ls",
+     .run = cmd_list,
+     .aliases = {"ls"},
      .says = "List the models in the store",
      .usage = "[PREFIX]",
      .example = "hob list"},
-    {.name = "ps", .says = "List the models in memory", .usage = "", .example = "hob ps"},
+    {.name = "ps",
+     .run = cmd_ps,
+     .says = "List the models in memory",
+     .usage = "",
+     .example = "hob ps"},
     {.name = "show",
+     .run = cmd_show,
      .says = "Show what a model is",
      .usage = "MODEL",
      .options = {{"license", 0, NULL, "only its license"},
@@ -44,6 +52,7 @@ static const help_command COMMANDS[] = {
                  {"verbose", 'v', NULL, "metadata and tensors too"}},
      .example = "hob show --modelfile smollm2:135m"},
     {.name = "create",
+     .run = cmd_create,
      .says = "Create a model from a Modelfile",
      .usage = "MODEL",
      .options = {{"file", 'f', "FILE", "the Modelfile (default: Modelfile; -: standard input)"},
@@ -51,40 +60,56 @@ static const help_command COMMANDS[] = {
                  {"in-place", 0, NULL, "use the files where they are, without a copy"}},
      .example = "hob create pirate -f pirate.modelfile"},
     {.name = "pull",
+     .run = cmd_pull,
      .says = "Fetch a model from a registry",
      .usage = "MODEL\nhf.co/USER/REPOSITORY/FILE --as KIND",
      .options = {{"as", 0, "KIND", "a file for pictures: checkpoint, lora, vae ..."}, INSECURE},
      .example = "hob pull smollm2:135m"},
     {.name = "push",
+     .run = cmd_push,
      .says = "Send a model to a registry",
      .usage = "MODEL",
      .options = {INSECURE},
      .example = "hob push registry.example.org/me/model"},
     {.name = "cp",
+     .run = cmd_cp,
      .says = "Copy a model under another name",
      .usage = "SOURCE DESTINATION",
      .example = "hob cp smollm2:135m small"},
-    {.name = "rm", .says = "Remove models", .usage = "MODEL...", .example = "hob rm small"},
+    {.name = "rm",
+     .run = cmd_rm,
+     .says = "Remove models",
+     .usage = "MODEL...",
+     .example = "hob rm small"},
     {.name = "stop",
+     .run = cmd_stop,
      .says = "Unload a model, or all with --all",
      .usage = "MODEL\n--all",
      .example = "hob stop smollm2:135m"},
     {.name = "pin",
+     .run = cmd_pin,
      .says = "Load a model and keep it in memory",
      .usage = "MODEL",
      .example = "hob pin smollm2:135m"},
     {.name = "unpin",
+     .run = cmd_unpin,
      .says = "Let a pinned model go again",
      .usage = "MODEL",
      .example = "hob unpin smollm2:135m"},
-    {.name = "queue", .says = "List what runs and what waits", .usage = "", .example = "hob queue"},
+    {.name = "queue",
+     .run = cmd_queue,
+     .says = "List what runs and what waits",
+     .usage = "",
+     .example = "hob queue"},
     {.name = "estimate",
+     .run = cmd_estimate,
      .says = "Say what a model would take and whether it fits",
      .usage = "MODEL",
      .options = {{"context", 'c', "N", "tokens of the context window"},
                  {"parallel", 'p', "N", "requests at the same time (default: 1)"}},
      .example = "hob estimate smollm2:135m --context 8192"},
     {.name = "image",
+     .run = cmd_image,
      .says = "Make a picture from a prompt",
      .usage = "PROMPT",
      .options = {{"output", 'o', "FILE", "where to put the PNG (default: image.png)"},
@@ -102,8 +127,15 @@ static const help_command COMMANDS[] = {
                  {"image", 0, "FILE", "change this picture instead"},
                  {"strength", 0, "X", "how much of it changes (0 to 1)"}},
      .example = "hob image -o cat.png --size 512x512 a cat on a sofa"},
-    {.name = "version", .says = "Print the version", .usage = "", .example = "hob version"},
+    {.name = "version",
+     .aliases = {"--version", "-v"},
+     .run = cmd_version,
+     .says = "Print the version",
+     .usage = "",
+     .example = "hob version"},
     {.name = "help",
+     .aliases = {"--help", "-h"},
+     .run = cmd_help,
      .says = "Say what a command does and takes",
      .usage = "[COMMAND]",
      .example = "hob help run"},
@@ -112,7 +144,9 @@ static const help_command COMMANDS[] = {
 const help_command *help_find(const char *name) {
     for (size_t i = 0; i < COUNT_OF(COMMANDS); i++) {
         const help_command *c = &COMMANDS[i];
-        if (strcmp(name, c->name) == 0 || (c->alias && strcmp(name, c->alias) == 0)) return c;
+        if (strcmp(name, c->name) == 0) return c;
+        for (size_t k = 0; k < HELP_ALIASES && c->aliases[k]; k++)
+            if (strcmp(name, c->aliases[k]) == 0) return c;
     }
     return NULL;
 }
@@ -176,10 +210,23 @@ static void print_usage(FILE *out, const help_command *c) {
 void help_print(FILE *out, const help_command *c) {
     fprintf(out, "%s\n\n", c->says);
     print_usage(out, c);
-    if (c->alias) fprintf(out, "       (or hob %s)\n", c->alias);
+    for (size_t i = 0; i < HELP_ALIASES && c->aliases[i]; i++)
+        fprintf(out, "       (or hob %s)\n", c->aliases[i]);
     if (c->options[0].name) fprintf(out, "\noptions:\n");
     for (size_t i = 0; i < HELP_OPTIONS && c->options[i].name; i++)
         print_option(out, &c->options[i]);
     fprintf(out, "\nfor example:\n");
     print_lines(out, "  ", c->example);
+}
+
+/* `hob help`, `hob help COMMAND`. */
+int cmd_help(cli_context *c, int argc, char **argv) {
+    (void)c;
+    const help_command *asked = argc > 1 ? help_find(argv[1]) : NULL;
+    if (argc > 1 && !asked) return cli_unknown(argv[1]);
+    if (asked)
+        help_print(stdout, asked);
+    else
+        help_print_all(stdout);
+    return 0;
 }

@@ -1,10 +1,12 @@
-/* What each command takes: one table that `hob help` prints and the parsers of flags read
- * (cli_flag), so that no option is without a description. */
+/* The commands, what each takes and what runs it: one table that cli_main looks into, `hob help`
+ * prints and the parsers of flags read (cli_flag), so that nothing is without a description. */
 #pragma once
 #include "base/str.h"
 #include <stdio.h>
 
-enum { HELP_OPTIONS = 16 };
+enum { HELP_OPTIONS = 16, HELP_ALIASES = 2 };
+
+struct cli_context;
 
 typedef struct help_option {
     const char *name;  /* without its dashes; NULL ends a list */
@@ -14,7 +16,9 @@ typedef struct help_option {
 } help_option;
 
 typedef struct help_command {
-    const char *name, *alias; /* alias may be NULL */
+    const char *name;
+    const char *aliases[HELP_ALIASES];                        /* NULL behind the last */
+    int (*run)(struct cli_context *c, int argc, char **argv); /* NULL: serve, main's own */
     const char *says;
     const char *usage; /* behind "hob NAME", a line for each form */
     help_option options[HELP_OPTIONS];

@@ -205,7 +205,7 @@ static void cmd_bye(cli_context *c, run_session *s, slash_state *state, str arg)
     state->leave = true;
 }
 
-static void cmd_help(cli_context *c, run_session *s, slash_state *state, str arg) {
+static void cmd_slash_help(cli_context *c, run_session *s, slash_state *state, str arg) {
     (void)c, (void)s, (void)state;
     if (str_eq(arg, STR("set"))) {
         help_set();
@@ -240,9 +240,10 @@ void slash_run(cli_context *c, run_session *s, slash_state *state, str line) {
         const char *name;
         void (*run)(cli_context *c, run_session *s, slash_state *state, str arg);
     } commands[] = {
-        {"/set", cmd_set},     {"/show", cmd_show_part},   {"/load", cmd_load}, {"/save", cmd_save},
-        {"/clear", cmd_clear}, {"/list", cmd_list_models}, {"/bye", cmd_bye},   {"/exit", cmd_bye},
-        {"/?", cmd_help},      {"/help", cmd_help},
+        {"/set", cmd_set},         {"/show", cmd_show_part}, {"/load", cmd_load},
+        {"/save", cmd_save},       {"/clear", cmd_clear},    {"/list", cmd_list_models},
+        {"/bye", cmd_bye},         {"/exit", cmd_bye},       {"/?", cmd_slash_help},
+        {"/help", cmd_slash_help},
     };
     str arg = line, name = str_cut(&arg, ' ');
     for (size_t i = 0; i < COUNT_OF(commands); i++) {

@@ -43,10 +43,12 @@ class CommandLine(unittest.TestCase):
             text = self.hob("help", name)
             self.assertRegex(text, rf"(?m)^usage: hob {name}\b")
             self.assertRegex(text, rf"(?ms)^for example:\n.*\bhob {name}\b")
-            if name != "help":
-                self.assertEqual(self.hob(name, "--help"), text)
-                self.assertEqual(self.hob(name, "-h"), text)
-        self.assertEqual(self.hob("ls", "--help"), self.hob("help", "list"))
+            self.assertEqual(self.hob(name, "--help"), text)
+            self.assertEqual(self.hob(name, "-h"), text)
+            for alias in re.findall(r"\(or hob (\S+)\)", text):
+                self.assertEqual(self.hob(alias, "--help"), text)
+        for alias, name in (("ls", "list"), ("--version", "version"), ("-v", "version"), ("--help", "help")):
+            self.assertEqual(self.hob(alias), self.hob(name))
         self.assertIn('unknown command "nonsense"', self.hob("help", "nonsense", status=1))
         for wrong in (("run", MODEL, "--nonsense"), ("cp", "a"), ("show",), ("create",), ("estimate",)):
             self.assertIn(self.hob("help", wrong[0]), self.hob(*wrong, status=1))
@@ -147,7 +149,8 @@ class CommandLine(unittest.TestCase):
         for text, wanted in (("SYSTEM x\n", "no FROM line"), (f"FROM {MODEL}\nBOGUS 1\n", "line 2"),
                              (f"FROM {MODEL}\nPARAMETER bogus 1\n", "unknown parameter 'bogus'"),
                              (f"FROM {MODEL}\nMESSAGE king hi\n", "message role must be one of"),
-                             ("FROM ./no-such-file.gguf\n", "no-such-file"),
+                             ("FROM ./no-such-file.gguf\n", "no such file: no-such-file.gguf\n"),
+                             ("FROM ././/tmp/no-such-file.gguf\n", "no such file: .//tmp/no-such-file.gguf\n"),
                              (f'FROM {MODEL}\nSYSTEM """x\n', 'closing """')):
             self.assertIn(wanted, self.hob("create", "bad", "-f", "-", stdin=text, status=1), text)
         self.assertNotIn("bad:latest", self.hob("list"))

@@ -273,6 +273,18 @@ class Creating(unittest.TestCase):
         (self.dir / "lora.gguf").write_bytes((GOLDEN / "qwen2.gguf").read_bytes())
         self.assertIn('general.type is "", not "adapter"', self.create("bad", here + "ADAPTER lora.gguf\n", status=1))
 
+    def test_parameters_of_a_wrong_type(self):
+        for parameters, wanted in (({"temperature": "hot"}, 'option "temperature" must be of type float32'),
+                                   ({"seed": 1, "num_ctx": "big"}, 'option "num_ctx" must be of type integer'),
+                                   ({"use_mmap": 1}, 'option "use_mmap" must be of type boolean'),
+                                   ({"stop": ["a", 5]}, 'option "stop" must be of type array of strings'),
+                                   ({"top_k": [40]}, 'option "top_k" must be of type integer'),
+                                   ([], "parameters")):
+            body = {"model": "bad", "files": {"m.gguf": "sha256:" + "0" * 64}, "parameters": parameters}
+            status, answer = self.server.call("/api/create", body)
+            self.assertEqual(status, 400, answer)
+            self.assertIn(wanted, answer["error"])
+
     def change(self, source="llama", **config):
         target = self.dir / "changed"
         shutil.rmtree(target, ignore_errors=True)

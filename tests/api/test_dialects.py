@@ -260,6 +260,10 @@ class Dialects(unittest.TestCase):
         counted = self.post("/v1/messages/count_tokens", system=system, messages=messages)
         self.assertEqual(counted, {"input_tokens": answer["usage"]["input_tokens"]})
         one = self.post("/v1/messages/count_tokens", system="Be brief.", messages=messages)
+        tools = [{"name": "now", "description": "The time", "input_schema": {"type": "object"}}]
+        with_tools = self.post("/v1/messages/count_tokens", system=system, messages=messages, tools=tools,
+                               tool_choice={"type": "any"})
+        self.assertEqual(with_tools, counted, "the model cannot use tools")
         self.assertEqual(one, counted)
 
     def test_a_picture_among_a_tools_results(self):
