@@ -312,6 +312,9 @@ class Refusals(Base):
                                (dict(use_rslora=True, rank_pattern={"q": 2}), "use_rslora with rank_pattern")):
             path.write_text(json.dumps({**kept, **change}))
             self.refused(source, wanted)
+        mlx = {"fine_tune_type": "lora", "num_layers": 2, "lora_parameters": {"rank": 4, "scale": 20.0}}
+        path.write_text(json.dumps(mlx))
+        self.refused(source, "as MLX saves them are not supported, only PEFT's: fuse it into its model (mlx_lm.fuse)")
         path.write_text("[")
         self.refused(source, "adapter_config.json")
         path.write_text(json.dumps(kept))
@@ -325,6 +328,8 @@ class Refusals(Base):
                               ([head + "lora_A.weight"], "attn_q.weight.lora_b"),
                               ([head.replace("0", "7") + "lora_A.weight"], "changes nothing that a llama model of 3 layers has"),
                               ([head + "lora_A.weight", head + "lora_A.default.weight"], "two tensors want to be"),
+                              ([head.replace("self_attn.q", "mlp.experts.1.up") + "lora_A.weight"],
+                               "changes a single expert: that is not supported; merge the adapter"),
                               (["base_model.model.model.embed_tokens.lora_embedding_A"], "is neither"),
                               (["base_model.model.model.embed_tokens.lora_A.weight"], "token_embd.weight: only matrices")):
             tensors(*names)

@@ -73,12 +73,23 @@ static err_code check_kind(const convert_job *j, err *e) {
     return ERR_OK;
 }
 
+/* What mlx_lm writes has other keys, other tensors, and only a program for it reads them. */
+static err_code check_maker(const convert_job *j, err *e) {
+    if (json_object_get(j->config, "lora_parameters") ||
+        json_object_get(j->config, "fine_tune_type"))
+        FAIL(e, UNSUPPORTED,
+             "adapter_config.json: adapters as MLX saves them are not supported, only PEFT's: fuse "
+             "it into its model (mlx_lm.fuse) and create from the directory that comes out");
+    return ERR_OK;
+}
+
 static err_code read_config(adapter_job *k, err *e) {
     convert_job *j = k->j;
     int64_t rank;
     TRY(convert_json(j, "adapter_config.json", &j->config, e));
     if (!j->config)
         FAIL(e, NOT_FOUND, "adapter_config.json is missing beside the adapter's safetensors");
+    TRY(check_maker(j, e));
     TRY(check_kind(j, e));
     if (convert_int(j->config, "r", 0, 1, LIMIT_ADAPTER_RANK, &rank))
         FAIL(e, LIMIT, "adapter_config.json: r must be between 1 and %d", LIMIT_ADAPTER_RANK);
@@ -162,7 +173,13 @@ static err_code place(adapter_job *k, const safetensors_tensor *s, err *e) {
              STR_ARG(str_sub(s->name, 0, NAME_SHOWN)));
     TRY(convert_check_source(s, e));
     TRY(check_rank(s, is_b, k->rank, e));
-    if (!convert_matrix_name(j, weight, &ours, &n_head))
+    bool placed = convert_matrix_name(j, weight, &ours, &n_head);
+    if (!placed && str_find(weight, STR(".experts.")) >= 0)
+        FAIL(e, UNSUPPORTED,
+             "tensor " STR_FMT " changes a single expert: that is not supported; merge the adapter "
+             "into the model (PEFT's merge_and_unload) and create from the result",
+             STR_ARG(str_sub(s->name, 0, NAME_SHOWN)));
+    if (!placed)
         FAIL(e, UNSUPPORTED, "tensor " STR_FMT " changes nothing that a %s model of %d layers has",
              STR_ARG(str_sub(s->name, 0, NAME_SHOWN)), j->family->arch, j->n_layers);
     if (is_b && n_head && (s->ne[1] % n_head || s->ne[1] / n_head % 2))
