@@ -173,9 +173,7 @@ static bool take_event(comfy_run *run, const engine_event *ev) {
 bool comfy_engine_next(comfy *c, comfy_run *run, engine_stream *s) {
     engine_event ev;
     (void)c;
-    while (engine_stream_wait(s, NS_PER_S, &ev))
-        if (take_event(run, &ev)) return true;
-    return false;
+    return engine_stream_wait(s, NS_PER_S, &ev) && take_event(run, &ev);
 }
 
 /* ---- folders, as nodes see them ---- */

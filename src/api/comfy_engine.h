@@ -6,7 +6,7 @@
 
 err_code comfy_engine_submit(comfy *c, comfy_run *run, const image_job *job, engine_stream **ret,
                              err *e);
-/* Takes events until none comes for a second (false) or the last one came (true). */
+/* Waits up to a second for an event and takes it; true when it was the last one. */
 bool comfy_engine_next(comfy *c, comfy_run *run, engine_stream *s);
 
 /* object_info of one class, or of all with an empty name. */

@@ -16,7 +16,7 @@ typedef struct client {
     arena *arena;
     str id;   /* told apart by owner */
     str name; /* as the client calls itself */
-    str user_id, grant_id;
+    comfy_pass pass;
     bool spoke;    /* sent its first text */
     bool metadata; /* announced supports_preview_metadata */
 } client;
@@ -64,8 +64,14 @@ void comfy_hub_send(comfy_hub *h, str client_id, const char *type, json_t *data)
 void comfy_hub_drop(comfy_hub *h, str user_id, str grant_id, bool others) {
     pthread_mutex_lock(&h->lock);
     for (client *c = h->list; c; c = c->next)
-        if (str_eq(c->user_id, user_id) && str_eq(c->grant_id, grant_id) != others)
-            http_ws_end(c->ws);
+        if (comfy_pass_is(&c->pass, user_id, grant_id, others)) http_ws_end(c->ws);
+    pthread_mutex_unlock(&h->lock);
+}
+
+void comfy_hub_drop_expired(comfy_hub *h, int64_t now_ms) {
+    pthread_mutex_lock(&h->lock);
+    for (client *c = h->list; c; c = c->next)
+        if (comfy_pass_over(&c->pass, now_ms)) http_ws_end(c->ws);
     pthread_mutex_unlock(&h->lock);
 }
 
@@ -179,7 +185,6 @@ void comfy_ws(http_request *r, void *ctx) {
     }
     c->name = str_dup(c->arena, id);
     c->id = str_dup(c->arena, comfy_own_client(c->arena, comfy_owner(r), c->name));
-    c->user_id = str_dup(c->arena, comfy_owner(r));
-    c->grant_id = str_dup(c->arena, comfy_grant(r));
+    c->pass = comfy_pass_of(r);
     http_ws_accept(r, &events, c);
 }

@@ -16,6 +16,8 @@ void comfy_hub_send(comfy_hub *h, str client_id, const char *type, json_t *data)
 
 /* Closes the sockets that this session or key opened, or (others) all but those of the user's. */
 void comfy_hub_drop(comfy_hub *h, str user_id, str grant_id, bool others);
+/* And those whose session or key has expired. */
+void comfy_hub_drop_expired(comfy_hub *h, int64_t now_ms);
 
 /* A picture for the preview channel: event 4 with `about` for sockets that announced
  * supports_preview_metadata, else event 1. `mime` is image/jpeg or image/png. */

@@ -1,6 +1,7 @@
 /* The asker's id in jobs, folders and clients' names. */
 #include "api/comfy_owner.h"
 #include "api/web.h"
+#include <stdio.h>
 
 enum { ID_BYTES = 36 };
 
@@ -8,9 +9,23 @@ str comfy_owner(const http_request *r) {
     return web_user_id(r);
 }
 
-str comfy_grant(const http_request *r) {
+comfy_pass comfy_pass_of(const http_request *r) {
     const web_who *who = web_asker(r);
-    return who ? who->grant.id : STR("");
+    comfy_pass p = {0};
+    if (!who) return p;
+    snprintf(p.user_id, sizeof p.user_id, STR_FMT, STR_ARG(who->user.id));
+    snprintf(p.grant_id, sizeof p.grant_id, STR_FMT, STR_ARG(who->grant.id));
+    p.expires_ms = who->grant.expires_ms;
+    return p;
+}
+
+bool comfy_pass_is(const comfy_pass *p, str user_id, str grant_id, bool others) {
+    return str_eq(str_from(p->user_id), user_id) &&
+           str_eq(str_from(p->grant_id), grant_id) != others;
+}
+
+bool comfy_pass_over(const comfy_pass *p, int64_t now_ms) {
+    return p->expires_ms && now_ms >= p->expires_ms;
 }
 
 err_code comfy_find_own(comfy *c, http_request *r, str id, image_job *ret, err *e) {

@@ -6,7 +6,15 @@
 #include "store/image_jobs.h"
 
 str comfy_owner(const http_request *r); /* a user's id; empty without an account */
-str comfy_grant(const http_request *r); /* the session or key that was used; empty without */
+/* The session or key that a stream was opened with, and which ends it. */
+typedef struct comfy_pass {
+    char user_id[40], grant_id[40]; /* empty without an account */
+    int64_t expires_ms;             /* wall clock; 0 = never */
+} comfy_pass;
+comfy_pass comfy_pass_of(const http_request *r);
+/* Opened with this session or key, or (others) with another one of the user's. */
+bool comfy_pass_is(const comfy_pass *p, str user_id, str grant_id, bool others);
+bool comfy_pass_over(const comfy_pass *p, int64_t now_ms);
 /* The job, if the asker may see it; NOT_FOUND. */
 err_code comfy_find_own(comfy *c, http_request *r, str id, image_job *ret, err *e);
 /* What a client calls itself, told apart from another user's client of the same name. */

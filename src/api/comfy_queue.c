@@ -179,6 +179,13 @@ static bool stopping(comfy_queue *q) {
     return stop;
 }
 
+/* Every few seconds, and oftener while a job runs. */
+static void look_around(comfy *c) {
+    comfy_v2_keep_alive(c);
+    comfy_hub_drop_expired(c->hub, comfy_now_ms());
+    comfy_watch_sweep(c);
+}
+
 /* Runs the engine's job to its end. False when it was cut short by the server's end. */
 static bool execute(comfy_queue *q, comfy_run *run, const image_job *job) {
     engine_stream *stream;
@@ -190,10 +197,7 @@ static bool execute(comfy_queue *q, comfy_run *run, const image_job *job) {
         return true;
     }
     set_stream(q, stream);
-    while (!comfy_engine_next(q->c, run, stream)) {
-        comfy_v2_keep_alive(q->c);
-        comfy_watch_sweep(q->c);
-    }
+    while (!comfy_engine_next(q->c, run, stream)) look_around(q->c);
     set_stream(q, NULL);
     engine_stream_destroy(&stream);
     return job->state != IMAGE_JOB_CANCELLED || !stopping(q);
@@ -272,8 +276,7 @@ static void *queue_main(void *arg) {
         q->rung = false;
         pthread_mutex_unlock(&q->lock);
         if (stop) return NULL;
-        comfy_v2_keep_alive(q->c);
-        comfy_watch_sweep(q->c);
+        look_around(q->c);
         while (!stopping(q) && run_next(q)) {
         }
     }

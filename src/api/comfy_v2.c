@@ -17,6 +17,7 @@ typedef struct watcher {
     struct watcher *next;
     http_stream *out;
     char job_id[40];
+    comfy_pass pass;
     int64_t progress_ns; /* when the last progress went out */
     bool over;
 } watcher;
@@ -48,6 +49,14 @@ comfy_v2 *comfy_v2_create(void) {
     comfy_v2 *v = NEW(comfy_v2);
     pthread_mutex_init(&v->lock, NULL);
     return v;
+}
+
+void comfy_v2_drop(comfy_v2 *v, str user_id, str grant_id, bool others) {
+    pthread_mutex_lock(&v->lock);
+    for (watcher *w = v->list; w; w = w->next)
+        w->over |= comfy_pass_is(&w->pass, user_id, grant_id, others);
+    sweep(v);
+    pthread_mutex_unlock(&v->lock);
 }
 
 void comfy_v2_close(comfy_v2 *v) {
@@ -309,12 +318,15 @@ void comfy_v2_output(comfy *c, str job_id, str node, const json_t *ui) {
 void comfy_v2_keep_alive(comfy *c) {
     comfy_v2 *v = c->v2;
     int64_t now = clock_mono_ns();
+    int64_t wall_ms = comfy_now_ms();
     pthread_mutex_lock(&v->lock);
-    if (now - v->alive_ns > 10 * NS_PER_S) {
-        v->alive_ns = now;
-        for (watcher *w = v->list; w; w = w->next) http_stream_write(w->out, STR(": alive\n\n"));
-        sweep(v);
+    bool ping = now - v->alive_ns > 10 * NS_PER_S;
+    if (ping) v->alive_ns = now;
+    for (watcher *w = v->list; w; w = w->next) {
+        w->over |= comfy_pass_over(&w->pass, wall_ms);
+        if (ping && !w->over) http_stream_write(w->out, STR(": alive\n\n"));
     }
+    sweep(v);
     pthread_mutex_unlock(&v->lock);
 }
 
@@ -332,6 +344,7 @@ void comfy_v2_job_events(http_request *r, void *ctx) {
     buf b = {0};
     watcher *w = NEW(watcher);
     memcpy(w->job_id, j.id.ptr, j.id.len < sizeof w->job_id ? j.id.len : sizeof w->job_id - 1);
+    w->pass = comfy_pass_of(r);
     w->out = http_stream_create(r, "text/event-stream; charset=utf-8", NULL, NULL);
     pthread_mutex_lock(&v->lock);
     image_jobs_find(c->db, j.id, a, &j, NULL);

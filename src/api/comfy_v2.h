@@ -16,7 +16,10 @@ void comfy_v2_status(comfy *c, const image_job *job); /* changed; closes streams
 void comfy_v2_progress(comfy *c, str job_id, json_t *progress); /* takes the reference */
 void comfy_v2_preview(comfy *c, str job_id, str node, str picture, const char *mime);
 void comfy_v2_output(comfy *c, str job_id, str node, const json_t *ui);
-void comfy_v2_keep_alive(comfy *c); /* every few seconds */
+/* Every few seconds: pings, and ends the streams whose session or key has expired. */
+void comfy_v2_keep_alive(comfy *c);
+/* Ends the streams that this session or key opened, or (others) all but those of the user's. */
+void comfy_v2_drop(comfy_v2 *v, str user_id, str grant_id, bool others);
 
 /* The v2 object of a job. */
 json_t *comfy_v2_job(comfy *c, const image_job *job, arena *a);

@@ -1,6 +1,8 @@
 /* Channels in a map by key ("c:<chat>", "u:<user>", "m"), listeners in one list, one lock. */
 #include "api/web_events.h"
 #include "api/comfy_hub.h"
+#include "api/comfy_owner.h"
+#include "api/comfy_v2.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/map.h"
@@ -31,11 +33,10 @@ typedef struct channel {
 typedef struct listener {
     struct listener *next;
     http_stream *out;
-    char user_id[40], grant_id[40];
+    comfy_pass pass;
     char keys[KEYS][48];
     atomic_bool gone;
     int64_t wrote_ms;
-    int64_t expires_ms; /* of the session or key, wall clock; 0 = never */
 } listener;
 
 struct web_hub {
@@ -93,7 +94,7 @@ static bool is_any(const listener *l, const void *arg) {
 
 /* `arg`: the time, for those whose session or key has expired. */
 static bool is_gone(const listener *l, const void *arg) {
-    return l->gone || (l->expires_ms && *(const int64_t *)arg >= l->expires_ms);
+    return l->gone || comfy_pass_over(&l->pass, *(const int64_t *)arg);
 }
 
 /* Locked. */
@@ -260,18 +261,15 @@ static void catch_up(struct web_hub *h, const listener *l, str after, buf *out) 
 static int count_of(struct web_hub *h, const char *user_id) {
     int n = 0;
     for (listener *l = h->listeners; l; l = l->next)
-        n += str_eq(str_from(l->user_id), str_from(user_id));
+        n += str_eq(str_from(l->pass.user_id), str_from(user_id));
     return n;
 }
 
 void web_hub_listen(web *w, http_request *r, const web_listen *want) {
     struct web_hub *h = w->hub;
-    const web_who *who = web_asker(r);
     listener *l = NEW(listener);
     int n = 0;
-    snprintf(l->user_id, sizeof l->user_id, STR_FMT, STR_ARG(who->user.id));
-    snprintf(l->grant_id, sizeof l->grant_id, STR_FMT, STR_ARG(who->grant.id));
-    l->expires_ms = who->grant.expires_ms;
+    l->pass = comfy_pass_of(r);
     if (want->user_id.len)
         snprintf(l->keys[n++], sizeof l->keys[0], "u:" STR_FMT, STR_ARG(want->user_id));
     if (want->chat_id.len)
@@ -281,7 +279,7 @@ void web_hub_listen(web *w, http_request *r, const web_listen *want) {
     if (after.len == 0) after = want->after;
     pthread_mutex_lock(&h->lock);
     drop_gone(h);
-    if (h->closed || count_of(h, l->user_id) >= LIMIT_WEB_STREAMS) {
+    if (h->closed || count_of(h, l->pass.user_id) >= LIMIT_WEB_STREAMS) {
         pthread_mutex_unlock(&h->lock);
         mem_free(l);
         web_fail(r, 429, "there are %d event streams of yours already", LIMIT_WEB_STREAMS);
@@ -312,15 +310,16 @@ typedef struct whose {
 
 static bool is_whose(const listener *l, const void *arg) {
     const whose *x = arg;
-    if (!str_eq(str_from(l->user_id), x->user_id)) return false;
-    return str_eq(str_from(l->grant_id), x->grant_id) != x->others;
+    return comfy_pass_is(&l->pass, x->user_id, x->grant_id, x->others);
 }
 
 void web_end_streams(web *w, str user_id, str grant_id, bool others) {
     pthread_mutex_lock(&w->hub->lock);
     drop_where(w->hub, is_whose, &(whose){user_id, grant_id, others});
     pthread_mutex_unlock(&w->hub->lock);
-    if (w->pictures) comfy_hub_drop(w->pictures->hub, user_id, grant_id, others);
+    if (!w->pictures) return;
+    comfy_hub_drop(w->pictures->hub, user_id, grant_id, others);
+    comfy_v2_drop(w->pictures->v2, user_id, grant_id, others);
 }
 
 /* Locked. Channels that nobody hears and that said nothing for a while. */

@@ -44,6 +44,15 @@ static const char *const STEPS[] = {
     " chat_id TEXT NOT NULL UNIQUE REFERENCES chat(id) ON DELETE CASCADE, body TEXT NOT NULL,"
     " shared_ms INTEGER NOT NULL);"
     "DROP INDEX chat_share; UPDATE chat SET share_id = '';",
+    /* the files that a shared chat shows; those of older ones are read from their bodies */
+    "CREATE TABLE shared_file(share_id TEXT NOT NULL REFERENCES shared_chat(id) ON DELETE CASCADE,"
+    " file_id TEXT NOT NULL, PRIMARY KEY (share_id, file_id)) WITHOUT ROWID;"
+    "INSERT OR IGNORE INTO shared_file SELECT s.id, json_extract(f.value, '$.id')"
+    " FROM shared_chat s, json_each(s.body, '$.chat.history.messages') m, json_each(m.value,"
+    " '$.files') f WHERE json_extract(f.value, '$.id') IS NOT NULL;"
+    "INSERT OR IGNORE INTO shared_file SELECT s.id, json_extract(f.value, '$.id')"
+    " FROM shared_chat s, json_each(s.body, '$.chat.history.messages') m, json_each(m.value,"
+    " '$.picture.files') f WHERE json_extract(f.value, '$.id') IS NOT NULL;",
 };
 
 #define CHAT                                                                                       \

@@ -121,6 +121,7 @@ err_code messages_append(db *d, const message_piece *list, size_t n, err *e);
 /* A chat as it was when it was shared: JSON that only the API reads. */
 typedef struct share {
     str id, chat_id, body;
+    str files; /* of shares_put: a JSON array of the ids of the files that the body shows */
     int64_t shared_ms;
 } share;
 
@@ -128,6 +129,8 @@ err_code shares_put(db *d, const share *s,
                     err *e); /* in place of the chat's older one, whose id stays */
 err_code shares_find(db *d, str id, arena *a, share *ret, err *e);
 err_code shares_of_chat(db *d, str chat_id, arena *a, share *ret, err *e);
+/* Whose file it is that the copy shows; NOT_FOUND when it shows no such file. */
+err_code shares_file_owner(db *d, str id, str file_id, arena *a, str *ret, err *e);
 err_code shares_end(db *d, str chat_id, err *e);
 
 /* At start: what was being made is interrupted, but for pictures, whose jobs go on: those are

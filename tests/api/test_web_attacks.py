@@ -132,6 +132,9 @@ class Ear:
                 self.bytes += chunk
             except TimeoutError:
                 return self.bytes
+            except ConnectionResetError:
+                self.closed = True
+                return self.bytes
 
     def ended(self):
         self.heard(b"\0never")

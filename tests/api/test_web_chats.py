@@ -335,6 +335,26 @@ class Chats(TwoUsers):
         self.ann.delete(f"/api/v1/chats/{chat}")
         self.assertEqual(self.bob.get(f"/api/v1/chats/share/{again}")[0], 404)
 
+    def test_a_share_shows_the_branch_that_was_shown(self):
+        chat = self.ann.new_chat()
+        mine, hidden = (self.ann.upload(f"{n}.txt", n.encode())[1]["id"] for n in ("shown", "hidden"))
+        first, _ = self.ann.say(chat, "first try", generate=False, files=[hidden])
+        second, _ = self.ann.say(chat, "second try", generate=False, parent_id=None, files=[mine])
+        end, _ = self.ann.say(chat, "its end", generate=False, parent_id=second["id"])
+        share = self.ann.post(f"/api/v1/chats/{chat}/share")[1]["share_id"]
+
+        def seen():
+            h = self.bob.get(f"/api/v1/chats/share/{share}")[1]["chat"]["history"]
+            files = {f: self.bob.raw("GET", f"/api/v1/chats/share/{share}/files/{f}/content")[0] for f in (mine, hidden)}
+            return set(h["messages"]), h["currentId"], files
+        self.assertEqual(seen(), ({second["id"], end["id"]}, end["id"], {mine: 200, hidden: 404}))
+        self.ann.post(f"/api/v1/chats/{chat}", {"current_id": first["id"]})
+        self.ann.post(f"/api/v1/chats/{chat}/share")
+        self.assertEqual(seen(), ({first["id"]}, first["id"], {mine: 404, hidden: 200}))
+        empty = self.ann.new_chat()
+        share = self.ann.post(f"/api/v1/chats/{empty}/share")[1]["share_id"]
+        self.assertEqual(self.bob.get(f"/api/v1/chats/share/{share}")[1]["chat"]["history"]["messages"], {})
+
     def test_deleting_while_it_runs(self):
         chat = self.ann.new_chat(model=MODEL)
         with Events(self.ann, f"/api/v1/chats/{chat}/events") as ev:

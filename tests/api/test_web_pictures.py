@@ -9,7 +9,8 @@ import unittest
 
 from .harness import DEMO
 from .pictures import CHECKPOINT
-from .web import Events, TwoUsers, WebServer
+from .test_web_attacks import Ear
+from .web import Client, Events, TwoUsers, WebServer
 
 SMALL = {"width": 64, "height": 64, "steps": 2, "seed": 5}
 
@@ -67,6 +68,42 @@ class Pictures(TwoUsers):
             ev.until("picture")
             self.assertEqual(self.ann.post(f"/api/v1/chats/{chat}/messages/{a['id']}/stop")[0], 200)
             self.assertEqual(ev.until("end")["state"], "stopped")
+
+    def endless(self):
+        """A job of pictures that lasts until it is cancelled."""
+        chat = self.ann.new_chat()
+        drawn = self.paint(self.ann, chat)["assistant"]["id"]
+        self.ann.wait_end(chat, drawn)
+        graph = self.ann.get(f"/api/v1/chats/{chat}/messages/{drawn}/workflow")[1]
+        graph["5"]["inputs"].update(steps=10000, seed=77)
+        status, out = self.ann.post("/comfy/prompt", {"prompt": graph})
+        self.assertEqual(status, 200, out)
+        self.addCleanup(self.ann.post, "/comfy/interrupt")
+        return out["prompt_id"]
+
+    def test_streams_end_with_what_opened_them(self):
+        job = self.endless()
+        key = self.ann.post("/api/v1/auths/keys", {"name": "short", "scopes": ["web", "images"], "expires_in": 3})[1]["key"]
+        short = Client(self.s.site, bearer=key)
+        phone = self.s.user()
+        events = f"/comfy/api/v2/jobs/{job}/events"
+
+        def last(stream):
+            while stream.next() is not None:
+                pass
+        with Events(short, "/api/v1/events") as user, Events(short, events) as ends, Events(phone, events) as revoked, \
+                Ear(self.s.site, None, "x", Authorization=f"Bearer {key}") as socket, Events(self.ann, events) as stays:
+            self.assertEqual((user.status, ends.status, revoked.status, stays.status, socket.status), (200, 200, 200, 200, 101))
+            last(user)
+            last(ends)
+            self.assertTrue(socket.ended())
+            self.assertEqual(short.get("/api/models")[0], 401)
+            self.assertEqual(phone.post("/api/v1/auths/signout")[0], 200)
+            last(revoked)
+            self.assertEqual(stays.until("status")["status"], "running")
+            self.ann.post("/comfy/interrupt")
+            last(stays)
+            self.assertEqual(stays.seen[-1][0], "status")
 
     def test_bad_wishes(self):
         chat = self.ann.new_chat()

@@ -227,20 +227,26 @@ static void there_are_limits(void **state) {
 static void what_is_shared_stays(void **state) {
     (void)state;
     chat c;
-    share s = {STR("s1"), STR("c1"), STR("{1}"), 5}, got;
+    share s = {STR("s1"), STR("c1"), STR("{1}"), STR("[\"f\", \"f\", \"g\"]"), 5}, got;
+    str owner;
     add_chat("c1", "ann", 1);
     assert_int_equal(shares_put(d, &s, &e), ERR_OK);
-    s = (share){STR("s2"), STR("c1"), STR("{2}"), 6};
+    assert_int_equal(shares_file_owner(d, STR("s1"), STR("f"), a, &owner, &e), ERR_OK);
+    assert_string_equal(owner.ptr, "ann");
+    s = (share){STR("s2"), STR("c1"), STR("{2}"), STR("[\"g\"]"), 6};
     assert_int_equal(shares_put(d, &s, &e), ERR_OK); /* again: the same link */
     assert_int_equal(shares_find(d, STR("s2"), a, &got, &e), ERR_NOT_FOUND);
     assert_int_equal(shares_find(d, STR("s1"), a, &got, &e), ERR_OK);
     assert_string_equal(got.body.ptr, "{2}");
+    assert_int_equal(shares_file_owner(d, STR("s1"), STR("g"), a, &owner, &e), ERR_OK);
+    assert_int_equal(shares_file_owner(d, STR("s1"), STR("f"), a, &owner, &e), ERR_NOT_FOUND);
     assert_int_equal(chats_find(d, STR("ann"), STR("c1"), a, &c, &e), ERR_OK);
     assert_string_equal(c.share_id.ptr, "s1");
     c.current_id = (str){0};
     assert_int_equal(chats_update(d, &c, &e), ERR_OK);
     assert_int_equal(shares_end(d, STR("c1"), &e), ERR_OK);
     assert_int_equal(shares_find(d, STR("s1"), a, &got, &e), ERR_NOT_FOUND);
+    assert_int_equal(shares_file_owner(d, STR("s1"), STR("g"), a, &owner, &e), ERR_NOT_FOUND);
     assert_int_equal(chats_find(d, STR("ann"), STR("c1"), a, &c, &e), ERR_OK);
     assert_int_equal(c.share_id.len, 0);
     assert_int_equal(shares_put(d, &s, &e), ERR_OK);

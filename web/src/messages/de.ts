@@ -510,7 +510,7 @@ const de: Record<string, string> = {
   'Search finds them as tag:name.': 'Die Suche findet sie als tag:Name.',
   'Share …': 'Teilen …',
   'Share this chat': 'Diesen Chat teilen',
-  'Who is signed in here and has the link sees the chat as it is now, with its files and pictures. What is said later is not shown until you share again.': 'Wer hier angemeldet ist und den Link hat, sieht den Chat, wie er jetzt ist, mit Dateien und Bildern. Späteres ist erst zu sehen, wenn du ihn wieder teilst.',
+  'Who is signed in here and has the link sees the chat as it is on your screen now, with its files and pictures. Other versions of questions and answers are not shown, nor is what is said later, until you share again.': 'Wer hier angemeldet ist und den Link hat, sieht den Chat, wie du ihn jetzt siehst, mit Dateien und Bildern. Andere Fassungen von Fragen und Antworten sind nicht zu sehen, Späteres erst, wenn du ihn wieder teilst.',
   Link: 'Link',
   'Copy link': 'Link kopieren',
   'Stop sharing': 'Nicht mehr teilen',
