@@ -247,6 +247,51 @@ describe('beside the chats', { timeout: 240000 }, () => {
     await bob.context.close();
   });
 
+  it('each chat keeps its draft: text, files and knowledge, elsewhere and after a reload', async () => {
+    const [one, two] = [await imported('Draft one', 'a', 'b'), await imported('Draft two', 'c', 'd')];
+    const chips = () => page.locator('.composer .chip').allInnerTexts().then((l) => l.map((x) => x.trim()));
+    const open = async (title) => { await page.locator('aside').getByRole('link', { name: title }).click(); await page.getByRole('heading', { name: title }).waitFor({ state: 'attached' }); };
+    await page.goto(`/c/${one}`);
+    const files = page.getByLabel('Files', { exact: true });
+    await files.setInputFiles([{ name: 'kept.txt', mimeType: 'text/plain', buffer: Buffer.from('kept') }, { name: 'gone.txt', mimeType: 'text/plain', buffer: Buffer.from('gone') }]);
+    await button('Remove kept.txt').waitFor();
+    await button('Remove gone.txt').click();
+    await page.getByLabel('Message', { exact: true }).fill('half a thought');
+    await open('Draft two');
+    assert.deepEqual([await chips(), await page.getByLabel('Message', { exact: true }).inputValue()], [[], '']);
+    // still going up when its chat is left
+    let release;
+    const held = new Promise((go) => (release = go));
+    await page.route('**/api/v1/files/', async (r) => { await held; await r.continue(); });
+    await files.setInputFiles({ name: 'late.txt', mimeType: 'text/plain', buffer: Buffer.from('late') });
+    await button('Remove late.txt').waitFor();
+    await open('Draft one');
+    assert.deepEqual([await chips(), await page.getByLabel('Message', { exact: true }).inputValue()], [['kept.txt'], 'half a thought']);
+    const arrived = page.waitForResponse((r) => r.url().endsWith('/api/v1/files/'));
+    release();
+    await arrived;
+    await page.unroute('**/api/v1/files/');
+    await open('Draft two');
+    await page.waitForFunction(() => document.querySelector('.composer .chip')?.innerText.trim() === 'late.txt');
+    await button('Remove late.txt').click();
+    await page.goto('/studio');
+    await page.goto(`/c/${one}`);
+    await button('Remove kept.txt').waitFor();
+    assert.equal(await page.getByLabel('Message', { exact: true }).inputValue(), 'half a thought');
+    await open('Draft two');
+    await files.setInputFiles({ name: 'deleted.txt', mimeType: 'text/plain', buffer: Buffer.from('x') });
+    await button('Remove deleted.txt').waitFor();
+    const file = (await api(page, 'GET', '/api/v1/files/')).data.find((f) => f.name === 'deleted.txt');
+    await api(page, 'DELETE', `/api/v1/files/${file.id}`);
+    await page.reload();
+    await button('Remove deleted.txt').waitFor({ state: 'detached' });
+    await open('Draft one');
+    await button('Send').click();
+    await page.locator('article.mine', { hasText: 'kept.txt' }).waitFor();
+    assert.deepEqual(await chips(), []);
+    await api(page, 'POST', `/api/v1/chats/${one}/stop`);
+  });
+
   it('50 MB of text go along as a file, however they came', async () => {
     for (const how of ['paste', 'input']) {
       await page.goto('/');

@@ -1,7 +1,7 @@
-/** What the user is about to send: text, files, knowledge, the picture mode. Kept per chat in this tab. */
+/** What the user is about to send: text, files, knowledge, the picture mode. Each chat has its own, kept in this tab. */
 import * as api from '../api/chats';
 import * as rest from '../api/rest';
-import { messageOf } from '../api/http';
+import { ApiError, messageOf } from '../api/http';
 import type { FileInfo, FileRef, Params } from '../api/types';
 import { app } from './app.svelte';
 import { t } from './i18n.svelte';
@@ -22,51 +22,88 @@ type Wish = Record<string, string | number | bigint | null>;
 /** What an edited wish for a picture takes over from the first one: all but the seed. */
 const AGAIN = ['negative', 'width', 'height', 'steps', 'cfg', 'sampler', 'scheduler', 'checkpoint', 'strength', 'n'];
 
+/** What a reload brings back. */
+interface Kept {
+  text?: string;
+  files?: FileInfo[];
+  knowledge?: Named[];
+  picture?: boolean;
+}
+interface Named {
+  id: string;
+  name: string;
+}
+
+const drafts = new Map<string, Draft>();
+/** The chat that sending made, until its page opens. */
+let opened: Thread | null = null;
+
+/** The draft of a chat, or (null) of the one that is to be. */
+export function draftOf(id: string | null): Draft {
+  const key = `hob.draft.${app.user?.id ?? ''}.${id ?? ''}`;
+  const known = drafts.get(key);
+  if (known) return known;
+  const draft = new Draft(key);
+  drafts.set(key, draft);
+  return draft;
+}
+
+export function takeMade(id: string): Thread | null {
+  const t = opened;
+  opened = null;
+  return t?.id === id ? t : null;
+}
+
 export class Draft {
   text = $state('');
   model = $state('');
   attachments = $state<Attachment[]>([]);
-  knowledge = $state.raw<{ id: string; name: string }[]>([]);
+  knowledge = $state.raw<Named[]>([]);
   picture = $state(false);
   pictureInputs = $state<Wish>({});
   system = $state('');
   params = $state.raw<Params>({});
   think = $state<boolean | undefined>(undefined);
   sending = $state(false);
-  /** The chat that sending made, until its page opens. */
-  made: Thread | null = null;
   #key = 0;
-  #where: string | null = null;
+  readonly #where: string;
   #settingsOf: Thread | null = null;
 
-  /** The page shows another chat: its draft comes back, and what the chat has set. */
-  enter(id: string | null, thread: Thread | null): void {
-    const key = `hob.draft.${id ?? ''}`;
-    if (this.#where !== key) {
-      this.#where = key;
-      this.text = sessionStorage.getItem(key) ?? '';
-      this.attachments = [];
-      this.model = '';
-      this.knowledge = [];
-      if (!id) {
-        this.#settingsOf = null;
-        this.system = '';
-        this.params = {};
-      }
-    }
-    if (thread?.chat && this.#settingsOf !== thread) {
-      this.#settingsOf = thread;
-      this.system = thread.chat.system ?? '';
-      this.params = thread.chat.params ?? {};
-      const known = (thread.chat.meta?.knowledge as { id: string; name: string }[] | undefined) ?? [];
-      if (!this.knowledge.length) this.knowledge = known;
-    }
+  constructor(where: string) {
+    this.#where = where;
+    let kept: Kept = {};
+    try {
+      kept = JSON.parse(sessionStorage.getItem(this.#where) ?? '{}') as Kept;
+    } catch { /* nothing of ours */ }
+    this.text = kept.text ?? '';
+    this.knowledge = kept.knowledge ?? [];
+    this.picture = kept.picture ?? false;
+    for (const f of kept.files ?? []) this.attachFile(f);
+    void this.#forgetDeleted();
+  }
+
+  /** What the chat has set, when it was opened. */
+  settle(thread: Thread): void {
+    if (!thread.chat || this.#settingsOf === thread) return;
+    this.#settingsOf = thread;
+    this.system = thread.chat.system ?? '';
+    this.params = thread.chat.params ?? {};
   }
 
   keep(): void {
-    if (!this.#where) return;
-    if (this.text) sessionStorage.setItem(this.#where, this.text.slice(0, 200000));
-    else sessionStorage.removeItem(this.#where);
+    const files = this.attachments.flatMap((a) => (a.info ? [a.info] : []));
+    const kept: Kept = { text: this.text.slice(0, 200000), files, knowledge: this.knowledge, picture: this.picture };
+    try {
+      if (kept.text || files.length || this.knowledge.length || this.picture) sessionStorage.setItem(this.#where, JSON.stringify(kept));
+      else sessionStorage.removeItem(this.#where);
+    } catch { /* the browser keeps no more: the draft lasts as long as the page */ }
+  }
+
+  /** Files of a draft from before a reload may be gone. */
+  async #forgetDeleted(): Promise<void> {
+    for (const { key, info } of [...this.attachments]) {
+      if (info && (await rest.file(info.id).then(() => false, (e: unknown) => e instanceof ApiError && e.status === 404))) this.detach(key);
+    }
   }
 
   get ready(): boolean {
@@ -89,6 +126,7 @@ export class Draft {
       });
       const a = mine();
       if (a) a.info = info;
+      this.keep(); // the page may show another chat meanwhile
     } catch (e) {
       const a = mine();
       if (a) a.error = messageOf(e);
@@ -131,7 +169,16 @@ export class Draft {
         this.keep();
       }
       if (!thread) {
-        this.made = to;
+        opened = to;
+        drafts.delete(this.#where);
+        const next = draftOf(to.id);
+        next.knowledge = this.knowledge;
+        next.think = this.think;
+        next.picture = this.picture;
+        next.pictureInputs = this.pictureInputs;
+        this.knowledge = [];
+        this.picture = false;
+        this.keep();
         go(`/c/${to.id}`);
       }
     } catch (e) {
