@@ -3,8 +3,7 @@
 #include "base/limits.h"
 #include "engine/job.h"
 
-err_code job_compile_format(const engine_format *f, grammar **ret, err *e) {
-    *ret = NULL;
+static err_code compile_format(const engine_format *f, grammar **ret, err *e) {
     switch (f->kind) {
     case ENGINE_FORMAT_FREE:
         return ERR_OK;
@@ -18,6 +17,15 @@ err_code job_compile_format(const engine_format *f, grammar **ret, err *e) {
         return grammar_from_gbnf(f->text, ret, e);
     }
     FAIL(e, INTERNAL, "unknown format %d", (int)f->kind);
+}
+
+/* What cannot be held to is the request's fault: clients try again what the server lacks. */
+err_code job_compile_format(const engine_format *f, grammar **ret, err *e) {
+    *ret = NULL;
+    err_code code = compile_format(f, ret, e);
+    if (code != ERR_UNSUPPORTED) return code;
+    if (e) e->code = ERR_INVALID;
+    return ERR_INVALID;
 }
 
 /* ---- calls ---- */
