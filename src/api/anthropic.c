@@ -180,13 +180,8 @@ static const dialect MESSAGES = {.sse = true,
 static const json_t *parse_body(http_request *r) {
     json_t *body;
     err e;
-    if (json_parse(http_request_body(r), &body, &e)) {
-        reply_error(r, 400, e.msg);
-        return NULL;
-    }
-    dialect_defer(http_request_arena(r), body);
-    if (json_is_object(body)) return body;
-    reply_error(r, 400, "the request body must be a JSON object");
+    if (!api_read_body(http_request_body(r), http_request_arena(r), &body, &e)) return body;
+    reply_err(r, &e);
     return NULL;
 }
 
@@ -227,9 +222,7 @@ static err_code count(slow *s, int64_t *ret, err *e) {
     engine_job_spec job;
     engine_tokens got;
     str name = {0};
-    TRY(json_parse(s->body, &body, e));
-    dialect_defer(s->mem, body);
-    if (!json_is_object(body)) FAIL(e, INVALID, "the request body must be a JSON object");
+    TRY(api_read_body(s->body, s->mem, &body, e));
     TRY(anthropic_check(body, true, &name, e));
     TRY(find_model(s->a, name, s->mem, &m, e));
     if (!api_model_can(&m, "tools")) json_object_del(body, "tools");

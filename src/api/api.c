@@ -30,7 +30,12 @@ static const http_route ROUTES[] = {
     {"POST", "/api/estimate", ollama_estimate, NULL},
     {"POST", "/api/pin", ollama_pin, NULL},
     {"POST", "/api/unload", ollama_unload, NULL},
+    {"GET", "/api/status", ollama_status, NULL},
     {"POST", "/api/me", ollama_me, NULL},
+    {"POST", "/api/signout", ollama_me, NULL},
+    {"GET", "/api/experimental/model-recommendations", ollama_recommendations, NULL},
+    {"POST", "/api/experimental/web_search", ollama_web, NULL},
+    {"POST", "/api/experimental/web_fetch", ollama_web, NULL},
     {"GET", "/v1/models", openai_models, NULL},
     {"GET", "/v1/models/:model", openai_model, NULL},
     {"POST", "/v1/chat/completions", openai_chat, NULL},
@@ -53,24 +58,20 @@ static void drop_json(void *arg) {
     json_decref(arg);
 }
 
+err_code api_read_body(str text, arena *mem, json_t **ret, err *e) {
+    if (str_trim(text).len == 0) FAIL(e, INVALID, "missing request body");
+    TRY(json_parse(text, ret, e));
+    arena_defer(mem, drop_json, *ret);
+    if (!json_is_object(*ret)) FAIL(e, INVALID, "the request body must be a JSON object");
+    return ERR_OK;
+}
+
 const json_t *api_body(http_request *r) {
-    str text = http_request_body(r);
     json_t *body;
     err e;
-    if (str_trim(text).len == 0) {
-        api_reply_error(r, 400, "missing request body");
-        return NULL;
-    }
-    if (json_parse(text, &body, &e)) {
-        api_reply_err(r, &e);
-        return NULL;
-    }
-    arena_defer(http_request_arena(r), drop_json, body);
-    if (!json_is_object(body)) {
-        api_reply_error(r, 400, "the request body must be a JSON object");
-        return NULL;
-    }
-    return body;
+    if (!api_read_body(http_request_body(r), http_request_arena(r), &body, &e)) return body;
+    api_reply_err(r, &e);
+    return NULL;
 }
 
 void api_reply_json(http_request *r, json_t *body) {

@@ -31,6 +31,8 @@ const http_route *api_chat_routes(size_t *ret_n);
 /* Parses the request's body as an object. On failure it has answered 400 and returns NULL; the
  * object is freed with the request. */
 const json_t *api_body(http_request *r);
+/* The same of a text, for dialects with errors of their own; the object ends with the arena. */
+err_code api_read_body(str text, arena *mem, json_t **ret, err *e);
 
 /* {"error": text} with a status, and the same for an err. */
 void api_reply_error(http_request *r, int status, const char *fmt, ...)
@@ -75,5 +77,8 @@ void ollama_estimate(http_request *r, void *ctx);
 void ollama_pin(http_request *r, void *ctx);
 void ollama_unload(http_request *r, void *ctx);
 void ollama_me(http_request *r, void *ctx);
+void ollama_status(http_request *r, void *ctx);
+void ollama_recommendations(http_request *r, void *ctx);
+void ollama_web(http_request *r, void *ctx);
 void openai_image_generations(http_request *r, void *ctx);
 void openai_image_edits(http_request *r, void *ctx);

@@ -62,9 +62,28 @@ static err_code find_adapter(api *a, arena *mem, api_model *m, err *e) {
     return ERR_OK;
 }
 
+static bool cut_end(str *name, str end) {
+    if (!str_ends(*name, end)) return false;
+    *name = str_sub(*name, 0, name->len - end.len);
+    return true;
+}
+
+/* "name:local" asks for a model of this server, as all are; "name:cloud" for one that is not. */
+static err_code find_stored(api *a, str name, arena *mem, store_model *ret, err *e) {
+    str bare = name;
+    err_code code = store_find(a->store, name, mem, ret, e);
+    if (code == ERR_OK) return code;
+    bool cloud = cut_end(&bare, STR(":cloud"));
+    bool local = cut_end(&bare, STR(":local"));
+    cloud = cloud || str_ends(bare, STR(":cloud")) || str_ends(bare, STR("-cloud"));
+    if (!local) return code;
+    if (cloud) FAIL(e, INVALID, "use either :local or :cloud, not both");
+    return store_find(a->store, bare, mem, ret, e);
+}
+
 err_code api_model_find(api *a, str name, arena *mem, api_model *ret, err *e) {
     api_model m = {.options = options_default()};
-    TRY(store_find(a->store, name, mem, &m.stored, e));
+    TRY(find_stored(a, name, mem, &m.stored, e));
     const store_layer *weights = store_model_layer(&m.stored, STORE_LAYER_MODEL);
     m.engine.name = m.stored.display;
     m.engine.digest = m.stored.digest;

@@ -32,6 +32,22 @@ void ollama_me(http_request *r, void *ctx) {
     api_reply_error(r, 503, "account unavailable");
 }
 
+/* No request leaves this machine for a model of others. */
+void ollama_status(http_request *r, void *ctx) {
+    (void)ctx;
+    api_reply_json(r, json_pack("{s:{s:b, s:s}}", "cloud", "disabled", 1, "source", "config"));
+}
+
+void ollama_recommendations(http_request *r, void *ctx) {
+    (void)ctx;
+    api_reply_json(r, json_pack("{s:[]}", "recommendations"));
+}
+
+void ollama_web(http_request *r, void *ctx) {
+    (void)ctx;
+    api_reply_error(r, 403, "ollama cloud is disabled: this server cannot search the web");
+}
+
 void ollama_version(http_request *r, void *ctx) {
     api *a = ctx;
     api_reply_json(r, json_pack("{s:s}", "version", a->version));

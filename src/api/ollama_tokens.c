@@ -14,14 +14,6 @@ static json_t *native_error(const char *message) {
     return json_pack("{s:o}", "error", dialect_text(str_from(message)));
 }
 
-static err_code read_body(slow *s, json_t **ret, err *e) {
-    if (str_trim(s->body).len == 0) FAIL(e, INVALID, "missing request body");
-    TRY(json_parse(s->body, ret, e));
-    dialect_defer(s->mem, *ret);
-    if (!json_is_object(*ret)) FAIL(e, INVALID, "the request body must be a JSON object");
-    return ERR_OK;
-}
-
 static err_code find_model(slow *s, const json_t *body, api_model *ret, err *e) {
     str name = {0};
     TRY(field_model(body, &name, e));
@@ -81,7 +73,7 @@ static err_code tokenize(slow *s, json_t **ret, err *e) {
     engine_prompt p = {.kind = ENGINE_PROMPT_RAW};
     engine_tokens got;
     bool add = false, special = true, pieces = false;
-    TRY(read_body(s, &body, e));
+    TRY(api_read_body(s->body, s->mem, &body, e));
     TRY(find_model(s, body, &m, e));
     TRY(field_bool(body, "add_special", &add, e));
     TRY(field_bool(body, "parse_special", &special, e));
@@ -138,7 +130,7 @@ static err_code detokenize(slow *s, json_t **ret, err *e) {
     engine_tokens in;
     bool special = true;
     str text;
-    TRY(read_body(s, &body, e));
+    TRY(api_read_body(s->body, s->mem, &body, e));
     TRY(find_model(s, body, &m, e));
     TRY(field_bool(body, "special", &special, e));
     TRY(read_ids(body, s->mem, &in, e));

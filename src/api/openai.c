@@ -45,20 +45,11 @@ bool openai_find_model(api *a, http_request *r, str name, api_model *ret) {
     return false;
 }
 
-static void drop_json(void *arg) {
-    json_decref(arg);
-}
-
 const json_t *openai_body(http_request *r) {
     json_t *body;
     err e;
-    if (json_parse(http_request_body(r), &body, &e)) {
-        openai_reply_error(r, 400, e.msg);
-        return NULL;
-    }
-    arena_defer(http_request_arena(r), drop_json, body);
-    if (json_is_object(body)) return body;
-    openai_reply_error(r, 400, "the request body must be a JSON object");
+    if (!api_read_body(http_request_body(r), http_request_arena(r), &body, &e)) return body;
+    openai_reply_error(r, 400, e.msg);
     return NULL;
 }
 

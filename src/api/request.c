@@ -273,8 +273,10 @@ static err_code convert_message(const api_model *m, const json_t *v, arena *mem,
                                 err *e) {
     if (!json_is_object(v)) FAIL(e, INVALID, "messages must be objects, not %s", json_type_name(v));
     str role = {0}, content = STR("");
+    const json_t *calls;
     TRY(field_str(v, "role", &role, e));
     TRY(field_str(v, "content", &content, e));
+    TRY(field_array(v, "tool_calls", &calls, e));
     TRY(request_images(v, m, e));
     value *out = json_to_value(mem, v);
     value_set(mem, out, STR("role"), value_str(mem, str_lower(mem, role)));

@@ -75,9 +75,7 @@ static err_code read_estimate(slow *s, api_model *m, int32_t *ret_parallel, err 
     const json_t *given = NULL;
     str name = {0};
     int64_t n = 1;
-    TRY(json_parse(s->body, &body, e));
-    dialect_defer(s->mem, body);
-    if (!json_is_object(body)) FAIL(e, INVALID, "the request body must be a JSON object");
+    TRY(api_read_body(s->body, s->mem, &body, e));
     TRY(field_model(body, &name, e));
     if (name.len == 0) FAIL(e, INVALID, "model is required");
     err_code code = api_model_find(s->a, name, s->mem, m, e);

@@ -114,6 +114,15 @@ class Bodies(Running):
                 self.assertEqual(status, 400, (path, raw[:20], data[:100]))
                 self.assertTrue(json.loads(data)["error"])
 
+    def test_no_body(self):
+        for path in ("/api/generate", "/api/chat", "/api/tokenize", "/api/estimate", "/v1/chat/completions",
+                     "/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/messages", "/v1/messages/count_tokens"):
+            for raw in (b"", b" \n"):
+                status, data = self.post(raw, path)
+                error = json.loads(data)["error"]
+                self.assertEqual((status, error if isinstance(error, str) else error["message"]),
+                                 (400, "missing request body"), path)
+
     def test_text_that_is_no_unicode(self):
         for prompt in (b"\xff\xfe", b"\\ud800", b"\\udc00x", b"a\\u0000b", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80"):
             raw = b'{"model":"smollm2:135m","stream":false,"options":{"num_predict":2},"prompt":"' + prompt + b'"}'

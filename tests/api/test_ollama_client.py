@@ -97,6 +97,23 @@ class OllamaClient(unittest.TestCase):
                 return
         self.fail("the model is still there after keep_alive 0")
 
+    def test_where_a_model_is(self):
+        """:local is every model of this server; nothing is asked of others."""
+        for name in ("smollm2:135m:local", "SmolLM2:135M:local"):
+            self.assertEqual(self.server.call("/api/show", {"model": name})[0], 200)
+        both = {"error": "use either :local or :cloud, not both"}
+        for name in ("x:local:cloud", "x:cloud:local", "x:1b-cloud:local"):
+            self.assertEqual(self.server.call("/api/chat", {"model": name, "messages": []}), (400, both))
+        for name in ("x:cloud", "x:1b-cloud", "x:local"):
+            self.assertEqual(self.server.call("/api/chat", {"model": name, "messages": []})[0], 404)
+        self.assertEqual(self.server.call("/api/status"), (200, {"cloud": {"disabled": True, "source": "config"}}))
+        self.assertEqual(self.server.call("/api/experimental/model-recommendations"), (200, {"recommendations": []}))
+        self.assertEqual(self.server.call("/api/signout", method="POST")[0], 503)
+        for path in ("web_search", "web_fetch"):
+            status, answer = self.server.call("/api/experimental/" + path, {"query": "x"})
+            self.assertEqual(status, 403)
+            self.assertIn("ollama cloud is disabled", answer["error"])
+
     def test_missing_model_is_a_clear_404(self):
         with self.assertRaises(ollama.ResponseError) as caught:
             self.client.chat("no-such-model", [{"role": "user", "content": "x"}])
