@@ -34,6 +34,13 @@ static const char *const op_names[DEV_OP_COUNT] = {
     [DEV_OP_CONCAT] = "concat",
     [DEV_OP_FREEU] = "freeu",
     [DEV_OP_SDPA] = "sdpa",
+    [DEV_OP_SDPA_MASS] = "sdpa_mass",
+    [DEV_OP_RESIZE] = "resize",
+    [DEV_OP_TILES] = "tiles",
+    [DEV_OP_TOKEN_BEST] = "token_best",
+    [DEV_OP_TOKEN_MATCH] = "token_match",
+    [DEV_OP_TOKEN_MERGE] = "token_merge",
+    [DEV_OP_TOKEN_SPREAD] = "token_spread",
 };
 
 const char *dev_op_name(dev_op op) {

@@ -11,6 +11,7 @@
  * and is at most the planned ne. Threads: a finished program is read-only. */
 #pragma once
 #include "base/err.h"
+#include "image/resize.h"
 #include "kern/dtype.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -65,6 +66,22 @@ typedef enum dev_op {
                           frequencies scaled (params.freeu)     in: a [A,X,Y,B], b [B',X,Y,B] */
     DEV_OP_SDPA,       /* softmax(scale q k^T) v per head and picture, causal if asked
                           in: q [K,H,T,B], k [K,H,S,B], v [K,H,S,B] -> [K*H,T,B] */
+    DEV_OP_SDPA_MASS,  /* what all queries together give to each key: the sum of SDPA's weights over
+                          the queries, their mean over heads     in: q, k -> [S,B] */
+    DEV_OP_RESIZE,     /* to another size (params.resize)         in: x [C,X,Y,B] -> [C,X',Y',B] */
+    /* Tokens of a picture [C,T,B], T = X Y in rows. */
+    DEV_OP_TILES,        /* the tiles of a grid (params.tiles) as pictures of their own: [C,T,B] ->
+                            [C,T/n,n B], or back                       in: x */
+    DEV_OP_TOKEN_BEST,   /* of each cell of 2x2 tokens one is a target (params.match); for every
+                            other token the score and the index of the nearest target, for a target
+                            a score below all others and its own index: [2,T,B]
+                            in: x [C,T,B] of length 1, picks [..] 0 to 3 for each cell */
+    DEV_OP_TOKEN_MATCH,  /* where each token lies once the n_merged of highest score (of equal ones
+                            the first) have joined their targets: [T,B] f32    in: best [2,T,B] */
+    DEV_OP_TOKEN_MERGE,  /* means of the tokens at each place: [C,T-n_merged,B]
+                            in: x [C,T,B], match [T,B] */
+    DEV_OP_TOKEN_SPREAD, /* out[:,t,b] = x[:,match[t,b],b]: [C,T,B]
+                            in: x [C,T-n_merged,B], match [T,B] */
     DEV_OP_COUNT
 } dev_op;
 
@@ -96,6 +113,19 @@ typedef struct dev_freeu {
     float backbone, skip;
     bool adaptive;
 } dev_freeu;
+
+/* TILES: a grid of cells cut into rows x cols equal tiles. */
+typedef struct dev_tiles {
+    int32_t cells_y, cells_x, rows, cols;
+    bool back;
+} dev_tiles;
+
+/* Merging tokens (Bolya and Hoffman, "Token Merging for Fast Stable Diffusion", 2023): tokens of a
+ * grid of y rows of x, and where its picks begin. A last odd row or column has no targets. */
+typedef struct dev_match {
+    int32_t x, y, from;
+    int32_t n_merged;
+} dev_match;
 
 typedef enum dev_pool { DEV_POOL_NONE, DEV_POOL_MEAN, DEV_POOL_FIRST, DEV_POOL_LAST } dev_pool;
 
@@ -190,6 +220,11 @@ typedef struct dev_node {
             float scale;
             bool causal;
         } sdpa;
+        struct {
+            resize_method method;
+        } resize;
+        dev_tiles tiles;
+        dev_match match;
         dev_attention attn; /* ATTENTION, ATTENTION_FULL, KV_STORE */
     } params;
 } dev_node;
@@ -214,7 +249,14 @@ enum {
     DEV_OUTPUT_COUNT
 };
 /* Run-time inputs of floats, of picture programs. */
-enum { DEV_DATA_X, DEV_DATA_TIME, DEV_DATA_CONTEXT, DEV_DATA_EXTRA, DEV_DATA_COUNT };
+enum {
+    DEV_DATA_X,
+    DEV_DATA_TIME,
+    DEV_DATA_CONTEXT,
+    DEV_DATA_EXTRA,
+    DEV_DATA_PICKS,
+    DEV_DATA_COUNT
+};
 
 /* The paged KV cache as attention sees it. One page holds page_tokens tokens of every layer, as
  * `type` (F16): [layer] { k [kv head][head_dim_k][page_tokens], v [kv

@@ -333,7 +333,7 @@ static err_code check_text(const guide_run *r, const diff_cond *c, err *e) {
 static err_code evaluate(guide_run *r, const unet_input *in, const void *key, float *out, err *e) {
     int64_t cells = (int64_t)in->y * in->x_len, len = r->c * cells;
     int64_t stride = unet_get_info(r->model->net)->in_channels * cells;
-    step_cache *cache = r->perturbed ? NULL : r->cache; /* another network */
+    step_cache *cache = r->aside ? NULL : r->cache;
     if (cache && step_cache_apply(cache, key, in->x, stride, len, out)) {
         r->stats.n_saved++;
         return ERR_OK;
@@ -342,19 +342,6 @@ static err_code evaluate(guide_run *r, const unet_input *in, const void *key, fl
     r->stats.n_computed++;
     if (cache) step_cache_keep(cache, key, in->x, stride, len, out);
     return ERR_OK;
-}
-
-static unet_freeu freeu_of(const diff_model *m) {
-    const diff_change *p = NULL;
-    for (size_t i = 0; i < m->changes.n; i++)
-        if (m->changes.items[i].kind == DIFF_CHANGE_FREEU ||
-            m->changes.items[i].kind == DIFF_CHANGE_FREEU_V2)
-            p = &m->changes.items[i];
-    if (!p) return (unet_freeu){0};
-    return (unet_freeu){.on = true,
-                        .adaptive = p->kind == DIFF_CHANGE_FREEU_V2,
-                        .backbone = {(float)p->v[0], (float)p->v[1]},
-                        .skip = {(float)p->v[2], (float)p->v[3]}};
 }
 
 /* Adds weight * denoised of one entry to sum, and the weights to count. */
@@ -384,10 +371,10 @@ static err_code add_entry(guide_run *r, const guide_entry *g, const guide_eval *
                      .time = time,
                      .context = context,
                      .n_context = c->n_tokens,
-                     .adm = adm,
-                     .perturbed = r->perturbed,
-                     .freeu = freeu_of(r->model)};
+                     .adm = adm};
+    guide_network_fill(r, v->sigma, &in);
     err_code code = evaluate(r, &in, v->key, out, e);
+    if (code == ERR_OK) guide_network_keep(r, &in, v->negative);
     for (int32_t b = 0; b < r->n && code == ERR_OK; b++) {
         fill_weights(g, r, b, weights);
         for (int64_t i = 0; i < r->c * cells; i++) {
@@ -404,6 +391,7 @@ static err_code add_entry(guide_run *r, const guide_entry *g, const guide_eval *
     mem_free(context);
     mem_free(time);
     mem_free(weights);
+    mem_free(in.mass);
     return code;
 }
 

@@ -74,12 +74,84 @@ static err_code operated(guide_sides *g, const diff_change *p, err *e) {
     return ERR_OK;
 }
 
+/* The signed frequencies -k to k - 1 of a line of n as factors of its cells: low [n, n] real, to be
+ * applied along both directions. */
+typedef struct low_pass {
+    size_t n, k;       /* cells; frequencies of each sign, at most n / 2 */
+    double *cos, *sin; /* [n] of one turn in n steps */
+} low_pass;
+
+static low_pass low_pass_open(size_t n, double k) {
+    low_pass l = {n, k < (double)(n / 2) ? (size_t)k : n / 2, NULL, NULL};
+    l.cos = mem_calloc(n, sizeof *l.cos);
+    l.sin = mem_calloc(n, sizeof *l.sin);
+    for (size_t i = 0; i < n; i++) {
+        double turn = 6.283185307179586477 * (double)i / (double)n;
+        l.cos[i] = cos(turn);
+        l.sin[i] = sin(turn);
+    }
+    return l;
+}
+
+static void low_pass_close(low_pass *l) {
+    mem_free(l->cos);
+    mem_free(l->sin);
+}
+
+/* One line of complex numbers v [2n], `step` apart, without its other frequencies. */
+static void low_pass_line(const low_pass *l, double *v, size_t step, double *mem) {
+    size_t n = l->n;
+    memset(mem, 0, 2 * n * sizeof *mem);
+    for (size_t f = 0; f < 2 * l->k; f++) {
+        size_t w = (f + n - l->k) % n; /* from -k on */
+        double re = 0, im = 0;
+        for (size_t i = 0, at = 0; i < n; i++, at = (at + w) % n) {
+            re += v[2 * i * step] * l->cos[at] + v[2 * i * step + 1] * l->sin[at];
+            im += v[2 * i * step + 1] * l->cos[at] - v[2 * i * step] * l->sin[at];
+        }
+        for (size_t i = 0, at = 0; i < n; i++, at = (at + w) % n) {
+            mem[2 * i] += (re * l->cos[at] - im * l->sin[at]) / (double)n;
+            mem[2 * i + 1] += (re * l->sin[at] + im * l->cos[at]) / (double)n;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        v[2 * i * step] = mem[2 * i];
+        v[2 * i * step + 1] = mem[2 * i + 1];
+    }
+}
+
+/* The difference of the sides by frequency. What is low is a box that is not symmetric: of it the
+ * real part counts. */
+static void by_frequency(guide_sides *g, const diff_change *p) {
+    size_t Y = g->dims[2], X = g->dims[3], cells = Y * X, longest = Y > X ? Y : X;
+    low_pass ly = low_pass_open(Y, p->v[2]), lx = low_pass_open(X, p->v[2]);
+    double *v = mem_calloc(2 * cells, sizeof *v), *mem = mem_calloc(2 * longest, sizeof *mem);
+    for (size_t k = 0; k < g->n / cells; k++) {
+        float *c = g->cond + k * cells, *u = g->uncond + k * cells;
+        for (size_t i = 0; i < cells; i++) {
+            v[2 * i] = (double)c[i] - (double)u[i];
+            v[2 * i + 1] = 0;
+        }
+        for (size_t y = 0; y < Y; y++) low_pass_line(&lx, v + 2 * y * X, 1, mem);
+        for (size_t x = 0; x < X; x++) low_pass_line(&ly, v + 2 * x, X, mem);
+        for (size_t i = 0; i < cells; i++) {
+            double d = (double)c[i] - (double)u[i];
+            c[i] = (float)((double)u[i] + p->v[1] * d + (p->v[0] - p->v[1]) * v[2 * i]);
+        }
+    }
+    mem_free(v);
+    mem_free(mem);
+    low_pass_close(&ly);
+    low_pass_close(&lx);
+}
+
 err_code guide_changes_before(const diff_changes *l, guide_sides *g, guide_memory *m, err *e) {
     for (size_t i = 0; i < l->n; i++) {
         const diff_change *p = &l->items[i];
         if (p->kind == DIFF_CHANGE_TCFG && g->has_uncond) tangential(g);
         if (p->kind == DIFF_CHANGE_APG) projected(g, p, &m[i]);
         if (p->kind == DIFF_CHANGE_OPERATION) TRY(operated(g, p, e));
+        if (p->kind == DIFF_CHANGE_FRESCA && g->has_uncond) by_frequency(g, p);
     }
     return ERR_OK;
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/vec.h"
 #include "diffusion/guide.h"
+#include "diffusion/noise.h"
 
 typedef struct guide_area {
     bool given;
@@ -24,6 +25,16 @@ typedef struct guide_side {
     bool negative;
 } guide_side;
 
+/* What a model's changes to the network keep during a job (guide_network.c). */
+typedef struct guide_network {
+    noise_rng rng;                        /* goes on where the starting noise ended */
+    uint32_t draws[UNET_TILED_LEVELS][2]; /* which sizes of tiles */
+    float *picks;                         /* cells' targets of this call, or NULL */
+    int32_t picks_y, picks_x;             /* the size they are for; 0 = none yet */
+    float *mass; /* [n, mass_yx] of the negative side's last evaluation, or NULL */
+    int32_t mass_yx[2];
+} guide_network;
+
 /* One job's constants. */
 typedef struct guide_run {
     diff_model *model;
@@ -34,7 +45,9 @@ typedef struct guide_run {
     step_cache *cache; /* of conditionings' outputs, or NULL */
     diff_sample_stats stats;
     arena *mem;
+    guide_network network;
     bool perturbed; /* the network without self-attention in its middle */
+    bool aside;     /* an evaluation that is none of the sides': step caching does not see it */
 } guide_run;
 
 typedef struct guide_eval {
@@ -50,6 +63,16 @@ void guide_side_close(guide_side *s);
 /* ret [n, c, y, x]: the weighted estimate of the data. */
 err_code guide_side_eval(guide_run *r, const guide_side *s, const float *x, double sigma,
                          float *ret, err *e);
+
+/* ---- a model's changes to the network (guide_network.c) ---- */
+
+void guide_network_open(guide_run *r, uint64_t seed);
+/* Another call of the network for all sides: what is drawn by chance is drawn again. */
+void guide_network_next(guide_run *r);
+/* Sets what the changes want at this sigma; in->y and x_len are known. in->mass is scratch. */
+void guide_network_fill(guide_run *r, double sigma, unet_input *in);
+/* After an evaluation: keeps what the negative side's middle looked at. */
+void guide_network_keep(guide_run *r, const unet_input *in, bool negative);
 
 /* ---- a model's changes to guidance (guide_change.c) ---- */
 
@@ -73,6 +96,9 @@ typedef struct guide_memory {
 err_code guide_changes_before(const diff_changes *l, guide_sides *g, guide_memory *m, err *e);
 /* One of those after it, on the result [n]; others do nothing. */
 void guide_change_after(const diff_change *p, const guide_sides *g, float *ret);
+
+/* The negative's estimate, blurred where the middle of the network looks: ret [n]. */
+void guide_blurred(const guide_sides *g, const guide_network *w, double deviation, float *ret);
 
 /* The sigmas of a walk: where it starts and ends, and where it is. */
 typedef struct guide_time {

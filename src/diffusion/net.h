@@ -18,11 +18,12 @@ typedef struct diff_gate {
 
 typedef struct diff_net diff_net;
 
+enum { DIFF_TUNES = 18 };
 /* What a program computes; lengths are in the network's own units. Unused fields are 0. */
 typedef struct diff_shape {
     int32_t kind; /* of the family: which graph */
     int32_t x, y, batch, context, extra;
-    float tune[4]; /* of the family */
+    float tune[DIFF_TUNES]; /* of the family */
 } diff_shape;
 
 /* Describes the graph for a shape; mistakes are the graph's. */

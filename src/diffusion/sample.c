@@ -14,10 +14,10 @@ typedef struct sample_run {
     float *mask;             /* [n] or NULL */
     const float *mask_given; /* [n] what `mask` was before the model changed it, or NULL */
     guide_memory memory[DIFF_CHANGES_MAX];
-    float *cond, *uncond, *other, *masked; /* [n] scratch */
-    float *x0;                             /* [n] the last estimate, VAE units */
-    step_cache *cache;                     /* or NULL */
-    int64_t n_last;                        /* evaluations of the last estimate */
+    float *cond, *uncond, *other, *masked, *blurred; /* [n] scratch */
+    float *x0;                                       /* [n] the last estimate, VAE units */
+    step_cache *cache;                               /* or NULL */
+    int64_t n_last;                                  /* evaluations of the last estimate */
 } sample_run;
 
 static bool is_close(double a, double b) {
@@ -83,12 +83,23 @@ static void mix_perp_neg(const sample_run *s, double cfg, double scale, float *r
     }
 }
 
+/* A guidance for each picture of the batch: rising to the job's, or rising to it and falling. */
+static void mix_by_picture(const guide_sides *g, const diff_change *p, float *ret) {
+    size_t per = g->n / g->n_pictures, last = g->n_pictures - 1;
+    for (size_t b = 0; b <= last; b++) {
+        double t = last ? (double)b / (double)last : 0;
+        if (p->kind == DIFF_CHANGE_TRIANGLE_CFG) t = 2 * fabs(t - floor(t + 0.5));
+        mix(g->cond + b * per, g->uncond + b * per, p->v[0] + (g->cfg - p->v[0]) * t, per,
+            ret + b * per);
+    }
+}
+
 /* The positive and negative side as the model says: its own way, or the plain one. */
 static err_code combine(sample_run *s, const guide_sides *g, float *ret, err *e) {
     const diff_change *way = NULL;
     const diff_changes *l = &s->g.model->changes;
     for (size_t i = 0; i < l->n; i++)
-        if (l->items[i].kind == DIFF_CHANGE_RESCALE || l->items[i].kind == DIFF_CHANGE_PERP_NEG)
+        if (l->items[i].kind >= DIFF_CHANGE_RESCALE && l->items[i].kind <= DIFF_CHANGE_TRIANGLE_CFG)
             way = &l->items[i];
     if (way && way->kind == DIFF_CHANGE_PERP_NEG) {
         guide_side empty;
@@ -97,6 +108,8 @@ static err_code combine(sample_run *s, const guide_sides *g, float *ret, err *e)
         guide_side_close(&empty);
         if (code) return code;
         mix_perp_neg(s, g->cfg, way->v[0], ret);
+    } else if (way && way->kind != DIFF_CHANGE_RESCALE) {
+        mix_by_picture(g, way, ret);
     } else if (way && g->has_uncond) {
         mix_rescaled(s, g, way->v[0], ret);
     } else {
@@ -105,20 +118,53 @@ static err_code combine(sample_run *s, const guide_sides *g, float *ret, err *e)
     return ERR_OK;
 }
 
+/* One side again, with another network or another input: ret [n]. */
+static err_code again(sample_run *s, const guide_side *side, const float *x, double sigma,
+                      float *ret, err *e) {
+    s->g.aside = true;
+    guide_network_next(&s->g);
+    err_code code = guide_side_eval(&s->g, side, x, sigma, ret, e);
+    s->g.aside = false;
+    return code;
+}
+
+static err_code away_from_perturbed(sample_run *s, const guide_sides *g, double scale, float *ret,
+                                    err *e) {
+    s->g.perturbed = true;
+    err_code code = again(s, &s->positive, g->x, g->sigma, s->other, e);
+    s->g.perturbed = false;
+    for (size_t i = 0; i < s->n && code == ERR_OK; i++)
+        ret[i] += (s->cond[i] - s->other[i]) * (float)scale;
+    return code;
+}
+
+/* Self-attention guidance: of the blurred estimate, noised as the input is. */
+static err_code away_from_blurred(sample_run *s, const guide_sides *g, const diff_change *p,
+                                  float *ret, err *e) {
+    enum { PAD = 4 }; /* the blur's reach */
+    if (!g->has_uncond || !s->g.network.mass || g->dims[2] <= PAD || g->dims[3] <= PAD)
+        return ERR_OK;
+    guide_blurred(g, &s->g.network, p->v[1], s->blurred);
+    float *x = mem_calloc(s->n, sizeof *x);
+    for (size_t i = 0; i < s->n; i++) x[i] = s->blurred[i] + g->x[i] - s->uncond[i];
+    err_code code = again(s, &s->negative, x, g->sigma, s->other, e);
+    mem_free(x);
+    for (size_t i = 0; i < s->n && code == ERR_OK; i++)
+        ret[i] += (s->blurred[i] - s->other[i]) * (float)p->v[0];
+    return code;
+}
+
 /* What the model does to the combined estimate. */
 static err_code after(sample_run *s, const guide_sides *g, float *ret, err *e) {
     const diff_changes *l = &s->g.model->changes;
     for (size_t i = 0; i < l->n; i++) {
         const diff_change *p = &l->items[i];
-        if (p->kind != DIFF_CHANGE_PERTURBED || p->v[0] == 0) {
+        if (p->kind == DIFF_CHANGE_PERTURBED && (p->v[0] < 0 || p->v[0] > 0))
+            TRY(away_from_perturbed(s, g, p->v[0], ret, e));
+        else if (p->kind == DIFF_CHANGE_SELF_ATTENTION)
+            TRY(away_from_blurred(s, g, p, ret, e));
+        else
             guide_change_after(p, g, ret);
-            continue;
-        }
-        s->g.perturbed = true;
-        err_code code = guide_side_eval(&s->g, &s->positive, g->x, g->sigma, s->other, e);
-        s->g.perturbed = false;
-        if (code) return code;
-        for (size_t k = 0; k < s->n; k++) ret[k] += (s->cond[k] - s->other[k]) * (float)p->v[0];
     }
     return ERR_OK;
 }
@@ -143,7 +189,7 @@ static err_code guided_plain(sample_run *s, const float *x, double sigma, bool w
     guide_sides sides = sides_of(s, x, sigma);
     sides.cfg = g->kind == DIFF_GUIDE_CFG ? g->cfg : 1;
     sides.has_uncond = g->kind == DIFF_GUIDE_CFG && s->negative.entries.len > 0 &&
-                       (!is_close(g->cfg, 1) || want_uncond);
+                       (!is_close(g->cfg, 1) || want_uncond || s->g.network.mass);
     TRY(guide_side_eval(&s->g, &s->positive, x, sigma, s->cond, e));
     if (sides.has_uncond)
         TRY(guide_side_eval(&s->g, &s->negative, x, sigma, s->uncond, e));
@@ -159,6 +205,7 @@ static err_code guided_plain(sample_run *s, const float *x, double sigma, bool w
 static err_code guided(sample_run *s, const float *x, double sigma, bool want_uncond, float *ret,
                        err *e) {
     const diff_guide *g = s->job->guide;
+    guide_network_next(&s->g);
     if (g->kind == DIFF_GUIDE_CFG || g->kind == DIFF_GUIDE_BASIC)
         return guided_plain(s, x, sigma, want_uncond, ret, e);
     TRY(guide_side_eval(&s->g, &s->positive, x, sigma, s->cond, e));
@@ -253,7 +300,8 @@ static void open_latent(sample_run *s, arena *a) {
             scale = (float)s->g.model->latent_scale; /* an empty latent stays empty */
             break;
         }
-    float **all[] = {&s->latent, &s->noise, &s->cond, &s->uncond, &s->other, &s->masked, &s->x0};
+    float **all[] = {&s->latent, &s->noise,  &s->cond,    &s->uncond,
+                     &s->other,  &s->masked, &s->blurred, &s->x0};
     for (size_t i = 0; i < COUNT_OF(all); i++) *all[i] = arena_calloc(a, s->n, sizeof(float));
     for (size_t i = 0; i < s->n; i++) s->latent[i] = l->x[i] * scale;
     if (s->job->noise) memcpy(s->noise, s->job->noise, s->n * sizeof(float));
@@ -334,6 +382,7 @@ err_code diff_sample(const diff_sample_job *j, float *ret, float *ret_x0, err *e
             s.memory[i].average = arena_calloc(a, s.n, sizeof(float));
     s.g.latent = s.latent;
     s.g.noised = s.mask_given;
+    guide_network_open(&s.g, j->seed);
     open_sides(&s);
     open_cache(&s, a);
     err_code code = ERR_OK;
@@ -355,6 +404,36 @@ static double n_entries(const diff_conds *c) {
     return c ? (double)c->n : 0;
 }
 
+/* The plans of all networks that a job may need: its own, smaller inside for a part of the steps,
+ * without self-attention in the middle. */
+static err_code plans_cost(const diff_sample_job *j, unet_input *in, diff_cost *ret, err *e) {
+    const diff_model *m = j->guide->model;
+    guide_run r = {.model = j->guide->model, .n = in->n, .y = in->y, .x = in->x_len};
+    r.mem = arena_create(0);
+    guide_network_open(&r, j->seed);
+    guide_network_fill(&r, 0, in);
+    diff_shape s = unet_shape(m->net, in);
+    err_code code = diff_net_cost(unet_net(m->net), &s, ret, e);
+    diff_cost more = {0};
+    const diff_change *p = diff_changes_find(&m->changes, DIFF_CHANGE_SHRINK);
+    if (p && code == ERR_OK) {
+        guide_network_fill(&r, sigmas_at_percent(m->sigmas, p->v[2]), in);
+        s = unet_shape(m->net, in);
+        code = diff_net_cost(unet_net(m->net), &s, &more, e);
+        ret->plan += more.plan;
+        if (more.flops > ret->flops) ret->flops = more.flops;
+    }
+    if (diff_changes_find(&m->changes, DIFF_CHANGE_PERTURBED) && code == ERR_OK) {
+        in->perturbed = true;
+        s = unet_shape(m->net, in);
+        code = diff_net_cost(unet_net(m->net), &s, &more, e);
+        ret->plan += more.plan;
+    }
+    mem_free(in->mass);
+    arena_destroy(&r.mem);
+    return code;
+}
+
 err_code diff_sample_cost(const diff_sample_job *j, diff_cost *ret, err *e) {
     const diff_guide *g = j->guide;
     const diff_conds *c = g->positive;
@@ -362,8 +441,7 @@ err_code diff_sample_cost(const diff_sample_job *j, diff_cost *ret, err *e) {
                      .y = j->latent.y,
                      .x_len = j->latent.x_len,
                      .n_context = c && c->n ? c->items[0]->n_tokens : 77};
-    diff_shape s = unet_shape(g->model->net, &in);
-    TRY(diff_net_cost(unet_net(g->model->net), &s, ret, e));
+    TRY(plans_cost(j, &in, ret, e));
     bool alone = g->kind == DIFF_GUIDE_BASIC || (g->kind == DIFF_GUIDE_CFG && is_close(g->cfg, 1));
     double sides = n_entries(c) + (alone ? 0 : n_entries(g->negative)) + n_entries(g->middle);
     ret->flops *= sides * (double)(j->schedule.n_sigmas > 1 ? j->schedule.n_sigmas - 1 : 0);

@@ -101,6 +101,15 @@ typedef struct graph_sdpa_params {
 } graph_sdpa_params;
 graph_t graph_sdpa(graph *g, graph_t q, graph_t k, graph_t v, const graph_sdpa_params *p);
 
+/* [S,B]: DEV_OP_SDPA_MASS. */
+graph_t graph_sdpa_mass(graph *g, graph_t q, graph_t k, float scale);
+graph_t graph_resize(graph *g, graph_t x, int64_t nx, int64_t ny, resize_method method);
+/* Tokens [C,T,B] to [C,T/n,n B] and back; picks as a data input (DEV_OP_TOKEN_BEST). */
+graph_t graph_tiles(graph *g, graph_t x, const dev_tiles *p);
+graph_t graph_token_match(graph *g, graph_t x, graph_t picks, const dev_match *p); /* [T,B] */
+graph_t graph_token_merge(graph *g, graph_t x, graph_t match, const dev_match *p);
+graph_t graph_token_spread(graph *g, graph_t x, graph_t match);
+
 /* Marks x as the program's output number slot (DEV_OUTPUT_*), written to host memory given at run
  * time; x must not be used by later nodes. */
 void graph_output(graph *g, graph_t x, int slot);

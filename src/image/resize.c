@@ -82,15 +82,17 @@ static void cubic_weights(float t, float w[4]) {
 }
 
 static err_code taps_make(resize_method method, size_t in, size_t out, taps *t, err *e) {
-    t->n = method == RESIZE_NEAREST ? 1 : method == RESIZE_BILINEAR ? 2 : 4;
+    bool one = method == RESIZE_NEAREST || method == RESIZE_FLOOR;
+    t->n = one ? 1 : method == RESIZE_BILINEAR ? 2 : 4;
     t->at = calloc(out, sizeof *t->at);
     t->w = calloc(out, sizeof *t->w);
     if (!t->at || !t->w) FAIL(e, NOMEM, "no memory for resizing to %zu pixels", out);
     float scale = (float)in / (float)out;
     for (size_t i = 0; i < out; i++) {
         float pos = fmaf(scale, (float)i + 0.5f, -0.5f); /* as PyTorch is compiled */
-        if (method == RESIZE_NEAREST) {
-            t->at[i][0] = clamp_index((ptrdiff_t)floorf(pos + 0.5f), in);
+        if (one) {
+            float at = method == RESIZE_FLOOR ? (float)i * scale : pos + 0.5f;
+            t->at[i][0] = clamp_index((ptrdiff_t)floorf(at), in);
             t->w[i][0] = 1.0f;
         } else if (method == RESIZE_BILINEAR) {
             if (pos < 0) pos = 0;

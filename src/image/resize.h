@@ -15,7 +15,8 @@ typedef enum resize_method {
     RESIZE_AREA,     /* PyTorch adaptive_avg_pool2d */
     RESIZE_BICUBIC,  /* PyTorch upsample_bicubic2d, a = -0.75 */
     RESIZE_LANCZOS,  /* Pillow's, in 8 bits: values are cut to 0..255 first */
-    RESIZE_BISLERP   /* spherical interpolation of the channel vectors, first x, then y */
+    RESIZE_BISLERP,  /* spherical interpolation of the channel vectors, first x, then y */
+    RESIZE_FLOOR /* PyTorch upsample_nearest2d: the pixel its upper left corner is in; no name */
 } resize_method;
 
 /* By ComfyUI's names ("nearest-exact", "bilinear", ...); false when unknown. */

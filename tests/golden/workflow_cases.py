@@ -202,3 +202,31 @@ for kind, sampler in (("BasicGuider", "euler_cfg_pp"), ("nested", "euler_cfg_pp"
             guider = g(kind, model=g.model, positive=g.positive, negative=g.negative, empty_conditioning=g.text(""), cfg=5.0, neg_scale=1.5)
         return g("SamplerCustomAdvanced", noise=g("RandomNoise", noise_seed=2**40), guider=guider, sampler=g("KSamplerSelect", sampler_name=sampler), sigmas=g.sigmas(), latent_image=g.latent)
     case(f"guider {kind}", guided)
+
+# changes to the network
+for i, (more, given) in enumerate(((dict(tile_size=32, swap_size=1, max_depth=1, scale_depth=False), dict(height=96)),
+                                   (dict(tile_size=40, swap_size=2, max_depth=2, scale_depth=True), dict(batch=2, height=192)))):
+    case(f"HyperTile {i}", lambda g: g.sampled(model=g("HyperTile", model=g.model, **more)), **given)
+for i, (ratio, given) in enumerate(((0.3, {}), (0.9, dict(batch=2, height=104)))):
+    case(f"TomePatchModel {i}", lambda g: g.sampled(model=g("TomePatchModel", model=g.model, ratio=ratio), sampler_name="euler_ancestral"), **given)
+for i, (more, given) in enumerate(((dict(block_number=2, downscale_factor=2.0, end_percent=0.5, downscale_after_skip=True, downscale_method="bicubic", upscale_method="bislerp"), {}),
+                                   (dict(block_number=1, downscale_factor=1.6, end_percent=1.0, downscale_after_skip=False, downscale_method="area", upscale_method="nearest-exact"), dict(batch=2, height=104)),
+                                   (dict(block_number=4, downscale_factor=0.7, end_percent=0.7, downscale_after_skip=True, downscale_method="bilinear", upscale_method="bicubic"), {}))):
+    case(f"PatchModelAddDownscale {i}", lambda g: g.sampled(model=g("PatchModelAddDownscale", model=g.model, start_percent=0.0, **more)), **given)
+for i, (more, given) in enumerate(((dict(scale=0.5, blur_sigma=2.0), {}), (dict(scale=-1.5, blur_sigma=0.7), dict(batch=2, height=96)))):
+    case(f"SelfAttentionGuidance {i}", lambda g: g.sampled(model=g("SelfAttentionGuidance", model=g.model, **more)), **given)
+for i, (more, given) in enumerate(((dict(scale_low=0.8, scale_high=1.25, freq_cutoff=20), {}), (dict(scale_low=1.3, scale_high=0.5, freq_cutoff=3), dict(batch=2, height=104)))):
+    case(f"FreSca {i}", lambda g: g.sampled(model=g("FreSca", model=g.model, **more)), **given)
+weights = dict(q=1.2, k=0.9, v=1.1, out=0.8)
+for name in ("UNetSelfAttentionMultiply", "UNetCrossAttentionMultiply"):
+    case(name, lambda g: g.sampled(model=g(name, model=g.model, **weights)))
+
+
+def multiplied(g):
+    g.clip = g("CLIPAttentionMultiply", clip=g.clip, **weights)
+    return g.sampled(positive=g.text("a (red:1.4) apple"))
+
+
+case("CLIPAttentionMultiply", multiplied)
+for name in ("VideoLinearCFGGuidance", "VideoTriangleCFGGuidance"):
+    case(name, lambda g: g.sampled(model=g(name, model=g.model, min_cfg=1.5)), batch=3)

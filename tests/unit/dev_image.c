@@ -402,6 +402,149 @@ static void test_mistakes(void **state) {
     }
 }
 
+/* Tiles of a grid as pictures, and back. */
+static void test_tiles(void **state) {
+    (void)state;
+    enum { C = 3, Y = 6, X = 4, B = 2, ROWS = 3, COLS = 2 };
+    for (int back = 0; back < 2; back++) {
+        pictures p = {0};
+        rig *g = &p.g;
+        rig_open(g, 1, 2, 5);
+        p.data[DEV_DATA_X] = rig_floats(g, C * Y * X * B, 1.0f);
+        graph_t x = graph_data(g->g, DEV_DATA_X, 3, (int64_t[4]){C, Y * X, B, 1});
+        dev_tiles t = {Y, X, ROWS, COLS, false};
+        graph_t y = graph_tiles(g->g, x, &t);
+        assert_int_equal(y->ne[1], Y * X / 6);
+        assert_int_equal(y->ne[2], 6 * B);
+        t.back = true;
+        float *got = run(&p, back ? graph_tiles(g->g, y, &t) : y, C * Y * X * B);
+        for (int i = 0; i < C * Y * X * B; i++) {
+            int c = i % C, k = i / C, at = k; /* k: row of what came out */
+            if (!back) {
+                int tile = k / 4, cell = k % 4, b = tile / 6;
+                at = b * Y * X + (tile % 6 / COLS * 2 + cell / 2) * X + tile % COLS * 2 + cell % 2;
+            }
+            assert_float_equal(got[i], p.data[DEV_DATA_X][at * C + c], 0);
+        }
+        rig_close(g);
+    }
+}
+
+enum { MERGE_Y = 5, MERGE_X = 7, MERGE_T = MERGE_Y * MERGE_X, MERGE_CELLS = 6 };
+
+/* By definition: the nearest target of each token that is none, by cosine. */
+static void find_targets(const float *x, const float *picks, int C, int target[MERGE_T],
+                         double score[MERGE_T]) {
+    bool is_target[MERGE_T] = {false};
+    for (int i = 0; i < MERGE_CELLS; i++) {
+        int k = (int)picks[i];
+        is_target[(i / 3 * 2 + k / 2) * MERGE_X + i % 3 * 2 + k % 2] = true;
+    }
+    for (int t = 0; t < MERGE_T; t++) {
+        score[t] = -9;
+        target[t] = t;
+        for (int u = 0; u < MERGE_T && !is_target[t]; u++) {
+            double ab = 0, aa = 0, bb = 0;
+            for (int c = 0; c < C && is_target[u]; c++) {
+                ab += (double)x[t * C + c] * (double)x[u * C + c];
+                aa += (double)x[t * C + c] * (double)x[t * C + c];
+                bb += (double)x[u * C + c] * (double)x[u * C + c];
+            }
+            if (!is_target[u] || ab / sqrt(aa * bb) <= score[t]) continue;
+            score[t] = ab / sqrt(aa * bb);
+            target[t] = u;
+        }
+    }
+}
+
+/* Tokens that joined a target become one mean of all of them; the others stay as they are. */
+static void test_merging(void **state) {
+    (void)state;
+    enum { C = 20, B = 2, JOINED = 11 };
+    pictures p = {0};
+    rig *g = &p.g;
+    rig_open(g, 1, 3, 9);
+    p.data[DEV_DATA_X] = rig_floats(g, C * MERGE_T * B, 1.0f);
+    p.data[DEV_DATA_PICKS] = rig_floats(g, MERGE_CELLS + 2, 0);
+    for (int i = 0; i < MERGE_CELLS; i++) p.data[DEV_DATA_PICKS][i + 2] = (float)(i * 7 % 4);
+    graph_t x = graph_data(g->g, DEV_DATA_X, 3, (int64_t[4]){C, MERGE_T, B, 1});
+    graph_t picks = graph_data(g->g, DEV_DATA_PICKS, 1, (int64_t[4]){MERGE_CELLS + 2, 1, 1, 1});
+    dev_match how = {MERGE_X, MERGE_Y, 2, JOINED};
+    graph_t match = graph_token_match(g->g, x, picks, &how);
+    graph_t few = graph_token_merge(g->g, x, match, &how);
+    assert_int_equal(few->ne[1], MERGE_T - JOINED);
+    float *got = run(&p, graph_token_spread(g->g, few, match), C * MERGE_T * B);
+    for (int b = 0; b < B; b++) {
+        const float *v = p.data[DEV_DATA_X] + b * MERGE_T * C;
+        int target[MERGE_T], place[MERGE_T];
+        double score[MERGE_T];
+        find_targets(v, p.data[DEV_DATA_PICKS] + 2, C, target, score);
+        for (int t = 0; t < MERGE_T; t++) {
+            int better = 0; /* joins when fewer than JOINED score more */
+            for (int u = 0; u < MERGE_T; u++) better += score[u] > score[t];
+            place[t] = better < JOINED ? target[t] : t;
+        }
+        for (int i = 0; i < MERGE_T * C; i++) {
+            double sum = 0;
+            int n = 0;
+            for (int t = 0; t < MERGE_T; t++)
+                if (place[t] == place[i / C]) sum += (double)v[t * C + i % C], n++;
+            assert_float_equal(got[b * MERGE_T * C + i], (float)(sum / n), 1e-5f);
+        }
+    }
+    rig_close(g);
+}
+
+static void test_sdpa_mass(void **state) {
+    (void)state;
+    enum { K = 5, H = 3, T = 14, S = 35, B = 2 };
+    pictures p = {0};
+    rig *g = &p.g;
+    rig_open(g, 1, 2, 4);
+    graph_t q = picture(&p, DEV_DATA_X, (shape){K, H, T, B}),
+            k = picture(&p, DEV_DATA_EXTRA, (shape){K, H, S, B});
+    float *got = run(&p, graph_sdpa_mass(g->g, q, k, 0.7f), S * B);
+    double want[B * S] = {0};
+    for (int i = 0; i < B * T * H; i++) {
+        double e[S], sum = 0;
+        int b = i / T / H, h = i % H;
+        for (int s = 0; s < S; s++) {
+            double dot = 0;
+            for (int c = 0; c < K; c++)
+                dot += (double)p.data[DEV_DATA_X][i * K + c] *
+                       (double)p.data[DEV_DATA_EXTRA][((b * S + s) * H + h) * K + c];
+            sum += e[s] = exp(0.7 * dot);
+        }
+        for (int s = 0; s < S; s++) want[b * S + s] += e[s] / sum / H;
+    }
+    for (int i = 0; i < B * S; i++) assert_float_equal(got[i], (float)want[i], 1e-5f);
+    rig_close(g);
+}
+
+/* Each picture of a batch at another size as the host makes it. */
+static void test_resize(void **state) {
+    (void)state;
+    enum { C = 3, X = 7, Y = 5, B = 2, NX = 4, NY = 8 };
+    static const resize_method METHODS[] = {RESIZE_BICUBIC, RESIZE_AREA, RESIZE_BISLERP,
+                                            RESIZE_FLOOR};
+    for (size_t m = 0; m < COUNT_OF(METHODS); m++) {
+        pictures p = {0};
+        rig *g = &p.g;
+        err e = {0};
+        rig_open(g, 1, 2, 4);
+        graph_t x = picture(&p, DEV_DATA_X, (shape){C, X, Y, B});
+        float *got = run(&p, graph_resize(g->g, x, NX, NY, METHODS[m]), C * NX * NY * B);
+        float want[C * NX * NY * B];
+        resize_dims from = {B, Y, X, C, false};
+        assert_int_equal(
+            resize(p.data[DEV_DATA_X], &from, (resize_target){METHODS[m], NY, NX}, want, &e), 0);
+        for (int i = 0; i < C * NX * NY * B; i++) assert_float_equal(got[i], want[i], 0);
+        if (METHODS[m] == RESIZE_FLOOR) /* pixel (1, 3) is that at (1 * 7 / 4, 3 * 5 / 8) */
+            assert_float_equal(got[(3 * NX + 1) * C], p.data[DEV_DATA_X][(1 * X + 1) * C], 0);
+        rig_close(g);
+    }
+}
+
 int main(int argc, char **argv) { /* or only the test named */
     if (argc > 1) cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
@@ -409,6 +552,10 @@ int main(int argc, char **argv) { /* or only the test named */
         cmocka_unit_test(test_group_norm),
         cmocka_unit_test(test_upsample_and_concat),
         cmocka_unit_test(test_freeu),
+        cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_merging),
+        cmocka_unit_test(test_sdpa_mass),
+        cmocka_unit_test(test_resize),
         cmocka_unit_test(test_sdpa),
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_threads),

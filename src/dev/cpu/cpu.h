@@ -132,7 +132,14 @@ extern const cpu_op cpu_ops[DEV_OP_COUNT];
     X(upsample2x)                                                                                  \
     X(concat)                                                                                      \
     X(freeu)                                                                                       \
-    X(sdpa)
+    X(sdpa)                                                                                        \
+    X(sdpa_mass)                                                                                   \
+    X(resize)                                                                                      \
+    X(tiles)                                                                                       \
+    X(token_best)                                                                                  \
+    X(token_match)                                                                                 \
+    X(token_merge)                                                                                 \
+    X(token_spread)
 #define CPU_OP_DECLARE(name)                                                                       \
     int32_t cpu_##name##_n_chunks(const cpu_run *r, const cpu_node *n);                            \
     void cpu_##name##_run(cpu_run *r, const cpu_node *n, int32_t chunk, int32_t thread);           \

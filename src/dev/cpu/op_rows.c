@@ -183,4 +183,11 @@ const cpu_op cpu_ops[DEV_OP_COUNT] = {
     [DEV_OP_CONCAT] = CPU_OP_OWN(concat),
     [DEV_OP_FREEU] = CPU_OP_OWN(freeu),
     [DEV_OP_SDPA] = CPU_OP_PREPARED(sdpa),
+    [DEV_OP_SDPA_MASS] = CPU_OP_OWN(sdpa_mass),
+    [DEV_OP_RESIZE] = CPU_OP_OWN(resize),
+    [DEV_OP_TILES] = CPU_OP_OWN(tiles),
+    [DEV_OP_TOKEN_BEST] = CPU_OP_OWN(token_best),
+    [DEV_OP_TOKEN_MATCH] = CPU_OP_OWN(token_match),
+    [DEV_OP_TOKEN_MERGE] = CPU_OP_OWN(token_merge),
+    [DEV_OP_TOKEN_SPREAD] = CPU_OP_OWN(token_spread),
 };

@@ -1,29 +1,17 @@
 /* The UNet: names of the original layout to a graph. */
-#include "diffusion/arch/unet.h"
 #include "base/mem.h"
-#include "diffusion/arch/layers.h"
+#include "diffusion/arch/unet_impl.h"
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
-enum { SHAPE_PERTURBED = 1, SHAPE_FREEU = 2, SHAPE_FREEU_ADAPTIVE = 4 }; /* bits of kind */
-enum { BLOCKS_MAX = 64, DEPTH_MAX = 64, HEAD_DIM = 64, SD1_CONTEXT = 768 };
+enum { BLOCKS_MAX = 64, DEPTH_MAX = 64, SD1_CONTEXT = 768 };
 
 struct unet {
     atomic_int refs;
     diff_net *net;
     unet_info info;
 };
-
-/* A builder at work: names are `at` plus what is asked for. */
-typedef struct maker {
-    layers l;
-    graph_t emb;     /* SiLU of the timestep's embedding [4 channels, B] */
-    graph_t context; /* [context_dim, S, B] */
-    int32_t n_heads;
-    int64_t up_x, up_y; /* size after the next upsampling */
-    bool pass_values;   /* the next self-attention gives its values as they are */
-} maker;
 
 static const dev_conv NORM_SILU = {.n_groups = 32, .eps = 1e-5f, .silu = true};
 static const dev_conv NORM_FINE = {.n_groups = 32, .eps = 1e-6f};
@@ -41,31 +29,13 @@ static graph_t res_block(maker *m, const char *at, graph_t x) {
     return layers_conv(&m->l, at, "out_layers.3", h, &(graph_conv){.residual = skip});
 }
 
-static graph_t attention(maker *m, const char *at, graph_t x, graph_t context, graph_t residual) {
-    graph_t q = layers_linear(&m->l, at, "to_q", x, NULL),
-            k = layers_linear(&m->l, at, "to_k", context, NULL);
-    graph_t v = layers_linear(&m->l, at, "to_v", context, NULL);
-    int64_t inner = q->ne[0], heads = m->n_heads ? m->n_heads : inner / HEAD_DIM;
-    if (heads < 1) heads = 1;
-    int64_t dim = inner / heads;
-    q = graph_reshape(m->l.g, q, 4, (int64_t[4]){dim, heads, x->ne[1], x->ne[2]});
-    k = graph_reshape(m->l.g, k, 4, (int64_t[4]){dim, heads, context->ne[1], context->ne[2]});
-    v = graph_reshape(m->l.g, v, 4, (int64_t[4]){dim, heads, context->ne[1], context->ne[2]});
-    graph_t a = graph_sdpa(m->l.g, q, k, v, &(graph_sdpa_params){1 / sqrtf((float)dim), false});
-    return layers_linear(&m->l, at, "to_out.0", a, residual);
-}
-
 static graph_t transformer_block(maker *m, const char *at, graph_t x) {
     LAYERS_NAME(self, "%sattn1.", at);
     LAYERS_NAME(cross, "%sattn2.", at);
     graph_t h = layers_layer_norm(&m->l, at, "norm1", x);
-    if (m->pass_values)
-        x = layers_linear(&m->l, self, "to_out.0", layers_linear(&m->l, self, "to_v", h, NULL), x);
-    else
-        x = attention(m, self, h, h, x);
-    m->pass_values = false;
+    x = unet_self_attention(m, self, x, h);
     h = layers_layer_norm(&m->l, at, "norm2", x);
-    x = attention(m, cross, h, m->context, x);
+    x = unet_attention(m, cross, h, m->context, x);
     h = layers_linear(&m->l, at, "ff.net.0.proj", layers_layer_norm(&m->l, at, "norm3", x), NULL);
     int64_t half = h->ne[0] / 2; /* value first, then gate */
     graph_t value = graph_slice(m->l.g, h, 0, half), gate = graph_slice(m->l.g, h, half, half);
@@ -88,6 +58,13 @@ static graph_t spatial_transformer(maker *m, const char *at, graph_t x) {
     return graph_reshape(m->l.g, h, 4, (int64_t[4]){C, X, Y, B});
 }
 
+/* At the size of what it will join: twice as large, or nearly, where nothing was shrunk. */
+static graph_t upsampled(maker *m, graph_t x) {
+    if ((m->up_x + 1) / 2 == x->ne[1] && (m->up_y + 1) / 2 == x->ne[2])
+        return graph_upsample2x(m->l.g, x, m->up_x, m->up_y);
+    return graph_resize(m->l.g, x, m->up_x, m->up_y, RESIZE_FLOOR);
+}
+
 /* The layers of one numbered block, in order: residual, attention, resampling. */
 static graph_t block(maker *m, const char *at, graph_t x) {
     for (int i = 0; i < 3; i++) {
@@ -100,8 +77,7 @@ static graph_t block(maker *m, const char *at, graph_t x) {
             x = layers_conv(&m->l, layer, "op", x,
                             &(graph_conv){.p = {.stride_x = 2, .stride_y = 2}});
         else if (layers_has(&m->l, layer, "conv.weight"))
-            x = layers_conv(&m->l, layer, "conv", graph_upsample2x(m->l.g, x, m->up_x, m->up_y),
-                            &(graph_conv){0});
+            x = layers_conv(&m->l, layer, "conv", upsampled(m, x), &(graph_conv){0});
         else if (layers_has(&m->l, layer, "weight"))
             x = layers_conv(&m->l, at, i == 0 ? "0" : "1", x, &(graph_conv){0});
     }
@@ -125,16 +101,39 @@ static graph_t join(graph *g, const diff_shape *s, const unet_info *info, graph_
     int64_t wide = x->ne[0] / info->channels, rest = x->ne[0] % info->channels;
     if (!(s->kind & (SHAPE_FREEU | SHAPE_FREEU_ADAPTIVE)) || rest || (wide != 4 && wide != 2))
         return graph_concat(g, x, kept);
-    int i = wide == 4 ? 0 : 1;
-    return graph_freeu(
-        g, x, kept,
-        &(dev_freeu){s->tune[i], s->tune[2 + i], (s->kind & SHAPE_FREEU_ADAPTIVE) != 0});
+    const float *t = s->tune + TUNE_FREEU + (wide == 4 ? 0 : 1);
+    return graph_freeu(g, x, kept, &(dev_freeu){t[0], t[2], (s->kind & SHAPE_FREEU_ADAPTIVE) != 0});
+}
+
+/* Of the down side: after block i the picture is made smaller, before or after it is kept. */
+static graph_t shrunk(maker *m, int i, bool after_skip, graph_t x) {
+    const float *t = m->s->tune + TUNE_SHRINK;
+    bool here = (m->s->kind & SHAPE_SHRINK) && (int)t[0] == i;
+    if (!here || after_skip != ((m->s->kind & SHAPE_SHRINK_AFTER_SKIP) != 0)) return x;
+    double by = 1.0 / ((double)t[1] + (double)t[2]);
+    int64_t nx = (int64_t)resize_round((double)x->ne[1] * by),
+            ny = (int64_t)resize_round((double)x->ne[2] * by);
+    return graph_resize(m->l.g, x, nx > 1 ? nx : 1, ny > 1 ? ny : 1, (resize_method)t[3]);
+}
+
+/* x at the size of what was kept. */
+static graph_t grown(maker *m, graph_t x, graph_t kept) {
+    if (x->ne[1] == kept->ne[1] && x->ne[2] == kept->ne[2]) return x;
+    return graph_resize(m->l.g, x, kept->ne[1], kept->ne[2],
+                        (resize_method)m->s->tune[TUNE_SHRINK + 4]);
+}
+
+/* One of 0 to 3 for each cell of 2x2 tokens, for all layers that merge. */
+static graph_t picks_of(diff_weights *w, graph *g, const diff_shape *s) {
+    int64_t cells = (int64_t)(s->x / 2) * (s->y / 2), n = unet_n_merging(w) * cells;
+    if (n == 0 || s->tune[TUNE_MERGE] < 1) return NULL;
+    return graph_data(g, DEV_DATA_PICKS, 1, (int64_t[4]){n, 1, 1, 1});
 }
 
 static void build(diff_weights *w, graph *g, const diff_shape *s) {
     unet_info info;
     read_info(w, &info);
-    maker m = {.l = {w, g}, .n_heads = info.n_heads};
+    maker m = {.l = {w, g}, .s = s, .n_heads = info.n_heads, .picks = picks_of(w, g, s)};
     int64_t B = s->batch;
     graph_t x = graph_data(g, DEV_DATA_X, 4, (int64_t[4]){info.in_channels, s->x, s->y, B});
     graph_t time = graph_data(g, DEV_DATA_TIME, 2, (int64_t[4]){info.channels, B, 1, 1});
@@ -150,13 +149,15 @@ static void build(diff_weights *w, graph *g, const diff_shape *s) {
         if (!layers_has(&m.l, at, "0.weight") && !layers_has(&m.l, at, "0.op.weight") &&
             !layers_has(&m.l, at, "0.in_layers.0.weight"))
             break;
-        kept[n] = x = block(&m, at, x);
+        kept[n] = x = shrunk(&m, n, false, block(&m, at, x));
+        x = shrunk(&m, n, true, x);
     }
-    m.pass_values = s->kind & SHAPE_PERTURBED;
+    m.in_middle = true;
     x = block(&m, "middle_block.", x);
     for (int i = 0; n > 0; i++) {
         LAYERS_NAME(at, "output_blocks.%d.", i);
-        x = join(g, s, &info, x, kept[--n]);
+        n--;
+        x = join(g, s, &info, grown(&m, x, kept[n]), kept[n]);
         m.up_x = n > 0 ? kept[n - 1]->ne[1] : 0;
         m.up_y = n > 0 ? kept[n - 1]->ne[2] : 0;
         x = block(&m, at, x);
@@ -240,17 +241,64 @@ diff_net *unet_net(const unet *u) {
     return u->net;
 }
 
+/* How many tokens join others: less than all but the targets. */
+static int32_t n_merged(const unet_input *in) {
+    int64_t tokens = (int64_t)in->x_len * in->y, cells = (int64_t)(in->x_len / 2) * (in->y / 2);
+    int64_t n = (int64_t)((double)tokens * in->merge);
+    return cells == 0 ? 0 : (int32_t)(n < tokens - cells ? n : tokens - cells);
+}
+
 diff_shape unet_shape(const unet *u, const unet_input *in) {
     (void)u;
     const unet_freeu *f = &in->freeu;
-    int32_t kind = in->perturbed ? SHAPE_PERTURBED : 0;
-    if (f->on) kind |= f->adaptive ? SHAPE_FREEU_ADAPTIVE : SHAPE_FREEU;
-    return (diff_shape){.kind = kind,
-                        .tune = {f->backbone[0], f->backbone[1], f->skip[0], f->skip[1]},
-                        .x = in->x_len,
-                        .y = in->y,
-                        .batch = in->n,
-                        .context = in->n_context};
+    const unet_shrink *k = &in->shrink;
+    diff_shape s = {
+        .x = in->x_len,
+        .y = in->y,
+        .batch = in->n,
+        .context = in->n_context,
+    };
+    if (in->perturbed) s.kind |= SHAPE_PERTURBED;
+    if (in->mass) s.kind |= SHAPE_MASS;
+    if (f->on) s.kind |= f->adaptive ? SHAPE_FREEU_ADAPTIVE : SHAPE_FREEU;
+    memcpy(s.tune + TUNE_FREEU, (float[]){f->backbone[0], f->backbone[1], f->skip[0], f->skip[1]},
+           4 * sizeof(float));
+    s.tune[TUNE_MERGE] = (float)n_merged(in);
+    if (k->on) {
+        s.kind |= SHAPE_SHRINK | (k->after_skip ? SHAPE_SHRINK_AFTER_SKIP : 0);
+        float factor = (float)k->factor;
+        memcpy(s.tune + TUNE_SHRINK,
+               (float[]){(float)k->block, factor, (float)(k->factor - (double)factor),
+                         (float)k->down, (float)k->up},
+               5 * sizeof(float));
+    }
+    for (int i = 0; i < UNET_TILED_LEVELS; i++) {
+        s.tune[TUNE_TILES + 2 * i] = (float)in->tiles.rows[i];
+        s.tune[TUNE_TILES + 2 * i + 1] = (float)in->tiles.cols[i];
+    }
+    return s;
+}
+
+int64_t unet_n_picks(const unet *u, int32_t y, int32_t x) {
+    return unet_n_merging(diff_net_weights(u->net)) * (int64_t)(x / 2) * (y / 2);
+}
+
+static int32_t scaled(int32_t n, double by) {
+    int32_t k = (int32_t)resize_round(n * by);
+    return k > 1 ? k : 1;
+}
+
+void unet_middle_size(const unet *u, const unet_input *in, int32_t ret_yx[2]) {
+    const diff_weights *w = diff_net_weights(u->net);
+    int32_t y = in->y, x = in->x_len;
+    for (int i = 0; i < BLOCKS_MAX; i++) {
+        LAYERS_NAME(name, "input_blocks.%d.0.op.weight", i);
+        if (diff_weights_has(w, name)) y = (y + 1) / 2, x = (x + 1) / 2;
+        if (in->shrink.on && in->shrink.block == i)
+            y = scaled(y, 1 / in->shrink.factor), x = scaled(x, 1 / in->shrink.factor);
+    }
+    ret_yx[0] = y;
+    ret_yx[1] = x;
 }
 
 void unet_sinusoids(double t, int32_t dim, float *ret) {
@@ -274,7 +322,9 @@ err_code unet_eval(unet *u, const unet_input *in, const diff_gate *gate, float *
     diff_to_nhwc(in->x, x, n, f->in_channels, pixels);
     for (int64_t b = 0; b < n; b++)
         unet_sinusoids((double)in->time[b], f->channels, time + b * f->channels);
-    diff_io io = {.data = {x, time, in->context, f->adm_dim ? in->adm : NULL}, .result = out};
+    diff_io io = {.data = {x, time, in->context, f->adm_dim ? in->adm : NULL, in->picks},
+                  .result = out,
+                  .second = in->mass};
     err_code code = diff_net_run(u->net, &s, &io, gate, e);
     if (code == ERR_OK) diff_to_nchw(out, ret, n, f->out_channels, pixels);
     mem_free(x);

@@ -31,6 +31,22 @@ typedef struct unet_freeu {
     float backbone[2], skip[2];
 } unet_freeu;
 
+/* HyperTile (tfernd, 2023): self-attention of tokens halved i times goes on inside rows[i] x
+ * cols[i] tiles; 0 = none. */
+enum { UNET_TILED_LEVELS = 4 };
+typedef struct unet_tiles {
+    int32_t rows[UNET_TILED_LEVELS], cols[UNET_TILED_LEVELS];
+} unet_tiles;
+
+/* "Deep shrink" (Kohya, 2023): after block `block` of the down side the picture is smaller by
+ * `factor`, until it joins what was kept. */
+typedef struct unet_shrink {
+    bool on, after_skip;
+    int32_t block;
+    double factor;
+    resize_method down, up;
+} unet_shrink;
+
 typedef struct unet_input {
     const float *x;       /* [B, in_channels, Y, X] */
     int32_t n, y, x_len;  /* B, Y, X */
@@ -40,8 +56,17 @@ typedef struct unet_input {
     const float *adm; /* [B, adm_dim], or NULL */
     unet_freeu freeu;
     bool perturbed; /* self-attention of the middle block's first layer gives its values */
+    unet_tiles tiles;
+    double merge; /* share of the latent's cells that ask together with others in self-attention */
+    const float *picks; /* [unet_n_picks] 0 to 3, where cells are merged: DEV_OP_TOKEN_BEST */
+    unet_shrink shrink;
+    /* Filled where it is not NULL: what the middle block's first self-attention gives to each of
+     * its tokens, [B, Y', X'] of unet_middle_size(); up to Y X. */
+    float *mass;
 } unet_input;
 diff_shape unet_shape(const unet *u, const unet_input *in);
+int64_t unet_n_picks(const unet *u, int32_t y, int32_t x);
+void unet_middle_size(const unet *u, const unet_input *in, int32_t ret_yx[2]);
 /* ret [B, out_channels, Y, X]. */
 err_code unet_eval(unet *u, const unet_input *in, const diff_gate *gate, float *ret, err *e);
 

@@ -2,6 +2,46 @@
 #include "flow/nodes/model_runs.h"
 #include "flow/nodes/table.h"
 
+/* The blocks of SD1 and SD2, which are of one form. */
+#define SD_BLOCKS                                                                                  \
+    LINK("model1", "MODEL", 0), LINK("model2", "MODEL", 0),                                        \
+        FLOAT("time_embed.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                           \
+        FLOAT("label_emb.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                            \
+        FLOAT("input_blocks.0.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.1.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.2.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.3.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.4.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.5.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.6.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.7.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.8.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.9.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("input_blocks.10.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("input_blocks.11.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("middle_block.0.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("middle_block.1.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("middle_block.2.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                       \
+        FLOAT("output_blocks.0.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.1.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.2.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.3.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.4.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.5.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.6.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.7.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.8.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.9.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                      \
+        FLOAT("output_blocks.10.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                     \
+        FLOAT("output_blocks.11.", 1.0, 0.0, 1.0, 0.01, 0, 0),                                     \
+        FLOAT("out.", 1.0, 0.0, 1.0, 0.01, 0, 0)
+
+#define SCALE_INPUTS(link)                                                                         \
+    INPUTS(link, FLOAT("q", 1.0, 0.0, 10.0, 0.01, 0, 0), FLOAT("k", 1.0, 0.0, 10.0, 0.01, 0, 0),   \
+           FLOAT("v", 1.0, 0.0, 10.0, 0.01, 0, 0), FLOAT("out", 1.0, 0.0, 10.0, 0.01, 0, 0))
+#define EXPERIMENT(name)                                                                           \
+    NODE(name, name, "_for_testing/attention_experiments", FLOW_EXPERIMENTAL | FLOW_SHOW_STATUS)
+
 const flow_def flow_nodes_merge[] = {
     {NODE("ModelMergeSimple", "ModelMergeSimple", "advanced/model_merging", 0),
      INPUTS(LINK("model1", "MODEL", 0), LINK("model2", "MODEL", 0),
@@ -20,38 +60,9 @@ const flow_def flow_nodes_merge[] = {
      INPUTS(LINK("model1", "MODEL", 0), LINK("model2", "MODEL", 0)),
      OUTPUTS({"MODEL", NULL, false}), .run = merge_add_run},
     {NODE("ModelMergeSD1", "ModelMergeSD1", "advanced/model_merging/model_specific", 0),
-     INPUTS(LINK("model1", "MODEL", 0), LINK("model2", "MODEL", 0),
-            FLOAT("time_embed.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("label_emb.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.0.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.1.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.2.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.3.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.4.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.5.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.6.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.7.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.8.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.9.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.10.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("input_blocks.11.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("middle_block.0.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("middle_block.1.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("middle_block.2.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.0.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.1.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.2.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.3.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.4.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.5.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.6.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.7.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.8.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.9.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.10.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("output_blocks.11.", 1.0, 0.0, 1.0, 0.01, 0, 0),
-            FLOAT("out.", 1.0, 0.0, 1.0, 0.01, 0, 0)),
-     OUTPUTS({"MODEL", NULL, false}), .run = merge_blocks_run},
+     INPUTS(SD_BLOCKS), OUTPUTS({"MODEL", NULL, false}), .run = merge_blocks_run},
+    {NODE("ModelMergeSD2", "ModelMergeSD2", "advanced/model_merging/model_specific", 0),
+     INPUTS(SD_BLOCKS), OUTPUTS({"MODEL", NULL, false}), .run = merge_blocks_run},
     {NODE("ModelMergeSDXL", "ModelMergeSDXL", "advanced/model_merging/model_specific", 0),
      INPUTS(LINK("model1", "MODEL", 0), LINK("model2", "MODEL", 0),
             FLOAT("time_embed.", 1.0, 0.0, 1.0, 0.01, 0, 0),
@@ -104,4 +115,10 @@ const flow_def flow_nodes_merge[] = {
      INPUTS(LINK("model", "MODEL", 0), TEXT("filename_prefix", "diffusion_models/ComfyUI", 0),
             SAVED_WITH),
      NO_OUTPUTS, .run = save_model_run},
+    {EXPERIMENT("UNetSelfAttentionMultiply"), SCALE_INPUTS(LINK("model", "MODEL", FLOW_OPTS)),
+     OUTPUTS({"MODEL", NULL, false}), .run = scale_self_run},
+    {EXPERIMENT("UNetCrossAttentionMultiply"), SCALE_INPUTS(LINK("model", "MODEL", FLOW_OPTS)),
+     OUTPUTS({"MODEL", NULL, false}), .run = scale_cross_run},
+    {EXPERIMENT("CLIPAttentionMultiply"), SCALE_INPUTS(LINK("clip", "CLIP", FLOW_OPTS)),
+     OUTPUTS({"CLIP", NULL, false}), .run = scale_clip_run},
     {.name = NULL}};

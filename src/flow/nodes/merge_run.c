@@ -1,5 +1,6 @@
-/* Models made of two. */
+/* Models made of two, or with some weights multiplied. */
 #include "diffusion/merge.h"
+#include "diffusion/scale.h"
 #include "flow/nodes/model_runs.h"
 #include <string.h>
 
@@ -66,4 +67,39 @@ err_code merge_clip_subtract_run(flow_call *c, err *e) {
 
 err_code merge_clip_add_run(flow_call *c, err *e) {
     return merge_clips(c, &(diff_mix){"", 1, 1}, e);
+}
+
+static err_code in_scale(flow_call *c, diff_attention_scale *s, err *e) {
+    TRY(flow_in_float(c, "q", &s->q, e));
+    TRY(flow_in_float(c, "k", &s->k, e));
+    TRY(flow_in_float(c, "v", &s->v, e));
+    return flow_in_float(c, "out", &s->out, e);
+}
+
+static err_code scale_model(flow_call *c, const char *attention, err *e) {
+    diff_attention_scale s;
+    diff_model *m, *n;
+    TRY(in_scale(c, &s, e));
+    TRY(md_in_model(c, "model", &m, e));
+    TRY(diff_model_scale(m, attention, &s, &n, e));
+    md_out_model(c, 0, n);
+    return ERR_OK;
+}
+
+err_code scale_self_run(flow_call *c, err *e) {
+    return scale_model(c, "attn1", e);
+}
+
+err_code scale_cross_run(flow_call *c, err *e) {
+    return scale_model(c, "attn2", e);
+}
+
+err_code scale_clip_run(flow_call *c, err *e) {
+    diff_attention_scale s;
+    diff_clip *k, *n;
+    TRY(in_scale(c, &s, e));
+    TRY(md_in_clip(c, "clip", &k, e));
+    TRY(diff_clip_scale(k, &s, &n, e));
+    md_out_clip(c, 0, n);
+    return ERR_OK;
 }

@@ -136,6 +136,9 @@ FLOW_RUN(patch_discrete_run);
 FLOW_RUN(patch_continuous_edm_run);
 FLOW_RUN(patch_continuous_v_run);
 FLOW_RUN(patch_guidance_run); /* changes of guidance by numbers alone */
+FLOW_RUN(patch_fresca_run);
+FLOW_RUN(patch_tiles_run);
+FLOW_RUN(patch_shrink_run);
 FLOW_RUN(patch_operation_run);
 FLOW_RUN(patch_easy_cache_run);
 FLOW_RUN(patch_lazy_cache_run);
@@ -147,6 +150,9 @@ FLOW_RUN(merge_add_run);
 FLOW_RUN(merge_clip_simple_run);
 FLOW_RUN(merge_clip_subtract_run);
 FLOW_RUN(merge_clip_add_run);
+FLOW_RUN(scale_self_run);
+FLOW_RUN(scale_cross_run);
+FLOW_RUN(scale_clip_run);
 /* save_run.c */
 FLOW_RUN(save_checkpoint_run);
 FLOW_RUN(save_model_run);

@@ -79,7 +79,7 @@ static err_code with_patch(flow_call *c, const diff_change *p, err *e) {
 static const struct {
     const char *class_name;
     diff_change_kind kind;
-    const char *numbers[4];
+    const char *numbers[5];
 } PATCHES[] = {{"RescaleCFG", DIFF_CHANGE_RESCALE, {"multiplier"}},
                {"TCFG", DIFF_CHANGE_TCFG, {NULL}},
                {"APG", DIFF_CHANGE_APG, {"eta", "norm_threshold", "momentum"}},
@@ -89,6 +89,10 @@ static const struct {
                {"Mahiro", DIFF_CHANGE_MAHIRO, {NULL}},
                {"Epsilon Scaling", DIFF_CHANGE_EPSILON, {"scaling_factor"}},
                {"PerturbedAttentionGuidance", DIFF_CHANGE_PERTURBED, {"scale"}},
+               {"SelfAttentionGuidance", DIFF_CHANGE_SELF_ATTENTION, {"scale", "blur_sigma"}},
+               {"VideoLinearCFGGuidance", DIFF_CHANGE_LINEAR_CFG, {"min_cfg"}},
+               {"VideoTriangleCFGGuidance", DIFF_CHANGE_TRIANGLE_CFG, {"min_cfg"}},
+               {"TomePatchModel", DIFF_CHANGE_MERGE, {"ratio"}},
                {"FreeU", DIFF_CHANGE_FREEU, {"b1", "b2", "s1", "s2"}},
                {"FreeU_V2", DIFF_CHANGE_FREEU_V2, {"b1", "b2", "s1", "s2"}},
                {"DifferentialDiffusion", DIFF_CHANGE_DIFFERENTIAL, {"strength"}}};
@@ -101,12 +105,65 @@ err_code patch_guidance_run(flow_call *c, err *e) {
     if (i == COUNT_OF(PATCHES)) FAIL(e, INTERNAL, "%s has no change of guidance", def->name);
     p.kind = PATCHES[i].kind;
     if (p.kind == DIFF_CHANGE_DIFFERENTIAL) p.v[0] = 1; /* optional */
-    for (size_t k = 0; k < 4 && PATCHES[i].numbers[k]; k++)
+    for (size_t k = 0; PATCHES[i].numbers[k]; k++)
         if (flow_in(c, PATCHES[i].numbers[k]))
             TRY(flow_in_float(c, PATCHES[i].numbers[k], &p.v[k], e));
     const diff_conds *empty = NULL;
     if (p.kind == DIFF_CHANGE_PERP_NEG) TRY(md_in_conds(c, "empty_conditioning", &empty, e));
     p.conds = (diff_conds *)(uintptr_t)empty; /* the list makes its own */
+    return with_patch(c, &p, e);
+}
+
+static err_code in_number(flow_call *c, const char *name, double *ret, err *e) {
+    int64_t v;
+    TRY(flow_in_int(c, name, &v, e));
+    *ret = (double)v;
+    return ERR_OK;
+}
+
+static err_code in_flag(flow_call *c, const char *name, double *ret, err *e) {
+    bool on;
+    TRY(flow_in_bool(c, name, &on, e));
+    *ret = on;
+    return ERR_OK;
+}
+
+static err_code in_method(flow_call *c, const char *name, double *ret, err *e) {
+    str text;
+    resize_method m;
+    TRY(flow_in_text(c, name, &text, e));
+    if (!resize_method_by_name(text.ptr, text.len, &m))
+        FAIL(e, INVALID, "%s \"" STR_FMT "\" is unknown", name, STR_ARG(text));
+    *ret = m;
+    return ERR_OK;
+}
+
+err_code patch_fresca_run(flow_call *c, err *e) {
+    diff_change p = {.kind = DIFF_CHANGE_FRESCA};
+    TRY(flow_in_float(c, "scale_low", &p.v[0], e));
+    TRY(flow_in_float(c, "scale_high", &p.v[1], e));
+    TRY(in_number(c, "freq_cutoff", &p.v[2], e));
+    return with_patch(c, &p, e);
+}
+
+err_code patch_tiles_run(flow_call *c, err *e) {
+    diff_change p = {.kind = DIFF_CHANGE_TILES};
+    TRY(in_number(c, "tile_size", &p.v[0], e));
+    TRY(in_number(c, "swap_size", &p.v[1], e));
+    TRY(in_number(c, "max_depth", &p.v[2], e));
+    TRY(in_flag(c, "scale_depth", &p.v[3], e));
+    return with_patch(c, &p, e);
+}
+
+err_code patch_shrink_run(flow_call *c, err *e) {
+    diff_change p = {.kind = DIFF_CHANGE_SHRINK};
+    TRY(in_number(c, "block_number", &p.v[0], e));
+    TRY(flow_in_float(c, "downscale_factor", &p.v[1], e));
+    TRY(flow_in_float(c, "start_percent", &p.v[2], e));
+    TRY(flow_in_float(c, "end_percent", &p.v[3], e));
+    TRY(in_flag(c, "downscale_after_skip", &p.v[4], e));
+    TRY(in_method(c, "downscale_method", &p.v[5], e));
+    TRY(in_method(c, "upscale_method", &p.v[6], e));
     return with_patch(c, &p, e);
 }
 
