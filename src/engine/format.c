@@ -105,15 +105,25 @@ static err_code call_schema(arena *a, const value *fn, size_t i, str key, value 
     return ERR_OK;
 }
 
+/* The functions that may be called. */
+static const value *functions_of(arena *a, const engine_prompt *p) {
+    value *list = value_list(a);
+    for (size_t i = 0; i < p->tools->as.list.len; i++) {
+        const value *fn = value_get(p->tools->as.list.items[i], STR("function"));
+        const value *name = value_get(fn, STR("name"));
+        bool named = name && name->kind == VALUE_STR && name->as.text.len > 0;
+        if (named && (p->tool_name.len == 0 || str_eq(name->as.text, p->tool_name)))
+            value_push(a, list, value_copy(a, fn));
+    }
+    return list;
+}
+
 /* `relaxed`: llama's way of calling the arguments is as good. */
 static err_code calls_schema(arena *a, const engine_prompt *p, bool relaxed, value **ret, err *e) {
     value *any = value_list(a), *one;
-    bool all = p->tool_choice != ENGINE_TOOLS_REQUIRED || p->tool_name.len == 0;
-    for (size_t i = 0; i < p->tools->as.list.len; i++) {
-        const value *tool = p->tools->as.list.items[i], *fn = value_get(tool, STR("function"));
-        const value *name = value_get(fn, STR("name"));
-        if (!name || name->kind != VALUE_STR || name->as.text.len == 0) continue;
-        if (!all && !str_eq(name->as.text, p->tool_name)) continue;
+    const value *functions = functions_of(a, p);
+    for (size_t i = 0; i < functions->as.list.len; i++) {
+        const value *fn = functions->as.list.items[i];
         TRY(call_schema(a, fn, any->as.list.len, STR("arguments"), &one, e));
         value_push(a, any, one);
         if (!relaxed) continue;
@@ -145,6 +155,19 @@ err_code job_compile_call(const engine_prompt *p, grammar **ret, err *e) {
         code = err_set(e, why.code, "tools: %s", why.msg); /* else the model writes as it can */
     arena_destroy(&a);
     return code;
+}
+
+err_code job_call_in_words(engine_job *j, err *e) {
+    const reply_call_form *form = j->reply ? reply_form(j->reply) : NULL;
+    if (!form || !j->call_grammar) return ERR_OK;
+    arena *a = arena_create(0);
+    const engine_prompt *p = &j->spec.prompt;
+    grammar *words = NULL;
+    err_code code = grammar_from_calls(form, functions_of(a, p), &words, e);
+    arena_destroy(&a);
+    grammar_destroy(&j->call_grammar);
+    j->call_grammar = words;
+    return p->tool_choice == ENGINE_TOOLS_REQUIRED ? code : ERR_OK; /* else it writes as it can */
 }
 
 /* ---- calls or a format ---- */

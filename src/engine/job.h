@@ -136,6 +136,8 @@ err_code job_compile_format(const engine_format *f, grammar **ret, err *e);
 /* Lets the model call a tool instead of answering in the format: joins j->grammar with what calls
  * begin with. On the worker, behind job_open_reply. */
 err_code job_join_calls(engine_job *j, err *e);
+/* The grammar of calls becomes one of calls in words where the model writes them so. */
+err_code job_call_in_words(engine_job *j, err *e);
 /* The same for marks that are control tokens, which no grammar knows: they leave j->constraint. */
 void job_allow_calls(engine_job *j);
 

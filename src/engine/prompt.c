@@ -151,6 +151,7 @@ static err_code prepare_generate(engine_job *j, err *e) {
         cut_middle(&j->ids, keep, j->ids.len - want);
     }
     const engine_backend *b = &j->eng->b;
+    TRY(job_call_in_words(j, e));
     if (j->grammar) {
         TRY(job_join_calls(j, e));
         j->constraint = b->constrain(j->m->backend_model, &j->grammar);

@@ -37,6 +37,12 @@ BARE = HERMES.replace("<tool_call>", "").replace("</tool_call>", "")
 CALLS = HERMES + "<tool_call>\n"
 THINKS = HERMES + "<think>\n"
 
+# What qwen3-coder and glm write: no JSON but marks around every argument.
+CODER = BARE.replace('{"name": "', "<tool_call>\n<function=").replace('", "arguments": ', ">\n").replace(
+    "}}}{{ end }}", "}}</function>\n</tool_call>{{ end }}")
+GLM = BARE.replace('{"name": "', "<tool_call>").replace('", "arguments": ', "<arg_key>").replace(
+    "}}}{{ end }}", "}}</arg_value></tool_call>{{ end }}")
+
 TOOL = {"type": "function", "function": {
     "name": "get_weather", "description": "Weather of a city",
     "parameters": {"type": "object", "required": ["city", "days"], "properties": {
@@ -70,6 +76,9 @@ class Tools(unittest.TestCase):
         create(cls.server, "bare", BARE)
         create(cls.server, "calls", CALLS)
         create(cls.server, "thinks", THINKS)
+        for name, template in (("coder", CODER), ("glm", GLM)):
+            create(cls.server, name, template)
+            create(cls.server, name + "-begun", template + "<tool_call>\n")
         cls.ollama = ollama and ollama.Client(host=cls.server.url)
         cls.openai = openai and openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none")
 
@@ -113,6 +122,22 @@ class Tools(unittest.TestCase):
             self.assertEqual(status, 200, answer)
             self.assertEqual(len(answer["message"].get("tool_calls", [])), 1, answer)
             self.check_call(answer["message"]["tool_calls"][0])
+
+    def test_calls_in_words_always_parse(self):
+        for model, begins in (("coder", "<tool_call>\n<function="), ("glm", "<tool_call>")):
+            ask = {"model": model, "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [
+                {"function": {"name": "get_weather", "arguments": {}}}]}], "_debug_render_only": True, "stream": False}
+            self.assertIn(begins + "get_weather", self.server.call("/api/chat", ask)[1]["_debug_info"]["rendered_template"])
+            for seed in range(4):
+                status, forced = self.chat(model, seed=seed, tools=[TOOL, OTHER], tool_choice="required")
+                begun = self.chat(model + "-begun", seed=seed, tools=[TOOL, OTHER], parallel_tool_calls=False)[1]
+                for answer in (forced, begun):
+                    self.assertEqual(answer["message"]["content"], "", answer)
+                    self.assertEqual(len(answer["message"]["tool_calls"]), 1, answer)
+                    self.check_call(answer["message"]["tool_calls"][0])
+            choice = {"type": "function", "function": {"name": "send_mail"}}
+            status, answer = self.chat(model, tools=[TOOL, OTHER], tool_choice=choice)
+            self.assertEqual(answer["message"]["tool_calls"][0]["function"]["name"], "send_mail")
 
     def test_named_call(self):
         choice = {"type": "function", "function": {"name": "send_mail"}}

@@ -105,6 +105,80 @@ static void test_objects(void **state) {
     check_schemas(cases, COUNT_OF(cases));
 }
 
+#define FUNCTIONS                                                                                  \
+    "[{\"name\":\"mail\",\"parameters\":{\"type\":\"object\",\"required\":[\"to\",\"n\"],"         \
+    "\"properties\":{"                                                                             \
+    "\"to\":{\"type\":\"string\",\"pattern\":\"^[a-z]+@x$\"},\"text\":{\"type\":\"string\"},"      \
+    "\"n\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9},\"u\":{\"enum\":[\"C\",\"F g\"]},"   \
+    "\"l\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/"                                     \
+    "i\"}}},\"$defs\":{\"i\":{\"const\":7}}}},"                                                    \
+    "{\"name\":\"now\"},{\"name\":\"odd\",\"parameters\":{\"properties\":{\"a\":{\"type\":"        \
+    "\"string\","                                                                                  \
+    "\"pattern\":\"(?<=x)\"}}}}]"
+
+/* Calls in words, as two families write them. */
+static void test_calls(void **state) {
+    (void)state;
+    static const struct {
+        const char *format, *template_text;
+        grammar_case texts;
+    } cases[] = {
+        {"qwen3-coder",
+         "",
+         {"function",
+          {"<function=now>\n</function>", "<function=now></function>",
+           "\n<function=mail>\n<parameter=to>\na@x\n</parameter>\n<parameter=n>\n3\n</parameter>\n"
+           "</function>",
+           "<function=mail>\n<parameter=to>\na@x\n</parameter>\n<parameter=text>\n\"<b>\n</"
+           "param>\\\n"
+           "\n</parameter>\n<parameter=n>\n3\n</parameter>\n<parameter=u>\nF g\n</parameter>\n"
+           "<parameter=l>\n[7, 7]\n</parameter>\n</function>",
+           "<function=odd>\n<parameter=any>\nthing\n</parameter>\n</function>", NULL},
+          {"<function=nope>\n</function>", "<function=now>\n", "{\"name\":\"now\"}",
+           "<function=mail>\n</function>",
+           "<function=mail>\n<parameter=to>\n\"a@x\"\n</parameter>\n<parameter=n>\n3\n</"
+           "parameter>\n"
+           "</function>",
+           "<function=mail>\n<parameter=to>\na@x\n</parameter>\n<parameter=n>\n10\n</parameter>\n"
+           "</function>",
+           "<function=mail>\n<parameter=to>\na@x\n</parameter>\n<parameter=n>\n3\n</parameter>\n"
+           "<parameter=l>\n[8]\n</parameter>\n</function>",
+           "<function=mail>\n<parameter=to>\na@x\n</parameter>\n<parameter=n>\n3\n</parameter>\n"
+           "<parameter=u>\nK\n</parameter>\n</function>",
+           NULL}}},
+        {"qwen3",
+         "<arg_key>",
+         {"pairs",
+          {"now\n</tool_call>", "now</tool_call>",
+           "mail\n<arg_key>to</arg_key>\n<arg_value>a@x</arg_value>\n<arg_key>n</arg_key>\n"
+           "<arg_value>3</arg_value>\n</tool_call>",
+           "mail<arg_key>to</arg_key><arg_value>a@x</arg_value><arg_key>n</arg_key>"
+           "<arg_value>3</arg_value></tool_call>",
+           NULL},
+          {"nope</tool_call>", "mail\n</tool_call>",
+           "mail\n<arg_key>to</arg_key>\n<arg_value>a@x</arg_value>\n<arg_key>n</arg_key>\n"
+           "<arg_value>x</arg_value>\n</tool_call>",
+           NULL}}},
+    };
+    json_t *json = NULL;
+    arena *a = arena_create(0);
+    err e = {0};
+    assert_int_equal(json_parse(STR(FUNCTIONS), &json, &e), ERR_OK);
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        reply_spec spec = {.format = cases[i].format,
+                           .template_text = str_from(cases[i].template_text)};
+        reply *r = reply_create(&spec);
+        grammar *g = NULL;
+        if (grammar_from_calls(reply_form(r), json_to_value(a, json), &g, &e))
+            fail_msg("%s", e.msg);
+        check_case(g, &cases[i].texts);
+        grammar_destroy(&g);
+        reply_destroy(&r);
+    }
+    json_decref(json);
+    arena_destroy(&a);
+}
+
 static void test_arrays(void **state) {
     (void)state;
     static const grammar_case cases[] = {
@@ -805,17 +879,29 @@ static void test_many_states(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),           cmocka_unit_test(test_objects),
-        cmocka_unit_test(test_arrays),         cmocka_unit_test(test_unions),
-        cmocka_unit_test(test_both_must_hold), cmocka_unit_test(test_strings),
-        cmocka_unit_test(test_numbers),        cmocka_unit_test(test_refused_schemas),
-        cmocka_unit_test(test_regex),          cmocka_unit_test(test_gbnf),
-        cmocka_unit_test(test_masks),          cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_together),       cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_unique_items),   cmocka_unit_test(test_many_states),
-        cmocka_unit_test(test_hostile),        cmocka_unit_test(test_either),
-        cmocka_unit_test(test_one_of),         cmocka_unit_test(test_what_must_not_hold),
-        cmocka_unit_test(test_contains),       cmocka_unit_test(test_categories),
+        cmocka_unit_test(test_json),
+        cmocka_unit_test(test_objects),
+        cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_unions),
+        cmocka_unit_test(test_both_must_hold),
+        cmocka_unit_test(test_strings),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_refused_schemas),
+        cmocka_unit_test(test_regex),
+        cmocka_unit_test(test_gbnf),
+        cmocka_unit_test(test_masks),
+        cmocka_unit_test(test_depth),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_unique_items),
+        cmocka_unit_test(test_many_states),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_either),
+        cmocka_unit_test(test_one_of),
+        cmocka_unit_test(test_what_must_not_hold),
+        cmocka_unit_test(test_contains),
+        cmocka_unit_test(test_categories),
         cmocka_unit_test(test_shared_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

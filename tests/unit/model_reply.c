@@ -425,11 +425,11 @@ static void test_picking(void **state) {
 static void test_what_calls_begin_with(void **state) {
     (void)state;
     static const struct {
-        const char *format, *marks; /* each with a space behind it; a J: JSON follows */
+        const char *format, *marks; /* each with a space behind it; a J: a call in its form follows */
         const char *calls;          /* a text that has begun a call */
     } cases[] = {
         {"qwen3", "<tool_call>J ", "<tool_call>"},
-        {"qwen3-coder", "<tool_call> <seed:tool_call> <function= ", "<function=x"},
+        {"qwen3-coder", "<tool_call>J <seed:tool_call>J <function= ", "<function=x"},
         {"llama3", "<|python_tag|> <|python_start|> { [ ", "<|python_tag|>{"},
         {"json", "{ <|tool_call|>J <tool_calls>J <|plugin|>J functoolsJ <TOOLCALL>J <tool_call>J ",
          "functools["},

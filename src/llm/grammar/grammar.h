@@ -12,6 +12,7 @@
 #pragma once
 #include "base/err.h"
 #include "base/value.h"
+#include "model/reply/reply.h"
 
 typedef struct grammar grammar;
 typedef struct grammar_vocab grammar_vocab;
@@ -36,6 +37,11 @@ err_code grammar_from_regex(str pattern, grammar **ret, err *e);
 
 /* GBNF: `root ::= ...` and further rules. INVALID names the line. Left recursion is refused. */
 err_code grammar_from_gbnf(str text, grammar **ret, err *e);
+
+/* A call of one of the functions (maps with a name and parameters) in words, from the form's `open`
+ * to its `close`. Schemas that cannot be held to leave the arguments open. */
+err_code grammar_from_calls(const reply_call_form *f, const value *functions, grammar **ret,
+                            err *e);
 
 /* *a becomes what a or b allows, at its start; b is only read. LIMIT (nothing changes) when both
  * are too large together. */

@@ -104,7 +104,7 @@ static void make_any(schema_reader *r, int32_t value_rule) {
 
 enum { RULE_START, RULE_VALUE, RULE_OBJECT };
 
-static void init_reader(schema_reader *r, const value *root, err *e) {
+void schema_begin(schema_reader *r, const value *root, err *e) {
     *r = (schema_reader){.b = {.mem = arena_create(0)}, .root = root, .e = e};
     for (int i = RULE_START; i <= RULE_OBJECT; i++) grammar_add_rule(&r->b, grammar_empty(&r->b));
     buf_put_char(&r->path, '#');
@@ -116,11 +116,15 @@ static void init_reader(schema_reader *r, const value *root, err *e) {
     make_any(r, RULE_VALUE);
 }
 
-static void finish_reader(schema_reader *r) {
+void schema_end(schema_reader *r) {
     VEC_FINISH(r->rules);
     VEC_FINISH(r->b.rules);
     buf_finish(&r->path);
     arena_destroy(&r->b.mem);
+}
+
+void schema_set_start(schema_reader *r, const grammar_expr *x) {
+    r->b.rules.items[RULE_START] = x;
 }
 
 /* ---- keywords ---- */
@@ -542,21 +546,21 @@ err_code schema_expr(schema_reader *r, const value *schema, const grammar_expr *
 err_code grammar_from_schema(const value *schema, grammar **ret, err *e) {
     schema_reader r;
     const grammar_expr *x;
-    init_reader(&r, schema, e);
+    schema_begin(&r, schema, e);
     err_code code = schema_expr(&r, schema, &x);
     if (code == ERR_OK) {
-        r.b.rules.items[RULE_START] = x;
+        schema_set_start(&r, x);
         code = grammar_finish(&r.b, ret, e);
     }
-    finish_reader(&r);
+    schema_end(&r);
     return code;
 }
 
 err_code grammar_from_json(grammar **ret, err *e) {
     schema_reader r;
-    init_reader(&r, NULL, e);
-    r.b.rules.items[RULE_START] = grammar_rule(&r.b, RULE_OBJECT);
+    schema_begin(&r, NULL, e);
+    schema_set_start(&r, grammar_rule(&r.b, RULE_OBJECT));
     err_code code = grammar_finish(&r.b, ret, e);
-    finish_reader(&r);
+    schema_end(&r);
     return code;
 }

@@ -24,9 +24,15 @@ typedef struct schema_reader {
     int32_t depth, merge_depth, not_depth;
     uint32_t n_steps; /* of joining and comparing, see schema_step */
     bool nothing;     /* the latest error: nothing can be valid */
+    bool plain;       /* strings are text, not JSON */
     const grammar_expr *any, *string, *number, *integer, *space; /* shared rules */
     err *e;
 } schema_reader;
+
+/* A reader with the shared rules, and its end. The start is what the whole output matches. */
+void schema_begin(schema_reader *r, const value *root, err *e);
+void schema_end(schema_reader *r);
+void schema_set_start(schema_reader *r, const grammar_expr *x);
 
 /* The expression of a schema (a call of its rule). */
 err_code schema_expr(schema_reader *r, const value *schema, const grammar_expr **ret);
@@ -41,6 +47,8 @@ err_code schema_part_or_none(schema_reader *r, const value *part, str key, str n
 err_code schema_object(schema_reader *r, const value *s, const grammar_expr **ret);
 err_code schema_array(schema_reader *r, const value *s, const grammar_expr **ret);
 err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret);
+/* What a string may be as plain text, without quotes and escapes; *ret NULL: anything. */
+err_code schema_text(schema_reader *r, const value *s, const grammar_expr **ret);
 err_code schema_number(schema_reader *r, const value *s, bool integer, const grammar_expr **ret);
 
 /* A pattern as the characters of a JSON string, without the quotes; `search`: it may match

@@ -72,7 +72,7 @@ typedef struct demands {
 /* A character in its only spelling. */
 static const grammar_expr *plain_char(schema_reader *r) {
     grammar_range any = {0, 0x10FFFF};
-    r->b.in_json = true;
+    r->b.in_json = !r->plain;
     const grammar_expr *one = grammar_chars(&r->b, (grammar_set){&any, 1});
     r->b.in_json = false;
     return one;
@@ -93,7 +93,7 @@ static err_code demand(schema_reader *r, demands *d, const grammar_expr *x, bool
 
 err_code schema_regex(schema_reader *r, str pattern, bool search, const grammar_expr **ret) {
     err inside = {0};
-    r->b.in_json = true;
+    r->b.in_json = !r->plain;
     err_code code = grammar_parse_regex(&r->b, pattern, search, ret, &inside);
     r->b.in_json = false;
     if (code) SCHEMA_FAIL(r, UNSUPPORTED, "%s", inside.msg);
@@ -181,13 +181,30 @@ static err_code shut_out(schema_reader *r, demands *d, const value *s) {
     return demand(r, d, taken, true);
 }
 
-err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret) {
+/* Of all that is said of a string; d->x stays NULL when that is nothing. */
+static err_code demand_all(schema_reader *r, demands *d, const value *s) {
     const value *pattern = value_get(s, STR("pattern")), *format = value_get(s, STR("format"));
+    if (pattern) TRY(demand_patterns(r, d, pattern));
+    if (format) TRY(demand_format(r, d, format));
+    TRY(shut_out(r, d, s));
+    return demand_length(r, d, s);
+}
+
+err_code schema_string(schema_reader *r, const value *s, const grammar_expr **ret) {
     demands d = {NULL};
-    if (pattern) TRY(demand_patterns(r, &d, pattern));
-    if (format) TRY(demand_format(r, &d, format));
-    TRY(shut_out(r, &d, s));
-    TRY(demand_length(r, &d, s));
+    TRY(demand_all(r, &d, s));
     *ret = schema_quoted(r, d.x ? d.x : schema_string_chars(r));
     return ERR_OK;
+}
+
+err_code schema_text(schema_reader *r, const value *s, const grammar_expr **ret) {
+    demands d = {NULL};
+    const grammar_expr *in_json = r->string;
+    r->plain = true;
+    r->string = plain_char(r);
+    err_code code = demand_all(r, &d, s);
+    r->string = in_json;
+    r->plain = false;
+    *ret = d.x;
+    return code;
 }

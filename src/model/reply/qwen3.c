@@ -37,4 +37,5 @@ const reply_format reply_qwen3 = {.name = "qwen3",
                                   .past = &CONTENT,
                                   .thinks = true,
                                   .calls = true,
-                                  .call_mark = "<tool_call>\n"};
+                                  .call_mark = "<tool_call>\n",
+                                  .behind_mark = &OPEN};

@@ -26,12 +26,38 @@ static bool names_string(const value *type) {
     return false;
 }
 
+static bool any_is_string(const value *list) {
+    for (size_t i = 0; list && list->kind == VALUE_LIST && i < list->as.list.len; i++)
+        if (list->as.list.items[i]->kind == VALUE_STR) return true;
+    return false;
+}
+
+/* What only describes says nothing; what leads elsewhere ($ref) is tried as JSON. */
+static bool says_what(const value *schema) {
+    static const char *const KEYS[] = {"type", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"};
+    for (size_t i = 0; i < COUNT_OF(KEYS); i++)
+        if (value_get(schema, str_from(KEYS[i]))) return true;
+    return false;
+}
+
+bool reply_argument_is_text(const value *schema) {
+    const value *type = value_get(schema, STR("type")), *only = value_get(schema, STR("const"));
+    const value *any = value_get(schema, STR("anyOf"));
+    if (!schema) return false;
+    if (type) return names_string(type);
+    if (only) return only->kind == VALUE_STR;
+    if (any_is_string(value_get(schema, STR("enum")))) return true;
+    for (size_t i = 0; any && any->kind == VALUE_LIST && i < any->as.list.len; i++)
+        if (names_string(value_get(any->as.list.items[i], STR("type")))) return true;
+    return !says_what(schema);
+}
+
 static value *argument(reply *r, str tool, str key, str words) {
     const value *schema = reply_parameter(r, tool, key), *type = value_get(schema, STR("type"));
     value *v = NULL;
     str text = inner(words);
-    bool json = !names_string(type) && (type || value_get(schema, STR("anyOf")) || !schema ||
-                                        str_starts(text, STR("{")) || str_starts(text, STR("[")));
+    bool list = str_starts(text, STR("{")) || str_starts(text, STR("["));
+    bool json = !reply_argument_is_text(schema) || (!names_string(type) && list);
     if (str_eq(str_trim(text), STR("null")) && !names_string(type)) return value_null(r->mem);
     if (str_eq(text, STR("True")) || str_eq(text, STR("False")))
         if (json) return value_bool(r->mem, text.ptr[0] == 'T');
@@ -144,6 +170,7 @@ bool reply_invokes(reply *r, str body) {
 
 static const reply_state OPEN, BODY, CALL, BEHIND, CONTENT, START, THINKING;
 static const reply_state OPEN = {.use = REPLY_USE_SKIP,
+                                 .awaits_call = true,
                                  .marks = {{.text = "<function=", .next = &BODY, .stays = true},
                                            {.text = "{", .next = &CALL, .stays = true}},
                                  .otherwise = &CONTENT};
@@ -165,5 +192,9 @@ static const reply_state THINKING = {.use = REPLY_USE_THINKING, .marks = {{.next
 static const reply_state START = {
     .use = REPLY_USE_CONTENT, .marks = {CALLS, REPLY_OPEN_THINK(&THINKING)}, .otherwise = &CONTENT};
 
-const reply_format reply_qwen3_coder = {
-    .name = "qwen3-coder", .start = &START, .past = &CONTENT, .thinks = true, .calls = true};
+const reply_format reply_qwen3_coder = {.name = "qwen3-coder",
+                                        .start = &START,
+                                        .past = &CONTENT,
+                                        .thinks = true,
+                                        .calls = true,
+                                        .behind_mark = &OPEN};

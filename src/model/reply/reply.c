@@ -317,6 +317,10 @@ static const reply_state *thinking_of(const reply_format *f) {
     return &THINKING;
 }
 
+static str call_mark(const reply *r) {
+    return str_from(r->form ? r->form->mark : r->f->call_mark);
+}
+
 reply *reply_create(const reply_spec *spec) {
     reply *r = NEW(reply);
     r->f = find_format(spec->format);
@@ -326,6 +330,7 @@ reply *reply_create(const reply_spec *spec) {
     r->thinks = spec->thinks;
     r->put = spec->put;
     r->arg = spec->arg;
+    r->form = reply_form_of(r->f, spec->template_text);
     find_think_marks(r, spec->template_text);
     enter(r, r->f->start);
     str open = str_trim(r->open), tail = str_trim(spec->prompt);
@@ -334,7 +339,7 @@ reply *reply_create(const reply_spec *spec) {
     if (r->was_open) enter(r, thinking_of(r->f));
     if (was_closed) enter(r, r->f->past);
     r->past_thinking = was_closed;
-    str call = str_trim(str_from(r->f->call_mark));
+    str call = str_trim(call_mark(r));
     if (r->tools && call.len && str_ends(tail, call)) { /* the template has begun a call */
         bool open_mark;
         const reply_mark *m = mark_at(r, call, &open_mark);
@@ -389,13 +394,17 @@ bool reply_is_calling(const reply *r) {
     return r->marked;
 }
 
-str reply_call_mark(const reply *r, size_t i, bool *ret_json) {
+const reply_call_form *reply_form(const reply *r) {
+    return r->form;
+}
+
+str reply_call_mark(const reply *r, size_t i, bool *ret_form) {
     const reply_state *s = r->f->past;
-    *ret_json = false;
+    *ret_form = false;
     for (size_t k = 0; r->tools && k < REPLY_MARKS && !is_last(&s->marks[k]); k++) {
         const reply_mark *m = &s->marks[k];
         if (m->need != REPLY_TOOLS || i-- > 0) continue;
-        *ret_json = m->next && m->next->awaits_call;
+        *ret_form = m->next && m->next->awaits_call;
         return mark_text(r, m);
     }
     return (str){0};
@@ -410,8 +419,8 @@ str reply_think_mark(const reply *r) {
 str reply_expect_call(reply *r) {
     buf_clear(&r->held);
     buf_clear(&r->space);
-    enter(r, &reply_forced);
-    return str_from(r->f->call_mark);
+    enter(r, r->form ? r->f->behind_mark : &reply_forced);
+    return call_mark(r);
 }
 
 bool reply_has_tool(const reply *r, str name) {

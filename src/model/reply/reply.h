@@ -13,6 +13,15 @@
 
 typedef struct reply reply;
 
+/* How a family writes a call whose arguments are not one JSON object. Line breaks in these may be
+ * missing. Values of text (reply_argument_is_text) stand as they are, others as JSON. */
+typedef struct reply_call_form {
+    const char *mark;                 /* before the call */
+    const char *open, *named;         /* before and behind the tool's name */
+    const char *key, *keyed, *valued; /* around each argument's name and value */
+    const char *close;                /* where the call is whole */
+} reply_call_form;
+
 typedef enum reply_kind { REPLY_CONTENT, REPLY_THINKING, REPLY_CALL } reply_kind;
 
 typedef struct reply_event {
@@ -55,18 +64,23 @@ bool reply_knows_mark(const reply *r, str text);
 /* The answer proper begins with the next text: thinking is over or will not come. From here on a
  * grammar can hold. */
 bool reply_is_ready(const reply *r);
-/* The next text is a call as JSON: its mark is complete and nothing came since. */
+/* The next text is a call in its form: the mark is complete and nothing came since. */
 bool reply_awaits_call(const reply *r);
 /* A mark that only calls begin with has been read; a bracket may be content as well. */
 bool reply_is_calling(const reply *r);
 /* The i-th text that a call may begin with where an answer begins: a mark, or "{" for JSON and "["
- * for a list that is Python or JSON; *ret_json: a call as JSON comes behind it. Empty: there are no
- * more; none at all when the format's own headers tell calls from content. */
-str reply_call_mark(const reply *r, size_t i, bool *ret_json);
+ * for a list that is Python or JSON; *ret_form: a call in its form comes behind it. Empty: there
+ * are no more; none at all when the format's own headers tell calls from content. */
+str reply_call_mark(const reply *r, size_t i, bool *ret_form);
 /* The mark that opens thinking, to be put behind a prompt whose answer must be held to a form only
  * after the thinking; empty: the format opens it by itself, or it is open already. */
 str reply_think_mark(const reply *r);
 
-/* From here on the text is one call as JSON, {"name": ..., "arguments": ...}. Returns the mark that
- * stands before it, which the model must be made to read; may be empty. */
+/* How this template's model writes calls; NULL: as JSON, {"name": ..., "arguments": ...}. */
+const reply_call_form *reply_form(const reply *r);
+/* Whether an argument of this schema (NULL: unknown) is written as it is, and not as JSON. */
+bool reply_argument_is_text(const value *schema);
+
+/* From here on the text is one call in that form. Returns the mark that stands before it, which the
+ * model must be made to read; may be empty. */
 str reply_expect_call(reply *r);

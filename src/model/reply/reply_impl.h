@@ -39,7 +39,7 @@ struct reply_state {
     bool then_known;               /* for reply_body_list: names of tools only */
     size_t most;                   /* BODY: bytes; more are text after all. 0 = no bound */
     bool fresh;                    /* what led here is done with: raw begins anew */
-    bool awaits_call;              /* a call as JSON comes next */
+    bool awaits_call;              /* a call in its form comes next */
 };
 
 typedef struct reply_format {
@@ -49,13 +49,15 @@ typedef struct reply_format {
     bool thinks, calls;
     bool opens_itself;     /* thinking begins by the model's own header, never by a prompt's mark */
     const char *call_mark; /* before a call as JSON; NULL = nothing */
+    const reply_state *behind_mark; /* of calls in words */
 } reply_format;
 
 struct reply {
     const reply_format *f;
     const reply_state *state;
     str open, close; /* marks of thinking; static */
-    arena *mem;      /* tools, and what a call is made of */
+    const reply_call_form *form;
+    arena *mem; /* tools, and what a call is made of */
     const value *tools;
     bool thinks, ended, past_thinking, was_open;
     void (*put)(void *arg, const reply_event *ev);
@@ -75,6 +77,9 @@ struct reply {
 
 #define REPLY_OPEN_THINK(to)                                                                       \
     { .text = "", .next = (to), .need = REPLY_THINK }
+
+/* The form that a format's calls have in this template; NULL: JSON. */
+const reply_call_form *reply_form_of(const reply_format *f, str template_text);
 
 /* For act and whole. */
 void reply_go(reply *r, const reply_state *s); /* instead of the mark's or state's own */
