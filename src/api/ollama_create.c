@@ -169,6 +169,22 @@ static err_code read_parameters(creating *k, err *e) {
     return options_apply(&unused, k->c.parameters, k->c.mem, e);
 }
 
+/* Nor may a message be one that no chat can take. */
+static err_code read_messages(creating *k, err *e) {
+    TRY(field_array(k->body, "messages", &k->c.messages, e));
+    for (size_t i = 0; i < json_array_size(k->c.messages); i++) {
+        const json_t *one = json_array_get(k->c.messages, i), *calls;
+        str role = {0}, content;
+        if (!json_is_object(one))
+            FAIL(e, INVALID, "messages[%zu] must be an object, not %s", i, json_type_name(one));
+        TRY(field_str(one, "role", &role, e));
+        TRY(field_str(one, "content", &content, e));
+        TRY(field_array(one, "tool_calls", &calls, e));
+        if (role.len == 0) FAIL(e, INVALID, "messages[%zu] has no role", i);
+    }
+    return ERR_OK;
+}
+
 static err_code read_request(creating *k, err *e) {
     create_request *c = &k->c;
     str name = {0};
@@ -177,7 +193,7 @@ static err_code read_request(creating *k, err *e) {
     TRY(field_bool(k->body, "stream", &k->stream, e));
     TRY(read_texts(k, e));
     TRY(read_parameters(k, e));
-    TRY(field_array(k->body, "messages", &c->messages, e));
+    TRY(read_messages(k, e));
     TRY(read_licenses(k, e));
     TRY(read_files(k, e));
     TRY(read_links(k, e));

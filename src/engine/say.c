@@ -3,7 +3,8 @@
  *
  * llm/text makes text of tokens, model/reply reads it, and what comes out becomes events. A grammar
  * holds from the first token, or from the end of the thinking on; a required call is held to its
- * form (JSON, or marks around each argument) behind the format's mark, and a call that the model begins by itself from its mark to its end.
+ * form (JSON, or marks around each argument) behind the format's mark, and a call that the model
+ * begins by itself from its mark to its end.
  * Threads: job_open_reply on the worker, the rest on whoever samples, one at a time. */
 #include "base/rng.h"
 #include "engine/job.h"

@@ -273,6 +273,16 @@ class Creating(unittest.TestCase):
         (self.dir / "lora.gguf").write_bytes((GOLDEN / "qwen2.gguf").read_bytes())
         self.assertIn('general.type is "", not "adapter"', self.create("bad", here + "ADAPTER lora.gguf\n", status=1))
 
+    def test_messages_that_no_chat_can_take(self):
+        for messages, wanted in ((["x"], "messages[0] must be an object, not string"), ({}, "messages"),
+                                 ([{"role": "user", "content": "a"}, {"role": "user", "content": 5}], "content"),
+                                 ([{"content": "x"}], "messages[0] has no role"), ([{"role": 1}], "role"),
+                                 ([{"role": "assistant", "tool_calls": "x"}], "tool_calls")):
+            body = {"model": "bad", "files": {"m.gguf": "sha256:" + "0" * 64}, "messages": messages}
+            status, answer = self.server.call("/api/create", body)
+            self.assertEqual(status, 400, answer)
+            self.assertIn(wanted, answer["error"])
+
     def test_parameters_of_a_wrong_type(self):
         for parameters, wanted in (({"temperature": "hot"}, 'option "temperature" must be of type float32'),
                                    ({"seed": 1, "num_ctx": "big"}, 'option "num_ctx" must be of type integer'),
