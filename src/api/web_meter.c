@@ -226,12 +226,16 @@ void web_logs(http_request *r, void *ctx) {
     size_t n;
     log_record *list = log_recent(http_request_arena(r), &n);
     json_t *lines = json_array();
+    int64_t after = 0;
+    str_to_i64(http_request_query(r, "after"), &after);
+    if (n && after > 0 && (uint64_t)after > list[n - 1].n) after = 0; /* of a server before */
     for (size_t i = 0; i < n; i++) {
+        if (after > 0 && list[i].n <= (uint64_t)after) continue;
         str text = str_trim(list[i].text);
         str level = str_cut(&text, ' ');
-        json_array_append_new(lines, json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)i, "at",
-                                               comfy_str(list[i].when), "level", comfy_str(level),
-                                               "text", comfy_str(text)));
+        json_array_append_new(lines, json_pack("{s:I, s:I, s:o, s:o}", "n", (json_int_t)list[i].n,
+                                               "at", (json_int_t)(list[i].wall_ns / NS_PER_S),
+                                               "level", comfy_str(level), "text", comfy_str(text)));
     }
     web_reply(r, json_pack("{s:o}", "lines", lines));
 }

@@ -17,5 +17,7 @@ void log_line(log_level level, const char *fmt, ...) __attribute__((format(print
 typedef struct log_record {
     str when; /* RFC 3339, local */
     str text; /* "level message" with its line end */
+    int64_t wall_ns;
+    uint64_t n; /* which line since the start, from 1 */
 } log_record;
 log_record *log_recent(arena *a, size_t *ret_n);

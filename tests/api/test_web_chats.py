@@ -410,7 +410,13 @@ class Chats(TwoUsers):
         self.assertEqual(self.ann.post("/api/models/load", {"model": "no"})[0], 404)
         with Events(self.ann, "/api/v1/machine/events") as ev:
             self.assertIn("memory", ev.until("machine"))
-        self.assertTrue(self.ann.get("/api/v1/logs")[1]["lines"])
+        lines = self.ann.get("/api/v1/logs")[1]["lines"]
+        numbers = [x["n"] for x in lines]
+        self.assertEqual(numbers, list(range(numbers[0], numbers[0] + len(lines))))
+        self.assertTrue(1.6e9 < lines[-1]["at"] < 1e11, lines[-1])  # whole seconds since 1970
+        rest = self.ann.get(f"/api/v1/logs?after={numbers[0]}")[1]["lines"]
+        self.assertEqual([x["n"] for x in rest][:len(numbers) - 1], numbers[1:])
+        self.assertEqual(self.ann.get(f"/api/v1/logs?after={2**60}")[1]["lines"][0]["n"], numbers[0])  # of another start
 
 
 @needs(MODEL)

@@ -247,6 +247,26 @@ describe('beside the chats', { timeout: 240000 }, () => {
     await bob.context.close();
   });
 
+  it('on a telephone wide code and tables scroll in their boxes, in the chat and where it is shared', async () => {
+    const wide = `| What | How long | Why |\n|--|--|--|\n| a litre of water | 3 min 17 s | because the plate has 2 kW |\n\n\`\`\`\n${'x'.repeat(300)}\n\`\`\`\n`;
+    const id = await imported('Wide', 'How wide?', wide);
+    const { share_id } = (await api(page, 'POST', `/api/v1/chats/${id}/share`)).data;
+    await page.setViewportSize({ width: 360, height: 740 });
+    for (const url of [`/s/${share_id}`, `/c/${id}`]) {
+      await page.goto(url);
+      await page.locator('main td', { hasText: '3 min 17 s' }).waitFor();
+      const out = await page.evaluate(() => [...document.querySelectorAll('main *')].filter((x) => !x.closest('pre, .table-box') && x.getBoundingClientRect().right > innerWidth).map((x) => x.className));
+      assert.deepEqual(out, [], url);
+      const lines = await page.evaluate(() => {
+        const text = document.createRange();
+        text.selectNodeContents(document.querySelectorAll('main td')[1]);
+        return text.getClientRects().length;
+      });
+      assert.equal(lines, 1);
+    }
+    await page.setViewportSize({ width: 1280, height: 900 });
+  });
+
   it('each chat keeps its draft: text, files and knowledge, elsewhere and after a reload', async () => {
     const [one, two] = [await imported('Draft one', 'a', 'b'), await imported('Draft two', 'c', 'd')];
     const chips = () => page.locator('.composer .chip').allInnerTexts().then((l) => l.map((x) => x.trim()));

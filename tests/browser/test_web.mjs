@@ -266,6 +266,17 @@ describe('the web app', { timeout: 400000 }, () => {
     assert.equal(await page.locator('.node', { hasText: 'KSampler' }).getByLabel('steps', { exact: true }).inputValue(), '2');
   });
 
+  it('the log goes on, each line once', async () => {
+    await page.goto('/machine');
+    await page.locator('summary', { hasText: 'Log' }).click();
+    const log = page.getByRole('log', { name: 'Log' });
+    await log.getByText('chat API on').waitFor();
+    for (let i = 0; i < 2; i++) await page.waitForResponse((r) => /logs\?after=[1-9]/.test(r.url()));
+    const lines = await log.locator('> div').allInnerTexts();
+    assert.equal(lines.filter((x) => x.includes('chat API on')).length, 1);
+    assert.ok(lines.every((x) => /^\d+:\d\d:\d\d/.test(x)), lines[0]);
+  });
+
   it('the machine page is live', async () => {
     await page.goto('/machine');
     await page.getByText('Memory', { exact: true }).waitFor();

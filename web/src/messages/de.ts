@@ -486,6 +486,8 @@ const de: Record<string, string> = {
   'New folder …': 'Neuer Ordner …',
   '1 file': '1 Datei',
   'This chat does not open': 'Dieser Chat geht nicht auf',
+  'It was deleted, or it belongs to somebody else.': 'Er wurde gelöscht oder gehört jemand anderem.',
+  'It is not shared any more, or the link is not whole.': 'Er ist nicht mehr geteilt, oder der Link ist nicht vollständig.',
   Collection: 'Sammlung',
   '{n} choices': '{n} zur Auswahl',
   'No link': 'Keine Verbindung',

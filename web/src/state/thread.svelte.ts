@@ -2,7 +2,9 @@
 import { SvelteMap } from 'svelte/reactivity';
 import * as api from '../api/chats';
 import { openEvents, type EventFeed } from '../api/events';
+import { ApiError, messageOf } from '../api/http';
 import type { ChatInfo, Message, Source, State, ThreadData } from '../api/types';
+import { t } from './i18n.svelte';
 import { childrenOf, leafBelow, pathTo } from './tree';
 
 export const RUNNING: readonly State[] = ['queued', 'loading', 'reading', 'thinking', 'writing'];
@@ -82,7 +84,7 @@ export class Thread {
       this.error = '';
       this.#listen(data.event_id);
     } catch (e) {
-      this.error = e instanceof Error ? e.message : String(e);
+      this.error = e instanceof ApiError && e.status === 404 ? t('It was deleted, or it belongs to somebody else.') : messageOf(e);
     }
   }
 
