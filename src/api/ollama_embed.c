@@ -32,12 +32,17 @@ static json_t *embeddings_answer(const embedding_answer *v) {
 static const embedding_dialect EMBED = {embed_answer, generation_native_error};
 static const embedding_dialect EMBEDDINGS = {embeddings_answer, generation_native_error};
 
-static bool find_model(api *a, http_request *r, str name, api_model *ret) {
+/* The older of the two routes says that a name is missing. */
+static bool find_model(api *a, http_request *r, str name, bool old, api_model *ret) {
     err e;
     err_code code = ERR_NOT_FOUND;
     if (name.len > 0) code = api_model_find(a, name, http_request_arena(r), ret, &e);
     if (code == ERR_OK) return true;
-    if (code == ERR_NOT_FOUND)
+    if (name.len == 0 && old)
+        api_reply_error(r, 400, "model is required");
+    else if (name.len == 0)
+        api_reply_error(r, 404, "model '' not found");
+    else if (code == ERR_NOT_FOUND)
         api_reply_error(r, 404, "model \"" STR_FMT "\" not found, try pulling it first",
                         STR_ARG(name));
     else
@@ -45,8 +50,8 @@ static bool find_model(api *a, http_request *r, str name, api_model *ret) {
     return false;
 }
 
-/* Model, options, keep_alive: what both routes read. False: answered. */
-static bool read_common(api *a, http_request *r, const json_t *body, str *ret_name,
+/* Model, options, keep_alive: what both routes read; `old`: /api/embeddings. False: answered. */
+static bool read_common(api *a, http_request *r, const json_t *body, bool old, str *ret_name,
                         engine_job_spec *spec) {
     const json_t *options_object = NULL;
     api_model m;
@@ -55,10 +60,10 @@ static bool read_common(api *a, http_request *r, const json_t *body, str *ret_na
         api_reply_err(r, &e);
         return false;
     }
-    if (!find_model(a, r, *ret_name, &m)) return false;
+    if (!find_model(a, r, *ret_name, old, &m)) return false;
     if (request_job(&m, options_object, http_request_arena(r), spec, &e) ||
         field_keep_alive(body, &spec->keep_alive_set, &spec->keep_alive_ns, &e)) {
-        api_reply_err(r, &e);
+        request_reply_err(r, &e);
         return false;
     }
     spec->kind = ENGINE_JOB_EMBED;
@@ -83,7 +88,7 @@ void ollama_embed(http_request *r, void *ctx) {
     engine_job_spec spec;
     str name = {0};
     err e;
-    if (!body || !read_common(a, r, body, &name, &spec)) return;
+    if (!body || !read_common(a, r, body, false, &name, &spec)) return;
     if (embed_fields(body, http_request_arena(r), &spec, &e)) {
         api_reply_err(r, &e);
     } else if (spec.n_inputs == 0) {
@@ -100,7 +105,7 @@ void ollama_embeddings(http_request *r, void *ctx) {
     engine_job_spec spec;
     str name = {0}, prompt = {0};
     err e;
-    if (!body || !read_common(a, r, body, &name, &spec)) return;
+    if (!body || !read_common(a, r, body, true, &name, &spec)) return;
     if (field_str(body, "prompt", &prompt, &e)) {
         api_reply_err(r, &e);
     } else if (prompt.len == 0) {

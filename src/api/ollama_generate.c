@@ -231,12 +231,6 @@ static err_code common_fields(const json_t *body, const api_model *m, arena *mem
     return request_format(body, mem, &job->format, e);
 }
 
-/* Ollama answers 500 to an option of the wrong type. */
-static void reply_options_error(http_request *r, const err *e) {
-    bool wrong_type = str_starts(str_from(e->msg), STR("option \""));
-    api_reply_error(r, wrong_type ? 500 : err_http_status(e->code), "%s", e->msg);
-}
-
 static err_code read_context(const json_t *body, arena *mem, engine_prompt *p, err *e) {
     const json_t *list = NULL;
     TRY(field_array(body, "context", &list, e));
@@ -273,7 +267,7 @@ static err_code generate_fields(const json_t *body, api_model *m, arena *mem, ge
     job->prompt.kind = raw ? ENGINE_PROMPT_RAW : ENGINE_PROMPT_MESSAGES;
     engine_template_info info = {.has_insert = m->file.has_insert};
     if (template_text.len) {
-        TRY(engine_template_inspect(template_text, &info, e));
+        if (engine_template_inspect(template_text, &info, e)) return e->code = ERR_INTERNAL;
         job->prompt.template_text = template_text;
     }
     if (suffix.len && !raw && !info.has_insert)
@@ -307,7 +301,7 @@ void ollama_generate(http_request *r, void *ctx) {
     }
     if (!request_model(a, r, g.model, "generate", &m)) return;
     if (request_job(&m, options_object, mem, &job, &e))
-        reply_options_error(r, &e);
+        request_reply_err(r, &e);
     else if (common_fields(body, &m, mem, &g, &job, &e) ||
              generate_fields(body, &m, mem, &g, &job, &e))
         api_reply_err(r, &e);
@@ -350,7 +344,7 @@ void ollama_chat(http_request *r, void *ctx) {
     }
     if (!request_model(a, r, g.model, "chat", &m)) return;
     if (request_job(&m, options_object, mem, &job, &e))
-        reply_options_error(r, &e);
+        request_reply_err(r, &e);
     else if (common_fields(body, &m, mem, &g, &job, &e) || chat_fields(body, &m, mem, &job, &e))
         api_reply_err(r, &e);
     else if (json_array_size(messages) == 0)

@@ -233,7 +233,8 @@ static err_code read_function(const json_t *tool, str space, json_t *out, err *e
     return ERR_OK;
 }
 
-/* Functions, and groups of them (`namespace`), whose members get the group's name in front. */
+/* Functions, and groups of them (`namespace`), whose members get the group's name in front. A
+ * search of the web that the server would do is left out: clients offer it to every model. */
 static err_code read_tools(const json_t *body, const api_model *m, arena *mem, engine_prompt *p,
                            err *e) {
     const json_t *list = NULL, *tool, *member;
@@ -248,7 +249,7 @@ static err_code read_tools(const json_t *body, const api_model *m, arena *mem, e
         else if (is_type(tool, "namespace"))
             json_array_foreach(json_object_get(tool, "tools"), k, member)
                 TRY(read_function(member, field_text(tool, "name"), out, e));
-        else
+        else if (!str_starts(field_text(tool, "type"), STR("web_search")))
             FAIL(e, INVALID,
                  "tools[%zu]: this server has no tool of type \"" STR_FMT
                  "\"; only \"function\" is possible",

@@ -54,6 +54,11 @@ err_code request_job(const api_model *m, const json_t *object, arena *mem, engin
     return ERR_OK;
 }
 
+void request_reply_err(http_request *r, const err *e) {
+    bool wrong_type = str_starts(str_from(e->msg), STR("option \""));
+    api_reply_error(r, wrong_type ? 500 : err_http_status(e->code), "%s", e->msg);
+}
+
 err_code request_think(const json_t *body, const api_model *m, engine_prompt *ret, err *e) {
     static const char *const levels[] = {"high", "medium", "low", "max"};
     const json_t *v = field_get(body, "think");

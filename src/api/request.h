@@ -10,6 +10,8 @@ bool request_model(api *a, http_request *r, str name, const char *verb, api_mode
 /* A job for this model with the model's options under the request's (`object`, NULL allowed). */
 err_code request_job(const api_model *m, const json_t *object, arena *mem, engine_job_spec *ret,
                      err *e);
+/* Answers as Ollama does: 500 to an option of a wrong type. */
+void request_reply_err(http_request *r, const err *e);
 /* Puts the options into the job; called again after a dialect changed them. */
 void request_set_options(engine_job_spec *job, const options *o);
 

@@ -171,13 +171,27 @@ static void take_piece(http_request *r, const char *bytes, size_t n_bytes) {
     }
 }
 
+/* In the words of every API here at once; takes the reference. */
+static void refuse(http_request *r, int status, json_t *text) {
+    json_t *body = json_pack("{s:o, s:O}", "error", text, "detail", text);
+    http_reply_json(r, status, body);
+    json_decref(body);
+}
+
+static bool is_compressed(const http_request *r) {
+    str coding = http_request_header(r, "Content-Encoding");
+    return r->body.len > 0 && coding.len > 0 && !str_eq_nocase(coding, STR("identity"));
+}
+
 static enum MHD_Result finish(http_request *r) {
     if (r->body_too_long) {
-        json_t *text = json_sprintf("request body is larger than %llu bytes",
-                                    (unsigned long long)r->body_bytes_max);
-        json_t *body = json_pack("{s:o, s:O}", "error", text, "detail", text);
-        http_reply_json(r, 413, body);
-        json_decref(body);
+        refuse(r, 413,
+               json_sprintf("request body is larger than %llu bytes",
+                            (unsigned long long)r->body_bytes_max));
+    } else if (is_compressed(r)) {
+        refuse(r, 415,
+               json_string("compressed request bodies are not supported: send it without "
+                           "Content-Encoding"));
     } else {
         r->route->handler(r, r->mount.ctx);
         r->sink = NULL; /* the handler took it */

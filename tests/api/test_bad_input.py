@@ -123,6 +123,24 @@ class Bodies(Running):
                 self.assertEqual((status, error if isinstance(error, str) else error["message"]),
                                  (400, "missing request body"), path)
 
+    def test_a_compressed_body(self):
+        raw = b'{"model":"smollm2:135m","input":"x"}'
+        for coding, wanted in (("zstd", 415), ("gzip", 415), ("identity", 200)):
+            status, _, data = self.server.request("POST", "/v1/responses", raw=raw, headers={"Content-Encoding": coding})
+            self.assertEqual(status, wanted, data)
+            self.assertEqual(b"compressed" in data, wanted == 415)
+
+    def test_a_missing_name_and_what_is_500(self):
+        for path, body, wanted in (
+                ("embed", {"input": "x"}, (404, "model '' not found")),
+                ("embeddings", {"prompt": "x"}, (400, "model is required")),
+                ("embed", {"model": MODEL, "input": "x", "options": {"num_ctx": "x"}},
+                 (500, 'option "num_ctx" must be of type integer')),
+                ("generate", {"model": MODEL, "prompt": "x", "template": "{{ .Prompt"},
+                 (500, "template error: template: :1: unclosed action"))):
+            status, answer = self.server.call("/api/" + path, body)
+            self.assertEqual((status, answer["error"]), wanted)
+
     def test_text_that_is_no_unicode(self):
         for prompt in (b"\xff\xfe", b"\\ud800", b"\\udc00x", b"a\\u0000b", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80"):
             raw = b'{"model":"smollm2:135m","stream":false,"options":{"num_predict":2},"prompt":"' + prompt + b'"}'

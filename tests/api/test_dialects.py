@@ -187,6 +187,13 @@ class Dialects(unittest.TestCase):
                  {"type": "web_search_call", "id": "w"}]
         self.assertGreater(self.post("/v1/responses", input=items, max_output_tokens=1)["usage"]["input_tokens"], 5)
 
+    def test_responses_leave_a_search_of_the_web_out(self):
+        plain = self.post("/v1/responses", input="x", max_output_tokens=1)
+        offered = self.post("/v1/responses", input="x", max_output_tokens=1, tools=[{"type": "web_search"}])
+        self.assertEqual(offered["usage"]["input_tokens"], plain["usage"]["input_tokens"])
+        refused = self.post("/v1/responses", status=400, input="x", tools=[{"type": "file_search"}])
+        self.assertIn("file_search", refused["error"]["message"])
+
     def test_responses_bad_input(self):
         call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
         for body, word in (({"input": 5}, "input"), ({"input": [5]}, "input[0]"), ({"input": [[]]}, "input[0]"),
