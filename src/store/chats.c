@@ -5,6 +5,7 @@
 #include "base/map.h"
 #include "base/vec.h"
 #include "store/sql.h"
+#include "store/words.h"
 #include <string.h>
 
 #define LIVE "('queued','loading','reading','thinking','writing','running')"
@@ -274,32 +275,16 @@ static void take_hit(sqlite3_stmt *st, void *arg) {
     VEC_PUSH(h->list, hit);
 }
 
-/* Each word quoted, as a prefix: whatever people type is a valid expression. */
-static str match_text(arena *a, str text) {
-    buf b = {0};
-    size_t n_words = 0;
-    while (text.len && n_words < 16) {
-        size_t n = 0;
-        while (n < text.len && !strchr(" \t\r\n\"", text.ptr[n])) n++;
-        if (n) buf_putf(&b, "%s\"" STR_FMT "\"*", n_words++ ? " " : "", (int)n, text.ptr);
-        text = str_sub(text, n + 1, text.len);
-    }
-    str out = str_dup(a, buf_str(&b));
-    buf_finish(&b);
-    return out;
-}
-
 /* A tag's id (lower case, '_' for spaces) among the chat's, or none asked for. */
 #define TAGGED                                                                                     \
     " AND (?3 = '' OR (json_valid(c.meta) AND EXISTS (SELECT 1 FROM json_each(c.meta, '$.tags') t" \
     " WHERE replace(lower(t.value), ' ', '_') = lower(?3))))"
 
 static err_code search(db *d, str user_id, str text, str tag, hits *h, err *e) {
-    str match = match_text(h->a, text);
+    str match = words_match(h->a, text);
     TRY(sql_each(d,
                  SQL("SELECT " CHAT ", '', '' FROM chat c WHERE c.user_id = ?1"
-                     " AND instr(lower(c.title), lower(?2))" TAGGED
-                     " ORDER BY c.updated_ms DESC LIMIT 30",
+                     " AND has_words(c.title, ?2)" TAGGED " ORDER BY c.updated_ms DESC LIMIT 30",
                      sql_text(user_id), sql_text(text), sql_text(tag)),
                  take_hit, h, e));
     if (match.len == 0) return ERR_OK;

@@ -1,6 +1,7 @@
 /* A queue of work in front of one connection that writes, and a locked one that reads. */
 #include "store/db.h"
 #include "os/file.h"
+#include "store/words.h"
 #include <pthread.h>
 #include <string.h>
 
@@ -138,6 +139,7 @@ static err_code open_connection(const char *path, sqlite3 **ret, err *e) {
     }
     sqlite3_busy_timeout(*ret, 10000);
     sqlite3_db_config(*ret, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    if (words_register(*ret)) return failed(*ret, e);
     err_code code = exec(*ret,
                          "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
                          "PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;",

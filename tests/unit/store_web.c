@@ -279,6 +279,19 @@ static void the_index_follows(void **state) {
     bool any;
     assert_int_equal(chats_delete(d, STR("ann"), STR("c1"), &any, &e), ERR_OK);
     assert_int_equal(n_hits("otter"), 0);
+    m = make("m2", "", "Die große Straße - nach C++");
+    m.chat_id = STR("");
+    chat street = {
+        .id = STR("c3"), .user_id = STR("ann"), .title = STR("Ein Weg nach Köln (\"1\")")};
+    assert_int_equal(chats_add(d, &street, &m, 1, &e), ERR_OK);
+    static const char *const found[] = {
+        "strasse",  "STRASSE", "Straße", "grosse strasse - nach", "C++ -",
+        "koln weg", "KÖLN",    "\"köln", "weg \"nach köln\"",     "(\"1\")",
+        "raße"};
+    for (size_t i = 0; i < COUNT_OF(found); i++)
+        if (n_hits(found[i]) != 1) fail_msg("%s", found[i]);
+    assert_int_equal(n_hits("köln otter"), 0);
+    assert_int_equal(n_hits("\xff\xfe"), 0);
     add_chat("c2", "ann", 2); /* the index is whole after all that */
     assert_int_equal(n_hits("c2"), 1);
 }
