@@ -238,8 +238,9 @@ static http_form *take_form(http_request *r) {
 }
 
 static err_code keep_file(arena *a, const http_form *f, upload *u, err *e) {
+    str over = http_form_text(f, "overwrite");
     TRY(file_mkdirs(str_cstr(a, u->dir), e));
-    if (!comfy_flag(http_form_text(f, "overwrite"), false) &&
+    if (!str_eq(over, STR("true")) && !str_eq(over, STR("1")) &&
         pick_name(a, u->dir, u->file->path, &u->name, &u->path))
         return ERR_OK;
     return http_form_take(u->file, u->path.ptr, e);

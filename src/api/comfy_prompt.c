@@ -226,7 +226,8 @@ void comfy_queue_post(http_request *r, void *ctx) {
     }
     bool all = comfy_owner(r).len == 0 && json_is_true(json_object_get(body, "clear"));
     if (all) code = comfy_queue_remove(c->queue, (str){0}, NULL, &e);
-    json_array_foreach(all ? NULL : own_ids(c, r, IMAGE_JOBS_WAITING, body), i, id) {
+    json_t *ids = all ? NULL : own_ids(c, r, IMAGE_JOBS_WAITING, body);
+    json_array_foreach(ids, i, id) {
         if (!code) code = comfy_queue_remove(c->queue, comfy_text(id), NULL, &e);
     }
     if (code)
@@ -308,7 +309,8 @@ void comfy_history_post(http_request *r, void *ctx) {
     }
     bool all = comfy_owner(r).len == 0 && json_is_true(json_object_get(body, "clear"));
     if (all) code = image_jobs_delete(c->db, (str){0}, IMAGE_JOBS_ENDED, NULL, &e);
-    json_array_foreach(all ? NULL : own_ids(c, r, IMAGE_JOBS_ENDED, body), i, id) {
+    json_t *ids = all ? NULL : own_ids(c, r, IMAGE_JOBS_ENDED, body);
+    json_array_foreach(ids, i, id) {
         if (!code) code = image_jobs_delete(c->db, comfy_text(id), IMAGE_JOBS_ENDED, NULL, &e);
     }
     if (code)

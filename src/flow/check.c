@@ -215,8 +215,8 @@ static void check_menu(check *c, frame *f, const flow_input *in, const value *v)
     bool is_long = choices->as.list.len > LONG_MENU;
     str list = is_long ? str_fmt(c->a, "(list of length %zu)", choices->as.list.len)
                        : pytext_str_in(c->a, choices);
-    str details = str_fmt(c->a, "%s: " STR_FMT " not in " STR_FMT, in->name,
-                          STR_ARG(pytext_repr_in(c->a, v)), STR_ARG(list));
+    str details = str_fmt(c->a, "%s: '" STR_FMT "' not in " STR_FMT, in->name,
+                          STR_ARG(pytext_str_in(c->a, v)), STR_ARG(list));
     value *info = input_fault(c, f, in, "value_not_in_list", STR("Value not in list"), details);
     put_received(c, info, in, v);
     if (is_long) set(c, info, "input_config", value_null(c->a));

@@ -10,7 +10,7 @@ static const flow_def *const tables[] = {
     flow_nodes_loaders, flow_nodes_text,      flow_nodes_conditioning, flow_nodes_sampling,
     flow_nodes_custom,  flow_nodes_schedules, flow_nodes_latent,       flow_nodes_image,
     flow_nodes_mask,    flow_nodes_patch,     flow_nodes_merge,        flow_nodes_utility,
-    flow_nodes_strings,
+    flow_nodes_strings, flow_nodes_regex,
 };
 
 static map by_name;

@@ -232,7 +232,16 @@ void json_write_plain(buf *out, const json_t *v) {
     write_value(out, v, true);
 }
 
-/* Copies text, with quotes around whole numbers that need 64 bits without a sign. */
+/* NaN, Infinity, -Infinity: Python writes them, JSON has them not. Its length at text[i], or 0. */
+static size_t no_number(str text, size_t i) {
+    static const char *const names[] = {"NaN", "Infinity", "-Infinity"};
+    for (size_t k = 0; k < COUNT_OF(names); k++)
+        if (str_starts(str_sub(text, i, text.len), str_from(names[k]))) return strlen(names[k]);
+    return 0;
+}
+
+/* Copies text, with quotes around whole numbers that need 64 bits without a sign, and around what
+ * is no number. */
 static void quote_big_numbers(buf *out, str text) {
     bool in_string = false;
     for (size_t i = 0; i < text.len;) {
@@ -243,6 +252,11 @@ static void quote_big_numbers(buf *out, str text) {
             in_string = c != '"';
         } else if (c == '"') {
             in_string = true;
+        } else if (no_number(text, i)) {
+            n = no_number(text, i);
+            buf_putf(out, "\"%.*s\"", (int)n, text.ptr + i);
+            i += n;
+            continue;
         } else if (c == '-' || (c >= '0' && c <= '9')) {
             while (i + n < text.len && strchr("0123456789+-.eE", text.ptr[i + n])) n++;
             str number = str_sub(text, i, i + n);

@@ -21,7 +21,8 @@ void json_write_f32(buf *out, float v);
 /* Written as Python writes it, for clients of the picture API: ", " and ": ", nothing escaped that
  * need not be, numbers with a fraction keep ".0". Whole numbers from 2^63 to 2^64 - 1 (seeds) are
  * kept exact: json_parse_plain reads them as strings of their digits, which the checks of workflows
- * turn back into numbers, and json_write_plain writes such strings as numbers. */
+ * turn back into numbers, and json_write_plain writes such strings as numbers. NaN and Infinity,
+ * which Python writes although JSON has no such numbers, are read as strings likewise. */
 void json_write_plain(buf *out, const json_t *v);
 err_code json_parse_plain(str text, json_t **ret_v, err *e);
 

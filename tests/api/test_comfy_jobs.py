@@ -1,6 +1,7 @@
 """Picture jobs against the real binary: messages, history, priorities, interrupts, restarts, bad graphs."""
 import base64
 import json
+import math
 import resource
 import signal
 import time
@@ -96,6 +97,33 @@ class Jobs(unittest.TestCase):
         self.assertLess(*order)
         self.assertEqual(self.server.call("/api/jobs?status=cancelled")[1]["jobs"][0]["id"], slow)
         self.assertNotIn(gone, self.server.call("/history")[1])
+
+    def test_numbers_that_python_writes(self):
+        """json.dumps writes NaN, which old workflows carry as "is_changed"."""
+        graph = {"1": {"class_type": "EmptyImage", "is_changed": [math.nan], "inputs": {
+            "width": 8, "height": 8, "batch_size": 1, "color": 0}},
+                 "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+        self.assertEqual(self.server.wait(self.server.queue(graph))["status"]["status_str"], "success")
+        graph["1"] = {"class_type": "SolidMask", "inputs": {"value": math.nan, "width": 8, "height": 8}}
+        graph["2"] = {"class_type": "MaskToImage", "inputs": {"mask": ["1", 0]}}
+        graph["3"] = {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "none"}}
+        entry = self.server.wait(self.server.queue(graph))
+        self.assertIn("NaN", entry["status"]["messages"][-1][1]["exception_message"])
+
+    def test_several_are_deleted_at_once(self):
+        """Also ids that are unknown or no text; what is not named stays."""
+        jobs = [self.server.queue(text_to_image(seed=60 + i, steps=1)) for i in range(4)]
+        for job in jobs:
+            self.server.wait(job)
+        self.server.call("/history", {"delete": [jobs[0], "unknown", 5, None, jobs[2], jobs[3]]})
+        self.assertEqual([job in self.server.call("/history")[1] for job in jobs], [False, True, False, False])
+        slow = self.server.queue(text_to_image(seed=70, steps=60))
+        waiting = [self.server.queue(text_to_image(seed=71 + i, steps=1)) for i in range(4)]
+        self.server.call("/queue", {"delete": waiting[:3]})
+        self.assertEqual([q[1] for q in self.server.call("/queue")[1]["queue_pending"]], waiting[3:])
+        self.server.call("/queue", {"clear": True})
+        self.server.call("/interrupt", {"prompt_id": slow})
+        self.server.wait(slow)
 
     def test_cancel_through_jobs(self):
         slow = self.server.queue(text_to_image(seed=9, steps=60))

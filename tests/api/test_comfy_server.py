@@ -27,6 +27,7 @@ class Files(unittest.TestCase):
         self.assertEqual(up(png)[1]["name"], "up.png")  # the same content is the same file
         self.assertEqual(up(other)[1]["name"], "up (1).png")
         self.assertEqual(up(other, overwrite="true")[1]["name"], "up.png")
+        self.assertEqual(up(make_png(6, 6), overwrite="yes")[1]["name"], "up (2).png")  # only "true" and "1" overwrite
         self.assertEqual(up(png, subfolder="a/b")[1]["subfolder"], "a/b")
         status, headers, data = self.get("/view?filename=up.png&type=input")
         self.assertEqual((status, data), (200, other))

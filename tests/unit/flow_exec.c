@@ -166,17 +166,19 @@ static void test_lists(void **state) {
 static void test_failure(void **state) {
     (void)state;
     rig r = rig_make();
-    const char *bad = "{" TEXT_NODE(
-        "1", "abc") ",\"2\":{\"class_type\":\"RegexMatch\",\"inputs\":"
-                    "{\"string\":[\"1\",0],\"regex_pattern\":\"(\",\"case_insensitive\":true,"
-                    "\"multiline\":false,\"dotall\":false}}," SHOW("3", "2") "}";
+    const char *bad =
+        "{" TEXT_NODE("1", "abc") ",\"2\":{\"class_type\":\"RegexReplace\",\"inputs\":"
+                                  "{\"string\":[\"1\",0],\"regex_pattern\":\"(\",\"replace\":\"\","
+                                  "\"case_insensitive\":true,"
+                                  "\"multiline\":false,\"dotall\":false}}," SHOW("3", "2") "}";
     assert_int_equal(run(&r, bad), ERR_INVALID);
     assert_true(str_eq(r.failure.node_id, STR("2")));
-    assert_true(str_eq(r.failure.class_type, STR("RegexMatch")));
+    assert_true(str_eq(r.failure.class_type, STR("RegexReplace")));
     assert_int_equal(r.failure.n_executed, 1);
     assert_true(str_eq(r.failure.executed[0], STR("1")));
     RIG_EQUAL(mem, r.failure.inputs,
-              rig_parse(mem, "{\"string\":[\"abc\"],\"regex_pattern\":[\"(\"],\"case_insensitive\":"
+              rig_parse(mem, "{\"string\":[\"abc\"],\"regex_pattern\":[\"(\"],\"replace\":[\"\"],"
+                             "\"case_insensitive\":"
                              "[true],\"multiline\":[false],\"dotall\":[false]}"));
     /* what was done before stays */
     assert_int_equal(run(&r, bad), ERR_INVALID);

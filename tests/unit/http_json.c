@@ -49,6 +49,8 @@ static void test_plain(void **state) {
     } cases[] = {
         {"{\"a\":1,\"b\":[1,2]}", "{\"a\": 1, \"b\": [1, 2]}"},
         {"5.0", "5.0"},
+        {"{\"a\":[NaN,-Infinity, Infinity],\"NaN\":\"x NaN\"}",
+         "{\"a\": [\"NaN\", \"-Infinity\", \"Infinity\"], \"NaN\": \"x NaN\"}"},
         {"-0.0", "-0.0"},
         {"0.1", "0.1"},
         {"1e16", "1e+16"},

@@ -1,17 +1,12 @@
-/* Text: joining, cutting, comparing and searching strings. Places and lengths count characters
- * (code points), as Python counts them; patterns are PCRE2's, close to Python's re. */
-#define PCRE2_CODE_UNIT_WIDTH 8
+/* Text: joining, cutting and comparing strings. Places and lengths count characters (code points),
+ * as Python counts them. */
 #include "base/buf.h"
 #include "flow/call.h"
 #include "flow/nodes/table.h"
-#include <pcre2.h>
 #include <string.h>
 #include <utf8proc.h>
 
-enum {
-    MAX_TEXT_BYTES = 64 << 20, /* of one result */
-    MATCH_STEPS = 1000000,     /* backtracking of one match */
-};
+enum { MAX_TEXT_BYTES = 64 << 20 }; /* of one result */
 
 static err_code give_buf(flow_call *c, buf *b, err *e) {
     size_t n = b->len;
@@ -202,186 +197,6 @@ static err_code compare(flow_call *c, err *e) {
     return code;
 }
 
-/* ---- patterns ---- */
-
-typedef struct pattern {
-    pcre2_code *code;
-    pcre2_match_data *data;
-    pcre2_match_context *ctx;
-    str text; /* searched */
-} pattern;
-
-static void pattern_finish(pattern *p) {
-    pcre2_match_context_free(p->ctx);
-    pcre2_match_data_free(p->data);
-    pcre2_code_free(p->code);
-    *p = (pattern){0};
-}
-
-static err_code optional_bool(flow_call *c, const char *name, bool *ret, err *e) {
-    return flow_in(c, name) ? flow_in_bool(c, name, ret, e) : ERR_OK;
-}
-
-static err_code pattern_init(flow_call *c, pattern *p, err *e) {
-    str source;
-    bool any_case = true, lines = false, dotall = false;
-    int error;
-    PCRE2_SIZE at;
-    *p = (pattern){0};
-    TRY(flow_in_text(c, "string", &p->text, e));
-    TRY(flow_in_text(c, "regex_pattern", &source, e));
-    TRY(optional_bool(c, "case_insensitive", &any_case, e));
-    TRY(optional_bool(c, "multiline", &lines, e));
-    TRY(optional_bool(c, "dotall", &dotall, e));
-    uint32_t flags = PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C;
-    if (any_case) flags |= PCRE2_CASELESS;
-    if (lines) flags |= PCRE2_MULTILINE;
-    if (dotall) flags |= PCRE2_DOTALL;
-    p->code = pcre2_compile((PCRE2_SPTR)(source.len ? source.ptr : ""), source.len, flags, &error,
-                            &at, NULL);
-    if (!p->code) {
-        PCRE2_UCHAR why[256];
-        pcre2_get_error_message(error, why, sizeof why);
-        FAIL(e, INVALID, "regex_pattern: %s at %zu", (char *)why, (size_t)at);
-    }
-    p->data = pcre2_match_data_create_from_pattern(p->code, NULL);
-    p->ctx = pcre2_match_context_create(NULL);
-    pcre2_set_match_limit(p->ctx, MATCH_STEPS);
-    if (p->text.len == 0) p->text = STR("");
-    return ERR_OK;
-}
-
-/* The next match from *pos; *pos moves behind it. */
-static err_code pattern_next(pattern *p, size_t *pos, bool *ret_found, err *e) {
-    *ret_found = false;
-    if (*pos > p->text.len) return ERR_OK;
-    int n = pcre2_match(p->code, (PCRE2_SPTR)p->text.ptr, p->text.len, *pos, 0, p->data, p->ctx);
-    if (n == PCRE2_ERROR_NOMATCH) return ERR_OK;
-    if (n < 0) FAIL(e, LIMIT, "regex_pattern: the search was given up (%d)", n);
-    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(p->data);
-    *ret_found = true;
-    size_t next = at[1];
-    if (at[1] <= at[0]) { /* empty: one character on, or over the end */
-        next = at[0];
-        if (next < p->text.len)
-            str_utf8_next(p->text, &next);
-        else
-            next++;
-    }
-    *pos = next;
-    return ERR_OK;
-}
-
-static str group(const pattern *p, uint32_t i) {
-    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(p->data);
-    if (i >= pcre2_get_ovector_count(p->data) || at[2 * i] == PCRE2_UNSET) return STR("");
-    return str_sub(p->text, at[2 * i], at[2 * i + 1]);
-}
-
-static err_code regex_match(flow_call *c, err *e) {
-    pattern p;
-    bool found;
-    size_t pos = 0;
-    err_code code = pattern_init(c, &p, e);
-    if (code == ERR_OK) code = pattern_next(&p, &pos, &found, e);
-    if (code == ERR_OK) give_bool(c, found);
-    pattern_finish(&p);
-    return code;
-}
-
-/* Modes as the node has them; groups are joined by lines. */
-static err_code extract(pattern *p, str mode, int64_t i, buf *out, err *e) {
-    bool all = str_starts(mode, STR("All")), groups = str_ends(mode, STR("Groups")), found = true;
-    bool one_group = groups || str_ends(mode, STR("Group"));
-    uint32_t n_groups = pcre2_get_ovector_count(p->data);
-    for (size_t pos = 0, n = 0; found && (all || n == 0) && out->len <= MAX_TEXT_BYTES; n++) {
-        TRY(pattern_next(p, &pos, &found, e));
-        if (!found || (one_group && i >= (int64_t)n_groups)) break;
-        if (n) buf_put_char(out, '\n');
-        buf_put_str(out, group(p, one_group ? (uint32_t)i : 0));
-    }
-    return ERR_OK;
-}
-
-static err_code regex_extract(flow_call *c, err *e) {
-    pattern p;
-    buf out = {0};
-    str mode;
-    int64_t i = 1;
-    TRY(flow_in_text(c, "mode", &mode, e));
-    TRY(flow_in_int(c, "group_index", &i, e));
-    err_code code = pattern_init(c, &p, e);
-    if (code == ERR_OK) code = extract(&p, mode, i, &out, e);
-    pattern_finish(&p);
-    if (code == ERR_OK) return give_buf(c, &out, e);
-    buf_finish(&out);
-    return code;
-}
-
-/* \1 and \g<1> are groups, \n a line, as in Python. */
-static void put_replacement(buf *out, str with, const pattern *p) {
-    for (size_t i = 0; i < with.len; i++) {
-        char c = with.ptr[i], next = i + 1 < with.len ? with.ptr[i + 1] : 0;
-        if (c != '\\' || !next) {
-            buf_put_char(out, c);
-            continue;
-        }
-        i++;
-        uint32_t n = 0;
-        if (next >= '0' && next <= '9') {
-            n = (uint32_t)(next - '0');
-            char more = i + 1 < with.len ? with.ptr[i + 1] : 0;
-            if (more >= '0' && more <= '9') {
-                n = n * 10 + (uint32_t)(more - '0');
-                i++;
-            }
-            buf_put_str(out, group(p, n));
-        } else if (next == 'g' && i + 1 < with.len && with.ptr[i + 1] == '<') {
-            size_t k = i + 2;
-            while (k < with.len && with.ptr[k] >= '0' && with.ptr[k] <= '9' && n < 1000)
-                n = n * 10 + (uint32_t)(with.ptr[k++] - '0');
-            if (k < with.len && with.ptr[k] == '>') {
-                buf_put_str(out, group(p, n));
-                i = k;
-            } else {
-                buf_put_str(out, STR("\\g"));
-            }
-        } else {
-            buf_put_char(out, next == 'n' ? '\n' : next == 't' ? '\t' : next);
-        }
-    }
-}
-
-static err_code replace_all(pattern *p, str with, int64_t most, buf *out, err *e) {
-    size_t pos = 0, done = 0;
-    bool found = true;
-    for (int64_t n = 0; (most <= 0 || n < most) && out->len <= MAX_TEXT_BYTES; n++) {
-        TRY(pattern_next(p, &pos, &found, e));
-        if (!found) break;
-        const PCRE2_SIZE *at = pcre2_get_ovector_pointer(p->data);
-        buf_put_str(out, str_sub(p->text, done, at[0]));
-        put_replacement(out, with, p);
-        done = at[1];
-    }
-    buf_put_str(out, str_sub(p->text, done, p->text.len));
-    return ERR_OK;
-}
-
-static err_code regex_replace(flow_call *c, err *e) {
-    pattern p;
-    buf out = {0};
-    str with;
-    int64_t most = 0;
-    TRY(flow_in_text(c, "replace", &with, e));
-    if (flow_in(c, "count")) TRY(flow_in_int(c, "count", &most, e));
-    err_code code = pattern_init(c, &p, e);
-    if (code == ERR_OK) code = replace_all(&p, with, most, &out, e);
-    pattern_finish(&p);
-    if (code == ERR_OK) return give_buf(c, &out, e);
-    buf_finish(&out);
-    return code;
-}
-
 const flow_def flow_nodes_strings[] = {
     {NODE("StringConcatenate", "Concatenate", "utils/string", FLOW_SHOW_STATUS),
      INPUTS(TEXT("string_a", NULL, FLOW_MULTILINE), TEXT("string_b", NULL, FLOW_MULTILINE),
@@ -417,22 +232,4 @@ const flow_def flow_nodes_strings[] = {
             COMBO("mode", CHOICES("Starts With", "Ends With", "Equal"), NULL, FLOW_PLAIN_COMBO),
             BOOL("case_sensitive", true, 0)),
      OUTPUTS({"BOOLEAN", NULL, false}), .run = compare},
-    {NODE("RegexMatch", "Regex Match", "utils/string", FLOW_SHOW_STATUS),
-     INPUTS(TEXT("string", NULL, FLOW_MULTILINE), TEXT("regex_pattern", NULL, FLOW_MULTILINE),
-            BOOL("case_insensitive", true, 0), BOOL("multiline", false, 0),
-            BOOL("dotall", false, 0)),
-     OUTPUTS({"BOOLEAN", "matches", false}), .run = regex_match},
-    {NODE("RegexExtract", "Regex Extract", "utils/string", FLOW_SHOW_STATUS),
-     INPUTS(TEXT("string", NULL, FLOW_MULTILINE), TEXT("regex_pattern", NULL, FLOW_MULTILINE),
-            COMBO("mode", CHOICES("First Match", "All Matches", "First Group", "All Groups"), NULL,
-                  FLOW_PLAIN_COMBO),
-            BOOL("case_insensitive", true, 0), BOOL("multiline", false, 0),
-            BOOL("dotall", false, 0), INT("group_index", 1, 0, 100, 0, 0)),
-     OUTPUTS({"STRING", NULL, false}), .run = regex_extract},
-    {NODE("RegexReplace", "Regex Replace", "utils/string", FLOW_SHOW_STATUS),
-     INPUTS(TEXT("string", NULL, FLOW_MULTILINE), TEXT("regex_pattern", NULL, FLOW_MULTILINE),
-            TEXT("replace", NULL, FLOW_MULTILINE), BOOL("case_insensitive", true, FLOW_OPTIONAL),
-            BOOL("multiline", false, FLOW_OPTIONAL), BOOL("dotall", false, FLOW_OPTIONAL),
-            INT("count", 0, 0, 100, 0, FLOW_OPTIONAL)),
-     OUTPUTS({"STRING", NULL, false}), .run = regex_replace},
     {.name = NULL}};

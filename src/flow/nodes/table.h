@@ -71,3 +71,4 @@ extern const flow_def flow_nodes_patch[];
 extern const flow_def flow_nodes_merge[];
 extern const flow_def flow_nodes_utility[];
 extern const flow_def flow_nodes_strings[];
+extern const flow_def flow_nodes_regex[];
