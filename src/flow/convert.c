@@ -21,6 +21,7 @@ typedef struct scope {
     map nodes;  /* id -> node */
     map links;  /* id -> link */
     map ends;   /* place of the output wall -> link */
+    map sets;   /* name -> the node that sets it */
     map inside; /* id of an instance -> its scope */
     size_t depth;
 } scope;
@@ -67,6 +68,16 @@ static const value *link_part(const value *link, int i, const char *key) {
     return link->kind == VALUE_LIST ? at(link, i) : get(link, key);
 }
 
+static bool is_type(const value *node, const char *const *names, size_t n) {
+    str type = as_text(get(node, "type"));
+    for (size_t i = 0; i < n; i++)
+        if (str_eq(type, str_from(names[i]))) return true;
+    return false;
+}
+#define IS_TYPE(node, ...)                                                                         \
+    is_type((node), (const char *const[]){__VA_ARGS__},                                            \
+            COUNT_OF(((const char *const[]){__VA_ARGS__})))
+
 bool flow_is_workflow(const value *v) {
     const value *nodes = get(v, "nodes");
     return nodes && nodes->kind == VALUE_LIST && !get(nodes, "class_type");
@@ -92,6 +103,9 @@ static err_code open_nodes(convert *c, scope *s, const value *nodes, err *e) {
         if (++c->n_nodes > LIMIT_FLOW_NODES)
             FAIL(e, LIMIT, "workflow: more than %d nodes", LIMIT_FLOW_NODES);
         map_put_ptr(&s->nodes, id, (void *)(uintptr_t)node);
+        str name = as_text(at(get(node, "widgets_values"), 0));
+        if (IS_TYPE(node, "SetNode") && name.len)
+            map_put_ptr(&s->sets, name, (void *)(uintptr_t)node);
         const value *def = subgraph_of(c, node);
         if (def) TRY(scope_open(c, s, node, def, e));
     }
@@ -188,6 +202,17 @@ static const value *link_to_output(convert *c, const scope *s, int64_t slot) {
     return link ? link : map_get_ptr(&s->ends, str_fmt(c->a, "%lld", (long long)slot));
 }
 
+/* The node that sets what another gets, here or in a graph around; moves there. */
+static const value *setter_of(hop *h, str name) {
+    for (const scope *s = h->s; s; s = s->outer) {
+        const value *set = map_get_ptr(&s->sets, name);
+        if (!set) continue;
+        h->s = s;
+        return set;
+    }
+    return NULL;
+}
+
 /* One step upstream; false: *ret is the end. */
 static bool follow(convert *c, hop *h, source *ret) {
     const value *link = h->link, *from = link_part(link, 1, "origin_id");
@@ -205,13 +230,15 @@ static bool follow(convert *c, hop *h, source *ret) {
     str id = id_text(c->a, from);
     const value *node = map_get_ptr(&h->s->nodes, id);
     int64_t mode = as_int(get(node, "mode"), 0);
-    str type = as_text(get(node, "type"));
     if (!node || mode == MODE_MUTED) return false;
     if (mode == MODE_BYPASSED) {
         h->link = link_of(c, h->s, bypass_input(node, slot, as_text(link_part(link, 5, "type"))));
-    } else if (str_eq(type, STR("Reroute"))) {
+    } else if (IS_TYPE(node, "Reroute", "Reroute (rgthree)", "SetNode")) {
         h->link = link_of(c, h->s, at(get(node, "inputs"), 0));
-    } else if (str_eq(type, STR("PrimitiveNode"))) {
+    } else if (IS_TYPE(node, "GetNode")) {
+        const value *set = setter_of(h, as_text(at(get(node, "widgets_values"), 0)));
+        h->link = link_of(c, h->s, at(get(set, "inputs"), 0));
+    } else if (IS_TYPE(node, "PrimitiveNode")) {
         ret->literal = at(get(node, "widgets_values"), 0);
     } else if (subgraph_of(c, node)) {
         h->s = map_get_ptr(&h->s->inside, id);
@@ -290,12 +317,12 @@ static void put_links(convert *c, const scope *s, const value *node, value *inpu
 
 /* ---- the whole ---- */
 
+/* Nodes that are the editor's alone, or those of widespread additions to it. */
 static bool is_virtual(const convert *c, const value *node) {
-    static const char *const names[] = {"Reroute", "PrimitiveNode", "Note", "MarkdownNote"};
-    str type = as_text(get(node, "type"));
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        if (str_eq(type, str_from(names[i]))) return true;
-    return subgraph_of(c, node) != NULL;
+    return IS_TYPE(node, "Reroute", "PrimitiveNode", "Note", "MarkdownNote", "SetNode", "GetNode",
+                   "Reroute (rgthree)", "Label (rgthree)", "Bookmark (rgthree)",
+                   "Fast Groups Muter (rgthree)", "Fast Groups Bypasser (rgthree)") ||
+           subgraph_of(c, node) != NULL;
 }
 
 static bool is_off(const value *node) {
@@ -368,6 +395,7 @@ err_code flow_convert(const value *workflow, arena *a, value **ret, err *e) {
         map_finish(&c.scopes.items[i]->links);
         map_finish(&c.scopes.items[i]->inside);
         map_finish(&c.scopes.items[i]->ends);
+        map_finish(&c.scopes.items[i]->sets);
     }
     VEC_FINISH(c.scopes);
     map_finish(&c.subgraphs);

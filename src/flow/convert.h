@@ -1,7 +1,8 @@
 /* Saved workflows (the editor's nodes and links) to API graphs, as the editor itself does it.
  *
  * Understands links as lists and as objects, widgets with their extra values (control after
- * generate, upload buttons), muted and bypassed nodes, reroutes, primitive nodes and notes.
+ * generate, upload buttons), muted and bypassed nodes, reroutes, primitive nodes, notes, and nodes
+ * that set and get a value by name, as many editors have them.
  * Threads: any. */
 #pragma once
 #include "flow/node.h"

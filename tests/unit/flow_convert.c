@@ -72,6 +72,35 @@ static void test_virtual_nodes(void **state) {
         ",\"class_type\":\"LatentUpscaleBy\"}}");
 }
 
+/* A value that is set is got by its name, also inside a subgraph; a name that nobody sets, or a
+ * ring of names, is no link. */
+static void test_names(void **state) {
+    (void)state;
+    converts(
+        "{\"nodes\":["
+        "{\"id\":1,\"type\":\"PrimitiveString\",\"widgets_values\":[\"x\"]},"
+        "{\"id\":2,\"type\":\"SetNode\",\"inputs\":[{\"name\":\"*\",\"link\":1}],"
+        "\"widgets_values\":[\"words\"]},"
+        "{\"id\":3,\"type\":\"GetNode\",\"widgets_values\":[\"words\"]},"
+        "{\"id\":4,\"type\":\"PreviewAny\",\"inputs\":[{\"name\":\"source\",\"link\":2}]},"
+        "{\"id\":5,\"type\":\"GetNode\",\"widgets_values\":[\"nothing\"]},"
+        "{\"id\":6,\"type\":\"PreviewAny\",\"inputs\":[{\"name\":\"source\",\"link\":3}]},"
+        "{\"id\":7,\"type\":\"s\"},"
+        "{\"id\":8,\"type\":\"SetNode\",\"inputs\":[{\"link\":4}],\"widgets_values\":[\"ring\"]},"
+        "{\"id\":9,\"type\":\"GetNode\",\"widgets_values\":[\"ring\"]},"
+        "{\"id\":10,\"type\":\"PreviewAny\",\"inputs\":[{\"name\":\"source\",\"link\":4}]}],"
+        "\"links\":[[1,1,0,2,0,\"STRING\"],[2,3,0,4,0,\"*\"],[3,5,0,6,0,\"*\"],[4,9,0,8,0,\"*\"]],"
+        "\"definitions\":{\"subgraphs\":[{\"id\":\"s\",\"nodes\":["
+        "{\"id\":1,\"type\":\"GetNode\",\"widgets_values\":[\"words\"]},"
+        "{\"id\":2,\"type\":\"PreviewAny\",\"inputs\":[{\"name\":\"source\",\"link\":1}]}],"
+        "\"links\":[[1,1,0,2,0,\"*\"]]}]}}",
+        "{\"1\":{\"inputs\":{\"value\":\"x\"},\"class_type\":\"PrimitiveString\"},"
+        "\"4\":{\"inputs\":{\"source\":[\"1\",0]},\"class_type\":\"PreviewAny\"},"
+        "\"6\":{\"inputs\":{},\"class_type\":\"PreviewAny\"},"
+        "\"10\":{\"inputs\":{},\"class_type\":\"PreviewAny\"},"
+        "\"7:2\":{\"inputs\":{\"source\":[\"1\",0]},\"class_type\":\"PreviewAny\"}}");
+}
+
 /* A bypassed node hands its input on; a muted one takes its links with it. */
 static void test_modes(void **state) {
     (void)state;
@@ -192,6 +221,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_default_workflow),
         cmocka_unit_test(test_virtual_nodes),
+        cmocka_unit_test(test_names),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_subgraph),
         cmocka_unit_test(test_titles),
