@@ -11,12 +11,14 @@
 #include "flow/literal.h"
 #include "flow/object_info.h"
 #include "flow/pytext.h"
+#include <math.h>
 #include <string.h>
 
 enum {
-    LONG_MENU = 20,    /* longer ones are not sent back */
-    LONG_CYCLE = 64,   /* no more of its nodes are named */
-    MAX_BLAMES = 50000 /* entries of dependent_outputs in all */
+    LONG_MENU = 20,     /* longer ones are not sent back */
+    LONG_CYCLE = 64,    /* no more of its nodes are named */
+    MAX_BLAMES = 50000, /* entries of dependent_outputs in all */
+    INT64_DIGITS = 19   /* fewer always fit */
 };
 
 typedef enum mark_state { MARK_NEW, MARK_OPEN, MARK_DONE } mark_state;
@@ -233,6 +235,16 @@ static void check_file(check *c, frame *f, const flow_input *in, const value *v)
                 details);
 }
 
+/* A number as Python prints it, also one beyond 64 bits, which v only stands for. */
+static str number_text(check *c, const flow_input *in, const value *source, const value *v) {
+    if (strcmp(in->type, "INT") == 0 && source->kind == VALUE_FLOAT)
+        return str_fmt(c->a, "%.0f", trunc(source->as.number));
+    if (strcmp(in->type, "INT") == 0 && source->kind == VALUE_STR &&
+        source->as.text.len >= INT64_DIGITS)
+        return str_trim(source->as.text);
+    return pytext_str_in(c->a, v);
+}
+
 static void check_range(check *c, frame *f, const flow_input *in, const value *source,
                         const value *v) {
     str bound;
@@ -242,8 +254,8 @@ static void check_range(check *c, frame *f, const flow_input *in, const value *s
         type = "value_bigger_than_max";
         word = "bigger than max";
     }
-    str message = str_fmt(c->a, "Value " STR_FMT " %s of " STR_FMT, STR_ARG(pytext_str_in(c->a, v)),
-                          word, STR_ARG(bound));
+    str message = str_fmt(c->a, "Value " STR_FMT " %s of " STR_FMT,
+                          STR_ARG(number_text(c, in, source, v)), word, STR_ARG(bound));
     value *info = input_fault(c, f, in, type, message, str_from(in->name));
     put_received(c, info, in, v);
 }

@@ -328,7 +328,10 @@ json_t *json_from_value(const value *v) {
     case VALUE_INT:
         return json_integer(v->as.integer);
     case VALUE_FLOAT:
-        return json_real(v->as.number);
+        return isfinite(v->as.number) ? json_real(v->as.number)
+                                      : json_string(isnan(v->as.number) ? "NaN"
+                                                    : v->as.number > 0  ? "Infinity"
+                                                                        : "-Infinity");
     case VALUE_STR:
         return string_of(v->as.text);
     case VALUE_LIST:

@@ -28,4 +28,5 @@ err_code json_parse_plain(str text, json_t **ret_v, err *e);
 
 /* To plain data for templates: order kept, strings not trusted. */
 value *json_to_value(arena *a, const json_t *v);
-json_t *json_from_value(const value *v); /* new reference */
+/* New reference. What is no finite number becomes the string that json_parse_plain makes of it. */
+json_t *json_from_value(const value *v);

@@ -157,6 +157,22 @@ static void test_wide_seed(void **state) {
     RIG_EQUAL(mem, rig_get(v.graph.nodes[0].inputs, "noise_seed"),
               value_str(mem, STR("18446744073709551615")));
     assert_null(literal_of("RandomNoise", "noise_seed", "-1", &v));
+    assert_null(literal_of("RandomNoise", "noise_seed", "\"100000000000000000000\"", &v));
+    const value *f = rig_get(rig_get(v.node_errors, "1"), "errors")->as.list.items[0];
+    RIG_EQUAL(mem, rig_get(f, "message"),
+              value_str(mem, STR("Value 100000000000000000000 bigger than max of "
+                                 "18446744073709551615")));
+}
+
+/* What is not in a menu is named between quotes, whatever it is. */
+static void test_menu_message(void **state) {
+    (void)state;
+    flow_verdict v;
+    assert_null(literal_of("CaseConverter", "mode", "5", &v));
+    const value *faults = rig_get(rig_get(v.node_errors, "1"), "errors");
+    const value *last = faults->as.list.items[faults->as.list.len - 1];
+    assert_true(
+        str_starts(rig_get(last, "details")->as.text, STR("mode: '5' not in ['UPPERCASE'")));
 }
 
 static void test_files(void **state) {
@@ -279,10 +295,11 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_recorded), cmocka_unit_test(test_newer),
-        cmocka_unit_test(test_literals), cmocka_unit_test(test_wide_seed),
-        cmocka_unit_test(test_files),    cmocka_unit_test(test_targets),
-        cmocka_unit_test(test_large),    cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_recorded),     cmocka_unit_test(test_newer),
+        cmocka_unit_test(test_literals),     cmocka_unit_test(test_wide_seed),
+        cmocka_unit_test(test_menu_message), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_targets),      cmocka_unit_test(test_large),
+        cmocka_unit_test(test_malformed),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
