@@ -330,7 +330,17 @@ int main(int argc, char **argv) {
     err e = {0};
     dev *d = NULL;
     bool bf16 = argc > 5 && !strcmp(argv[5], "bf16");
-    net n = {.g = graph_create(&(graph_params){1, 1, 1, bf16}),
+    if (dev_cpu_create(&(dev_cpu_params){.n_threads = threads}, &d, &e)) {
+        fprintf(stderr, "pictures: %s\n", e.msg);
+        return 1;
+    }
+    dev_info info;
+    dev_get_info(d, &info);
+    net n = {.g = graph_create(&(graph_params){.max_tokens = 1,
+                                               .max_out_rows = 1,
+                                               .max_seqs = 1,
+                                               .bf16 = bf16,
+                                               .reads_bf16 = info.reads_bf16}),
              .room = is_vae ? 60000000 : 870000000};
     n.weights = malloc(n.room * sizeof *n.weights);
     n.ones = floats(16384, 1);
@@ -344,8 +354,7 @@ int main(int argc, char **argv) {
         unet(&n, X, B);
     dev_program_spec spec;
     dev_program *prog = NULL;
-    if (dev_cpu_create(&(dev_cpu_params){.n_threads = threads}, &d, &e) ||
-        graph_plan(n.g, &spec, &e) || dev_compile(d, &spec, &prog, &e)) {
+    if (graph_plan(n.g, &spec, &e) || dev_compile(d, &spec, &prog, &e)) {
         fprintf(stderr, "pictures: %s\n", e.msg);
         return 1;
     }
@@ -353,8 +362,6 @@ int main(int argc, char **argv) {
     for (int i = 0; i < DEV_DATA_COUNT; i++)
         step.data[i] = floats(B * (X * X * 4 + CONTEXT * CONTEXT_DIM), 1);
     double wall = 1e30, cpu = 1e30, peak = peak_gflops(), flop = 0;
-    dev_info info;
-    dev_get_info(d, &info);
     if (argc > 6 && !strcmp(argv[6], "shapes")) {
         if (shapes(d, prog, &spec, &step, repeats, peak, &e)) return 1;
         return 0;

@@ -29,6 +29,7 @@ static const char *const op_names[DEV_OP_COUNT] = {
     [DEV_OP_POOL] = "pool",
     [DEV_OP_L2_NORM] = "l2_norm",
     [DEV_OP_CONV2D] = "conv2d",
+    [DEV_OP_GROUP_SUMS] = "group_sums",
     [DEV_OP_GROUP_NORM] = "group_norm",
     [DEV_OP_UPSAMPLE2X] = "upsample2x",
     [DEV_OP_CONCAT] = "concat",

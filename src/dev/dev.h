@@ -24,6 +24,8 @@ typedef struct dev_info {
     uint64_t given_bytes;    /* what it has given out */
     int32_t n_threads;
     bool bf16; /* as dev_cpu_params says */
+    bool reads_bf16; /* its convolutions in bfloat16 round what they read and nothing else: the
+                        planner may have it written rounded */
 } dev_info;
 
 typedef struct dev_cpu_params {

@@ -51,13 +51,17 @@ typedef enum dev_op {
     DEV_OP_POOL,           /* per sequence: mean, first or last row     in: x [D,T] -> [D, n_seq] */
     DEV_OP_L2_NORM,        /* x / |x| per row                                   in: x */
     /* Pictures: activations [C, X, Y, B], all lengths fixed. */
+    /* Pictures in bfloat16: GROUP_NORM, LAYER_NORM, GLU and SDPA may have an out of BF16 that only
+     * CONV2D with dev_node.bf16 reads as its x, by graph_plan. */
     DEV_OP_CONV2D,     /* out[o,x,y,b] = sum w[c,i,j,o] in[c, x sx + i - left, y sy + j - top, b]
                           (+ bias[o]) (+ emb[o,b]) (+ residual)   in: x [C,X,Y,B],
                           w [C,KX,KY,O] f32, f16 or bf16, bias or none, emb [O,B] or none,
                           residual [O,X',Y',B] or none. Outside the picture x is 0 */
+    DEV_OP_GROUP_SUMS, /* of each of P parts of a picture's pixels the sum and the sum of squares of
+                          each group's channels      in: x [C,X,Y,B] -> [2 n_groups,P,B] */
     DEV_OP_GROUP_NORM, /* over a group's channels and all pixels, then * w + b, then SiLU if
-                          params.conv.silu                        in: x [C,X,Y,B], w [C], b [C],
-                          or given [..] instead of w and b: x[c] * given[from + c] +
+                          params.conv.silu      in: x [C,X,Y,B], w [C], b [C], none, its GROUP_SUMS;
+                          or given [..] instead of those three: x[c] * given[from + c] +
                           given[from + C + c], for parts of a picture whose sums are known */
     DEV_OP_UPSAMPLE2X, /* every pixel four times; the last row and column may be missing
                           in: x -> [C, 2X or 2X-1, 2Y or 2Y-1, B] */
@@ -96,10 +100,10 @@ typedef enum dev_act {
     DEV_ACT_COUNT
 } dev_act;
 
-/* CONV2D and GROUP_NORM. */
+/* CONV2D, GROUP_SUMS and GROUP_NORM. */
 typedef struct dev_conv {
     int32_t stride_x, stride_y, left, right, top, bottom;
-    int32_t n_groups; /* GROUP_NORM */
+    int32_t n_groups; /* GROUP_SUMS, GROUP_NORM */
     int32_t from;     /* GROUP_NORM with given factors: where they begin */
     float eps;
     bool silu;

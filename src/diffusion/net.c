@@ -87,7 +87,11 @@ static double flops_of(const dev_program_spec *spec) {
 static err_code plan(diff_net *n, const diff_shape *s, program *compile, diff_cost *ret, err *e) {
     dev_info info;
     dev_get_info(n->d, &info);
-    graph_params params = {.max_tokens = 1, .max_out_rows = 1, .max_seqs = 1, .bf16 = info.bf16};
+    graph_params params = {.max_tokens = 1,
+                           .max_out_rows = 1,
+                           .max_seqs = 1,
+                           .bf16 = info.bf16,
+                           .reads_bf16 = info.reads_bf16};
     graph *g = graph_create(&params);
     dev_program_spec spec;
     n->build(n->w, g, s);

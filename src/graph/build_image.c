@@ -113,14 +113,27 @@ graph_t graph_linear(graph *g, graph_t x, graph_t w, graph_t bias, graph_t resid
     return graph_conv2d(g, x, &(graph_conv){.w = kernel, .bias = bias, .residual = residual});
 }
 
+/* Parts that a picture's sums are formed in: enough to share out, few enough to add up often. */
+enum { SUMS_ELEMS = 1 << 16, SUMS_PARTS_MAX = 64 };
+
+static graph_t group_sums(graph *g, graph_t x, const dev_conv *p) {
+    int64_t parts = x->ne[0] * x->ne[1] * x->ne[2] / SUMS_ELEMS;
+    if (parts < 1) parts = 1;
+    if (parts > SUMS_PARTS_MAX) parts = SUMS_PARTS_MAX;
+    graph_tensor *out = out_of(g, 3, (int64_t[4]){2 * (int64_t)p->n_groups, parts, x->ne[3], 1});
+    NODE(g, DEV_OP_GROUP_SUMS, out, x)->params.conv = *p;
+    return &out->t;
+}
+
 graph_t graph_group_norm(graph *g, graph_t x, graph_t w, graph_t b, const dev_conv *p) {
     if (graph_is_failed(g)) return &g->bad->t;
     if (!is_f32(x) || !is_vector_or_none(w, x->ne[0]) || !is_vector_or_none(b, x->ne[0]) ||
         p->n_groups < 1 || x->ne[0] % p->n_groups != 0)
         return graph_mistake(g, DEV_OP_GROUP_NORM, "needs x [C,X,Y,B], C a multiple of the groups",
                              x, w, b);
+    graph_t sums = group_sums(g, x, p);
     graph_tensor *out = out_of(g, x->n_dims, x->ne);
-    NODE(g, DEV_OP_GROUP_NORM, out, x, w, b)->params.conv = *p;
+    NODE(g, DEV_OP_GROUP_NORM, out, x, w, b, NULL, sums)->params.conv = *p;
     return &out->t;
 }
 

@@ -16,6 +16,7 @@ typedef const dev_tensor *graph_t; /* a tensor of the graph; NULL = absent optio
 typedef struct graph_params {
     int32_t max_tokens, max_out_rows, max_seqs; /* planned maxima of the live lengths, >= 1 */
     bool bf16; /* convolutions, linear layers and attention of pictures: dev_node.bf16 */
+    bool reads_bf16; /* as dev_info says */
 } graph_params;
 
 graph *graph_create(const graph_params *p);

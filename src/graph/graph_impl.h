@@ -12,6 +12,7 @@ typedef struct graph_buf {
     int32_t phase_first;  /* the writer's phase */
     int32_t phase_last;   /* the last reader's phase */
     int32_t n_last;       /* readers in phase_last */
+    bool is_rounded;      /* in bfloat16 instead of f32 */
     struct graph_buf *in; /* shares this one's memory (written in place), or NULL */
     uint64_t offset;      /* in the step's arena, once planned */
 } graph_buf;

@@ -1,5 +1,5 @@
-/* The planner: fuses quantisation into producers, cuts the nodes into phases and gives every
- * intermediate an offset in the step's arena.
+/* The planner: fuses quantisation and rounding into producers, cuts the nodes into phases and gives
+ * every intermediate an offset in the step's arena.
  *
  * A node goes into the earliest phase after all its inputs' writers. Nodes of a phase may run at
  * once, so memory is live over whole phases: from the writer's phase to the last reader's phase,
@@ -46,6 +46,43 @@ static void fuse_quantize(graph *g) {
         x->n_readers = 0;
         g->nodes.items[i].dead = true;
     }
+}
+
+static bool writes_bf16(dev_op op) {
+    return op == DEV_OP_GROUP_NORM || op == DEV_OP_LAYER_NORM || op == DEV_OP_GLU ||
+           op == DEV_OP_SDPA;
+}
+
+/* Whether a node rounds its k'th input as it is. A kernel of one pixel always does. */
+static bool rounds(const graph *g, const dev_node *n, int k) {
+    if (n->op != DEV_OP_CONV2D || k != 0 || !n->bf16) return false;
+    const dev_tensor *w = n->in[1];
+    return g->params.reads_bf16 || (w->ne[1] == 1 && w->ne[2] == 1);
+}
+
+/* What all readers round is written rounded: the same numbers, half the bytes. */
+static void round_early(graph *g) {
+    for (size_t i = 0; i < g->bufs.len; i++) {
+        graph_buf *b = g->bufs.items[i];
+        b->is_rounded = b->writer >= 0 && b->output_slot < 0 && b->n_readers > 0 &&
+                        writes_bf16(g->nodes.items[b->writer].n.op) &&
+                        g->nodes.items[b->writer].n.out->type == DTYPE_F32;
+    }
+    for (size_t i = 0; i < g->nodes.len; i++) {
+        const dev_node *n = &g->nodes.items[i].n;
+        for (int k = 0; !g->nodes.items[i].dead && k < DEV_NODE_INPUTS; k++)
+            if (buf_of(n->in[k]) && !rounds(g, n, k)) buf_of(n->in[k])->is_rounded = false;
+    }
+    const int by = sizeof(float) / sizeof(uint16_t);
+    for (size_t i = 0; i < g->tensors.len; i++) {
+        graph_tensor *t = g->tensors.items[i];
+        if (!t->buf || !t->buf->is_rounded) continue;
+        t->t.type = DTYPE_BF16;
+        t->buf_offset /= by;
+        for (int d = 0; d < 4; d++) t->t.stride[d] /= by;
+    }
+    for (size_t i = 0; i < g->bufs.len; i++)
+        if (g->bufs.items[i]->is_rounded) g->bufs.items[i]->n_bytes /= by;
 }
 
 /* ---- phases ---- */
@@ -255,6 +292,7 @@ err_code graph_plan(graph *g, dev_program_spec *ret_spec, err *e) {
     if (g->first.code != ERR_OK) FAIL(e, INVALID, "%s", g->first.msg);
     if (g->nodes.len == 0) FAIL(e, INVALID, "the graph has no nodes");
     fuse_quantize(g);
+    if (g->params.bf16) round_early(g);
     layer_phases *lp = arena_alloc(g->mem, sizeof *lp);
     memset(lp, 0xff, sizeof *lp);
     int32_t n_phases = 0;

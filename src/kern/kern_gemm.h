@@ -112,9 +112,9 @@ typedef struct kern_wino_out {
 
 /* A group norm's last step for n pixels of c channels: out = x * scale[c] + shift[c], then SiLU. */
 typedef struct kern_norm_apply {
-    float *out;
+    void *out; /* f32, or bf16 for norm_apply_bf16 */
     const float *x;
-    int64_t out_stride, x_stride; /* floats from pixel to pixel */
+    int64_t out_stride, x_stride; /* elements from pixel to pixel */
     int64_t n, c;
     const float *scale, *shift;
     bool silu;
@@ -133,7 +133,9 @@ typedef struct kern_soft_state {
  *               k; updates st[rows] and gives corr[rows], the factor for what was accumulated
  *               before (1 where nothing is seen: all scores -INFINITY)
  * In bf16:
+ * round:        n floats times `scale`
  * pack_rows:    as above, times `scale`
+ * norm_apply:   as above; its SiLU is as exact as what is rounded
  * pack_pairs:   a B tile from k rows of `cols` floats, `stride` floats apart: its k is their number
  * unpack_cols:  a B tile of floats [k][32] from one of bfloat16
  * soft:         from s (which is destroyed) to p, an A tile of weights 2^(score - new max) */
@@ -150,6 +152,8 @@ typedef struct kern_soft_state {
     X(void, soft, (float *s, int32_t rows, int64_t k, kern_soft_state *st, float *corr))
 #define KERN_GEMM_BF16_SLOTS(X)                                                                    \
     X(void, mul_bf16, (const kern_gemm_tile *t))                                                   \
+    X(void, round_bf16, (uint16_t * out, const float *x, int64_t n, float scale))                  \
+    X(void, norm_apply_bf16, (const kern_norm_apply *j))                                           \
     X(void, pack_rows_bf16,                                                                        \
       (uint16_t * a, const float *x, int64_t stride, int32_t rows, int64_t k, float scale))        \
     X(void, pack_cols_bf16, (uint16_t * b, const kern_gemm_cols *c))                               \

@@ -213,6 +213,35 @@ static void test_pack(void **state) {
         t->pack_rows_bf16(half, odd, 4, 1, 4, 1));
 }
 
+static void test_round_and_norm(void **state) {
+    (void)state;
+    fill(a, BIG, 2);
+    fill(b, BIG, 1);
+    for (int64_t n = 1; n < 130; n += 3) {
+        COMPARE(check_halves("round", n, 0, 0), t->round_bf16(half, a, n, 0.3f));
+        kern_norm_apply j = {.x = a,
+                             .x_stride = 150,
+                             .out_stride = 140,
+                             .n = 5,
+                             .c = n,
+                             .scale = b,
+                             .shift = b + 300,
+                             .silu = n % 2 == 0};
+        COMPARE(check_halves("norm_apply", 4 * 140 + n, 0.008f, 1e-6f),
+                (j.out = half, t->norm_apply_bf16(&j)));
+    }
+    static const float extreme[4] = {-INFINITY, -200, 90, NAN}, one[4] = {1, 1, 1, 1};
+    kern_norm_apply j = {.x = extreme, .n = 1, .c = 4, .scale = one, .shift = b, .silu = true};
+    memset(b, 0, 4 * sizeof *b);
+    COMPARE(
+        {
+            assert_true(fabsf(bf16_to_f32(got_h[1])) < 1e-30f);
+            assert_int_equal(got_h[2], f32_to_bf16(90));
+            assert_true(isnan(bf16_to_f32(got_h[3])));
+        },
+        (j.out = half, t->norm_apply_bf16(&j)));
+}
+
 static void test_winograd(void **state) {
     (void)state;
     fill(a, BIG, 1);
@@ -371,6 +400,7 @@ int main(void) {
         cmocka_unit_test(test_mul_in_place),
         cmocka_unit_test(test_mul_is_a_product),
         cmocka_unit_test(test_pack),
+        cmocka_unit_test(test_round_and_norm),
         cmocka_unit_test(test_winograd),
         cmocka_unit_test(test_soft),
         cmocka_unit_test(test_winograd_is_convolution),

@@ -150,7 +150,8 @@ static void test_conv(void **state) {
 
 static void test_group_norm(void **state) {
     (void)state;
-    static const shape shapes[] = {{32, 5, 3, 2}, {320, 4, 6, 1}, {64, 1, 1, 1}, {1280, 2, 3, 2}};
+    static const shape shapes[] = {
+        {32, 5, 3, 2}, {320, 4, 6, 1}, {64, 1, 1, 1}, {1280, 2, 3, 2}, {32, 70, 61, 2}};
     for (size_t t = 0; t < COUNT_OF(shapes); t++) {
         shape s = shapes[t];
         pictures p = {0};

@@ -55,7 +55,8 @@ static inline void rig_open(rig *g, int32_t n_tokens, int32_t n_threads, uint64_
     for (int32_t i = n_tokens - 1; i >= 0; i--)
         if (i % 2) g->rows[g->n_out++] = i;
     g->seqs[0] = (dev_seq){0, n_tokens, n_tokens, g->pages[0]};
-    graph_params p = {n_tokens + 3, n_tokens + 2, RIG_SEQS_MAX, false};
+    graph_params p = {
+        .max_tokens = n_tokens + 3, .max_out_rows = n_tokens + 2, .max_seqs = RIG_SEQS_MAX};
     g->g = graph_create(&p);
 }
 

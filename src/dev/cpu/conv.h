@@ -19,6 +19,11 @@ static inline float *conv_pixel(const cpu_run *r, const dev_tensor *t, int64_t p
     return (float *)(void *)to + channel;
 }
 
+/* Bytes of an element of the picture that is read: f32, or rounded already. */
+static inline int64_t conv_elem(const dev_node *n) {
+    return n->in[0]->type == DTYPE_BF16 ? sizeof(uint16_t) : sizeof(float);
+}
+
 /* bias + embedding of channels [from, from + n) of one picture, in mem [n] if both are there. */
 const float *conv_bias(const cpu_run *r, const dev_node *n, int64_t picture, int64_t from,
                        float mem[CONV_COLS], int64_t count);
@@ -61,4 +66,10 @@ static inline void conv_fetch(const conv_ahead *t, int64_t part, int64_t n_parts
     for (int64_t i = all * part / n_parts; i < all * (part + 1) / n_parts; i++)
         __builtin_prefetch(t->w + i / lines * t->stride + cpu_min(i % lines * 64, t->bytes - 1), 0,
                            2);
+}
+
+/* Asks for `rows` rows of up to CONV_COLS floats, `stride` apart, that will be read or written. */
+static inline void conv_fetch_rows(const float *at, int64_t stride, int64_t rows) {
+    for (int64_t i = 0; at && i < rows; i++, at += stride)
+        for (int64_t c = 0; c < CONV_COLS; c += 16) __builtin_prefetch(at + c, 1, 3);
 }

@@ -98,32 +98,63 @@ static void round_lines(const tiles_job *j) {
         memset(line, 0, (size_t)(cpu_min(left, all) * size));
         for (int64_t px = left; px < to_x; px++) {
             const char *from = picture + y * x->stride[2] + (px - left) * x->stride[1];
-            gemm->pack_rows_bf16((uint16_t *)(void *)(line + px * size),
-                                 (const float *)(const void *)from, 0, 1, x->ne[0], 1);
+            if (x->type == DTYPE_BF16)
+                memcpy(line + px * size, from, (size_t)size);
+            else
+                gemm->round_bf16((uint16_t *)(void *)(line + px * size),
+                                 (const float *)(const void *)from, x->ne[0], 1);
         }
         memset(line + to_x * size, 0, (size_t)((all - to_x) * size));
     }
 }
 
-/* Output channels of one panel for the chunk's pixels; the next panel is asked for meanwhile. */
+/* Where tile i of a chunk lies: lines of up to HALF pixels two by two, others in parts. */
+typedef struct tile_place {
+    int64_t y, x;  /* from the chunk's first line */
+    int64_t pixel; /* of the picture */
+    int32_t rows;
+} tile_place;
+
+static int64_t tiles_of_lines(const dev_node *n) {
+    return cpu_div_up(n->out->ne[1], KERN_GEMM_ROWS_MAX);
+}
+static int64_t lines_of_tile(const dev_node *n) {
+    return n->out->ne[1] <= HALF ? 2 : 1;
+}
+
+static tile_place place_of(const tiles_job *j, int64_t i) {
+    const int64_t per = tiles_of_lines(j->n), line = j->n->out->ne[1], lines = lines_of_tile(j->n);
+    tile_place p = {.y = i / per * lines, .x = i % per * KERN_GEMM_ROWS_MAX};
+    p.pixel = (j->y + p.y) * line + p.x;
+    p.rows = (int32_t)cpu_min(KERN_GEMM_ROWS_MAX, cpu_min(lines, j->lines - p.y) * line - p.x);
+    return p;
+}
+
+/* Output channels of one panel for the chunk's pixels. Meanwhile the next panel is asked for, and
+ * what the next tile writes and adds: products are too short to wait for it then. */
 static void multiply(const tiles_job *j, kern_gemm_tile t, int64_t o, const conv_ahead *next) {
     const dev_node *n = j->n;
     const dev_tensor *out = n->out, *res = n->in[4];
-    const int64_t line = out->ne[1], down = n->params.conv.stride_y * line_bytes(n);
-    const int64_t lines = line <= HALF ? 2 : 1;
-    t.a_down = (int32_t)(line <= HALF ? down : HALF * t.a_row);
-    t.a_split = (int32_t)cpu_min(line, HALF);
-    for (int64_t y = 0; y < j->lines; y += lines) {
-        int64_t some = cpu_min(lines, j->lines - y) * line;
-        conv_fetch(next, y / lines, cpu_div_up(j->lines, lines));
-        for (int64_t x = 0; x < some; x += KERN_GEMM_ROWS_MAX) {
-            int64_t pixel = (j->y + y) * line + x;
-            t.rows = (int32_t)cpu_min(KERN_GEMM_ROWS_MAX, some - x);
-            t.a = j->a + y * down + x * t.a_row;
-            t.out = conv_pixel(j->r, out, j->picture, pixel, o);
-            t.residual = res ? conv_pixel(j->r, res, j->picture, pixel, o) : NULL;
-            j->r->p->d->gemm->mul_bf16(&t);
+    const int64_t down = n->params.conv.stride_y * line_bytes(n), lines = lines_of_tile(n);
+    const int64_t n_tiles = cpu_div_up(j->lines, lines) * tiles_of_lines(n);
+    t.a_down = (int32_t)(lines > 1 ? down : HALF * t.a_row);
+    t.a_split = (int32_t)cpu_min(out->ne[1], HALF);
+    tile_place p = place_of(j, 0), after = p;
+    for (int64_t i = 0; i < n_tiles; i++, p = after) {
+        conv_fetch(next, i, n_tiles);
+        if (i + 1 < n_tiles) {
+            after = place_of(j, i + 1);
+            conv_fetch_rows(conv_pixel(j->r, out, j->picture, after.pixel, o), t.out_stride,
+                            after.rows);
+            if (res)
+                conv_fetch_rows(conv_pixel(j->r, res, j->picture, after.pixel, o),
+                                t.residual_stride, after.rows);
         }
+        t.rows = p.rows;
+        t.a = j->a + p.y * down + p.x * t.a_row;
+        t.out = conv_pixel(j->r, out, j->picture, p.pixel, o);
+        t.residual = res ? conv_pixel(j->r, res, j->picture, p.pixel, o) : NULL;
+        j->r->p->d->gemm->mul_bf16(&t);
     }
 }
 

@@ -29,7 +29,8 @@ static void cpu_get_info(const dev *base, dev_info *ret) {
                       .capacity_bytes = d->capacity_bytes,
                       .given_bytes = atomic_load(&((cpu_dev *)(uintptr_t)d)->given_bytes),
                       .n_threads = d->n_threads,
-                      .bf16 = d->bf16};
+                      .bf16 = d->bf16,
+                      .reads_bf16 = d->gemm->is_tiled};
     snprintf(ret->description, sizeof ret->description, "CPU, %s, %d thread%s",
              kern_level_name(d->level), d->n_threads, d->n_threads == 1 ? "" : "s");
 }

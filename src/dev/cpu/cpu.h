@@ -49,10 +49,11 @@ struct cpu_node {
     const cpu_op *op;
     const dev_tensor *next_w; /* MATMUL: the weights of the next one, or NULL */
     int32_t rope_table;
-    int32_t chunk_from; /* set when its phase is opened: the first chunk of its part */
-    cpu_cut cut;        /* CONV2D, SDPA */
-    int32_t tile_rows;  /* SDPA, CONV2D: rows of its A tiles */
-    cpu_conv_way way;   /* CONV2D */
+    int32_t chunk_from;     /* set when its phase is opened: the first chunk of its part */
+    cpu_cut cut;            /* CONV2D, SDPA */
+    int32_t tile_rows;      /* SDPA, CONV2D: rows of its A tiles */
+    int64_t head_k, head_v; /* SDPA: dimensions of a head as they are multiplied and summed up */
+    cpu_conv_way way;       /* CONV2D */
 };
 
 /* Cosines and sines of the step's positions for one set of rope parameters. */
@@ -128,6 +129,7 @@ extern const cpu_op cpu_ops[DEV_OP_COUNT];
     X(moe_sum)                                                                                     \
     X(pool)                                                                                        \
     X(conv2d)                                                                                      \
+    X(group_sums)                                                                                  \
     X(group_norm)                                                                                  \
     X(upsample2x)                                                                                  \
     X(concat)                                                                                      \

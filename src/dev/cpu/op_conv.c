@@ -74,47 +74,61 @@ static cpu_cut direct_cut(const dev_node *n, int64_t tile_rows, int64_t n_thread
 }
 
 /* The row of a patch under kernel line j of output pixel (ox, ..). */
-static void gather_line(const dev_node *n, const char *picture, int64_t ox, int64_t iy,
-                        float *dst) {
+static void gather_line(const dev_node *n, const char *picture, int64_t ox, int64_t iy, char *dst) {
     const dev_tensor *x = n->in[0], *w = n->in[1];
-    int64_t C = x->ne[0], to_C = conv_channels(n), KX = w->ne[1];
+    int64_t C = x->ne[0] * conv_elem(n), to_C = conv_channels(n) * conv_elem(n), KX = w->ne[1];
     int64_t x0 = ox * n->params.conv.stride_x - n->params.conv.left;
     bool outside = iy < 0 || iy >= x->ne[2];
     int64_t from = cpu_min(KX, cpu_max(0, -x0)), to = cpu_max(from, cpu_min(KX, x->ne[1] - x0));
     const char *line = picture + iy * x->stride[2];
-    if (outside || from > 0 || to < KX || C < to_C)
-        memset(dst, 0, (size_t)(KX * to_C) * sizeof(float));
+    if (outside || from > 0 || to < KX || C < to_C) memset(dst, 0, (size_t)(KX * to_C));
     for (int64_t i = from; i < to && !outside; i++)
-        memcpy(dst + i * to_C, line + (x0 + i) * x->stride[1], (size_t)C * sizeof(float));
+        memcpy(dst + i * to_C, line + (x0 + i) * x->stride[1], (size_t)C);
 }
 
-static void pack_rows(const kern_gemm *gemm, const dev_node *n, const float *x, int64_t stride,
+/* Rows that are rounded already, `stride` bytes apart, to an A tile. */
+static void pack_rounded(char *a, const char *x, int64_t stride, int32_t rows, int64_t k) {
+    enum { BLOCK = KERN_GEMM_BLOCK_BF16 * sizeof(uint16_t) };
+    const int64_t bytes = k * (int64_t)sizeof(uint16_t);
+    for (int64_t at = 0; at < bytes; at += BLOCK)
+        for (int32_t m = 0; m < rows; m++, a += BLOCK) {
+            int64_t some = cpu_min(BLOCK, bytes - at);
+            memcpy(a, x + m * stride + at, (size_t)some);
+            memset(a + some, 0, (size_t)(BLOCK - some));
+        }
+}
+
+/* `rows` rows, `stride` bytes apart, as an A tile. */
+static void pack_rows(const kern_gemm *gemm, const dev_node *n, const char *x, int64_t stride,
                       int32_t rows, char *a) {
-    int64_t k = is_plain(n) ? n->in[0]->ne[0] : patch(n);
-    if (n->bf16)
-        gemm->pack_rows_bf16((uint16_t *)(void *)a, x, stride, rows, k, 1);
+    const int64_t k = is_plain(n) ? n->in[0]->ne[0] : patch(n);
+    const int64_t floats = stride / (int64_t)sizeof(float);
+    const float *f32 = (const float *)(const void *)x;
+    if (n->in[0]->type == DTYPE_BF16)
+        pack_rounded(a, x, stride, rows, k);
+    else if (n->bf16)
+        gemm->pack_rows_bf16((uint16_t *)(void *)a, f32, floats, rows, k, 1);
     else
-        gemm->pack_rows((float *)(void *)a, x, stride, rows, k);
+        gemm->pack_rows((float *)(void *)a, f32, floats, rows, k);
 }
 
 /* Patches of pixels [first, first + rows) as one A tile; `mem` holds them unpacked. */
 static void pack_patches(const cpu_run *r, const dev_node *n, const char *picture, int64_t first,
-                         int32_t rows, float *mem, char *a) {
+                         int32_t rows, char *mem, char *a) {
     const dev_tensor *x = n->in[0], *w = n->in[1];
     const kern_gemm *gemm = r->p->d->gemm;
-    int64_t OX = n->out->ne[1], line = conv_channels(n) * w->ne[1];
+    int64_t OX = n->out->ne[1], line = conv_channels(n) * w->ne[1] * conv_elem(n);
     if (is_plain(n)) {
-        const float *px = (const float *)(const void *)(picture + first * x->stride[1]);
-        pack_rows(gemm, n, px, x->stride[1] / (int64_t)sizeof(float), rows, a);
+        pack_rows(gemm, n, picture + first * x->stride[1], x->stride[1], rows, a);
         return;
     }
-    float *dst = mem;
+    char *dst = mem;
     for (int64_t i = first; i < first + rows; i++) {
         int64_t ox = i % OX, oy = i / OX;
         for (int64_t j = 0; j < w->ne[2]; j++, dst += line)
             gather_line(n, picture, ox, oy * n->params.conv.stride_y - n->params.conv.top + j, dst);
     }
-    pack_rows(gemm, n, mem, patch(n), rows, a);
+    pack_rows(gemm, n, mem, line * w->ne[2], rows, a);
 }
 
 typedef struct direct_job {
@@ -198,6 +212,9 @@ static void direct_step(const direct_job *j, kern_gemm_tile t, int64_t from, con
         t.residual = rest ? rest + i * rest_stride : NULL;
         t.residual_stride = rest_stride;
         conv_fetch(next, i / j->rows, cpu_div_up(j->count, j->rows));
+        int64_t left = cpu_min(j->rows, j->count - i - t.rows);
+        conv_fetch_rows(t.out + t.rows * t.out_stride, t.out_stride, left);
+        conv_fetch_rows(rest ? t.residual + t.rows * rest_stride : NULL, rest_stride, left);
         if (j->n->bf16)
             gemm->mul_bf16(&t);
         else
@@ -252,7 +269,7 @@ static void direct_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t th
     j.count = cpu_min(c.block, c.n - j.first);
     j.b = j.a + a_bytes(n, c.block);
     j.rest = (float *)(void *)(j.b + b_bytes(n));
-    float *mem = j.rest + rest_bytes(n, c.block) / (int64_t)sizeof(float);
+    char *mem = (char *)j.rest + rest_bytes(n, c.block);
     const char *in = cpu_base(r, n->in[0]) + j.picture * n->in[0]->stride[3];
     for (int64_t i = 0; i < j.count; i += j.rows)
         pack_patches(r, n, in, j.first + i, (int32_t)cpu_min(j.rows, j.count - i), mem,
@@ -270,7 +287,8 @@ void cpu_conv2d_prepare(const cpu_program *p, cpu_node *n) {
     if (!is_plain(&n->n) && conv_tiles_fits(&n->n, gemm)) {
         n->way = CPU_CONV_TILES;
         n->cut = conv_tiles_cut(&n->n, n_threads);
-    } else if (conv_wino_fits(&n->n) && !(n->n.bf16 && gemm->is_tiled)) {
+    } else if (conv_wino_fits(&n->n) && !(n->n.bf16 && gemm->is_tiled) &&
+               n->n.in[0]->type == DTYPE_F32) {
         n->way = CPU_CONV_WINO;
         n->cut = conv_wino_cut(&n->n, n_threads);
     } else {

@@ -1,7 +1,7 @@
 /* Row-wise operations: each output row depends on one row of each input.
  *
- * A chunk is a run of rows of about CHUNK_ELEMS elements. Where the output is ACT8 the row is
- * formed in the thread's scratch and quantised from there. */
+ * A chunk is a run of rows of about CHUNK_ELEMS elements. Where the output is ACT8 or BF16 the row
+ * is formed in the thread's scratch and quantised or rounded from there. */
 #include "base/mem.h"
 #include "dev/cpu/cpu.h"
 #include <assert.h>
@@ -16,7 +16,7 @@ typedef struct rows_job {
     int64_t from, to; /* rows */
     char *in[3];      /* bases */
     char *out;
-    float *scratch; /* one row, when the output is ACT8 */
+    float *scratch; /* one row, when the output is not F32 */
 } rows_job;
 
 static int64_t rows_per_chunk(const dev_tensor *out) {
@@ -49,14 +49,17 @@ static const float *in_row_or_vector(const rows_job *j, int k, int64_t row) {
 
 /* Where to form output row `row`; row_done takes it from there. */
 static float *out_row(const rows_job *j, int64_t row) {
-    if (j->n->n.out->type == DTYPE_ACT8) return j->scratch;
+    if (j->n->n.out->type != DTYPE_F32) return j->scratch;
     return (float *)cpu_row(j->n->n.out, j->out, row);
 }
 
 static void row_done(const rows_job *j, int64_t row) {
     const dev_tensor *t = j->n->n.out;
-    if (t->type != DTYPE_ACT8) return;
-    j->r->p->d->mat->act8(cpu_row(t, j->out, row), j->scratch, t->ne[0]);
+    char *to = cpu_row(t, j->out, row);
+    if (t->type == DTYPE_ACT8)
+        j->r->p->d->mat->act8(to, j->scratch, t->ne[0]);
+    else if (t->type == DTYPE_BF16)
+        j->r->p->d->gemm->round_bf16((uint16_t *)(void *)to, j->scratch, t->ne[0], 1);
 }
 
 #define ROWS(name, ...)                                                                            \
@@ -178,6 +181,7 @@ const cpu_op cpu_ops[DEV_OP_COUNT] = {
     [DEV_OP_MOE_SUM] = CPU_OP_OWN(moe_sum),
     [DEV_OP_POOL] = CPU_OP_OWN(pool),
     [DEV_OP_CONV2D] = CPU_OP_PREPARED(conv2d),
+    [DEV_OP_GROUP_SUMS] = CPU_OP_OWN(group_sums),
     [DEV_OP_GROUP_NORM] = CPU_OP_OWN(group_norm),
     [DEV_OP_UPSAMPLE2X] = CPU_OP_OWN(upsample2x),
     [DEV_OP_CONCAT] = CPU_OP_OWN(concat),

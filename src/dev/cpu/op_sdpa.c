@@ -14,11 +14,16 @@
 
 #define LOG2_E 1.44269504f
 
-enum { QUERIES = 256, QUERIES_BF16 = 384, KEYS = 256, COLS = KERN_GEMM_COLS };
+enum { QUERIES = 256, QUERIES_BF16 = 1024, KEYS = 256, COLS = KERN_GEMM_COLS };
 
 void cpu_sdpa_prepare(const cpu_program *p, cpu_node *n) {
     const dev_tensor *q = n->n.in[0];
     n->tile_rows = n->n.bf16 ? p->d->gemm->rows_bf16 : KERN_GEMM_ROWS;
+    n->head_k = q->ne[0], n->head_v = n->n.in[2]->ne[0];
+    if (n->n.bf16 && p->d->gemm->is_tiled) { /* whole registers: nothing has to be put aside */
+        n->head_k = cpu_div_up(n->head_k, KERN_GEMM_BLOCK_BF16) * KERN_GEMM_BLOCK_BF16;
+        n->head_v = cpu_div_up(n->head_v, KERN_GEMM_BLOCK) * KERN_GEMM_BLOCK;
+    }
     n->cut = cpu_cut_find(&(cpu_cut_params){.n = q->ne[2],
                                             .times = q->ne[1] * q->ne[3],
                                             .panels = 1,
@@ -62,7 +67,7 @@ typedef struct sdpa_mem {
 
 static sdpa_mem mem_of(const cpu_node *cn) {
     const dev_node *n = &cn->n;
-    int64_t Q = cn->cut.block, rows = cn->tile_rows, K = n->in[0]->ne[0], Kv = n->in[2]->ne[0];
+    int64_t Q = cn->cut.block, rows = cn->tile_rows, K = cn->head_k, Kv = cn->head_v;
     int64_t S = keys_max(n), f32 = sizeof(float);
     sdpa_mem m = {.q = 0};
     m.scores = m.q + a_bytes(n, Q, K);
@@ -85,8 +90,9 @@ typedef struct sdpa_job {
     const char *q, *k, *v;                /* of this head and picture */
     int64_t q_stride, k_stride, v_stride; /* bytes from token to token */
     int64_t K, Kv, S;
-    int64_t first, n_q; /* queries */
-    int64_t rows;       /* of a tile of them */
+    int64_t head_k, head_v; /* K and Kv, as cpu_node says */
+    int64_t first, n_q;     /* queries */
+    int64_t rows;           /* of a tile of them */
     float scale;
     bool causal;
     char *pq, *weights, *keys, *values; /* f32 or bfloat16; f32 weights lie where the scores did */
@@ -135,11 +141,13 @@ static void pack_block(const sdpa_job *j, int64_t from, int64_t n) {
                             .type = DTYPE_F32,
                             .cols = (int32_t)cpu_min(COLS, n - s),
                             .k = j->K};
-        void *to = j->keys + s / COLS * b_bytes(j->n, j->K);
+        char *to = j->keys + s / COLS * b_bytes(j->n, j->head_k);
         if (j->n->bf16)
-            j->gemm->pack_cols_bf16(to, &c);
+            j->gemm->pack_cols_bf16((uint16_t *)(void *)to, &c);
         else
-            j->gemm->pack_cols(to, &c);
+            j->gemm->pack_cols((float *)(void *)to, &c);
+        int64_t used = b_bytes(j->n, j->K), all = b_bytes(j->n, j->head_k);
+        memset(to + used, 0, (size_t)(all - used));
     }
     for (int64_t d = 0; d < j->Kv; d += COLS)
         pack_values(j, from, n, d, j->values + d / COLS * b_bytes(j->n, n));
@@ -158,8 +166,8 @@ static void score(const sdpa_job *j, int64_t i, int32_t rows, int64_t from, int6
     float *s = j->scores;
     for (int64_t c = 0; c < n; c += COLS)
         multiply(j, &(kern_gemm_tile){.a = j->pq + a_bytes(j->n, i, j->K),
-                                      .b = j->keys + c / COLS * b_bytes(j->n, j->K),
-                                      .k = j->K,
+                                      .b = j->keys + c / COLS * b_bytes(j->n, j->head_k),
+                                      .k = j->head_k,
                                       .rows = rows,
                                       .cols = (int32_t)cpu_min(COLS, n - c),
                                       .out = s + c * rows,
@@ -174,19 +182,31 @@ static void score(const sdpa_job *j, int64_t i, int32_t rows, int64_t from, int6
 /* acc = acc * corr + weights * values, for one A tile. */
 static void accumulate(const sdpa_job *j, int64_t i, int32_t rows, int64_t n, const float *corr,
                        const kern_vec *vec) {
-    float *acc = j->acc + i * j->Kv;
+    float *acc = j->acc + i * j->head_v;
     for (int32_t m = 0; m < rows; m++)
-        if (corr[m] != 1) vec->scale(acc + m * j->Kv, acc + m * j->Kv, j->Kv, corr[m], 0);
-    for (int64_t d = 0; d < j->Kv; d += COLS)
+        if (corr[m] != 1) vec->scale(acc + m * j->head_v, acc + m * j->head_v, j->Kv, corr[m], 0);
+    for (int64_t d = 0; d < j->head_v; d += COLS)
         multiply(j, &(kern_gemm_tile){.a = j->weights,
                                       .b = j->values + d / COLS * b_bytes(j->n, n),
                                       .k = n,
                                       .rows = rows,
-                                      .cols = (int32_t)cpu_min(COLS, j->Kv - d),
+                                      .cols = (int32_t)cpu_min(COLS, j->head_v - d),
                                       .out = acc + d,
-                                      .out_stride = j->Kv,
+                                      .out_stride = j->head_v,
                                       .out_half = KERN_GEMM_BLOCK,
                                       .add = true});
+}
+
+/* The sums of head h over those of their weights; to: the first query's row. */
+static void write_out(const sdpa_job *j, const cpu_run *r, const dev_tensor *out,
+                      const kern_soft_state *st, char *to, int64_t h) {
+    for (int64_t i = 0; i < j->n_q; i++, to += out->stride[1]) {
+        const float *from = j->acc + i * j->head_v;
+        if (out->type == DTYPE_BF16)
+            j->gemm->round_bf16((uint16_t *)(void *)to + h * j->Kv, from, j->Kv, 1 / st[i].sum);
+        else
+            r->p->d->vec->scale((float *)(void *)to + h * j->Kv, from, j->Kv, 1 / st[i].sum, 0);
+    }
 }
 
 void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
@@ -207,6 +227,8 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
                   .v_stride = v->stride[2],
                   .K = q->ne[0],
                   .Kv = v->ne[0],
+                  .head_k = cn->head_k,
+                  .head_v = cn->head_v,
                   .S = k->ne[2],
                   .first = first,
                   .n_q = cpu_min(Q, q->ne[2] - first),
@@ -221,7 +243,7 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
                   .acc = (float *)(void *)(mem + m.acc)};
     kern_soft_state st[QUERIES_BF16 + KERN_GEMM_ROWS_MAX];
     for (int64_t i = 0; i < j.n_q; i++) st[i] = (kern_soft_state){-INFINITY, 0};
-    memset(j.acc, 0, (size_t)(j.n_q * j.Kv) * sizeof(float));
+    memset(j.acc, 0, (size_t)(j.n_q * j.head_v) * sizeof(float));
     pack_queries(&j, vec);
     int64_t seen = j.causal ? cpu_min(j.S, first + j.n_q) : j.S;
     for (int64_t from = 0; from < seen; from += KEYS) {
@@ -240,9 +262,5 @@ void cpu_sdpa_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread)
             accumulate(&j, i, rows, n_keys, corr, vec);
         }
     }
-    char *to = cpu_base(r, out) + b * out->stride[2] + first * out->stride[1] +
-               h * j.Kv * (int64_t)sizeof(float);
-    for (int64_t i = 0; i < j.n_q; i++)
-        vec->scale((float *)(void *)(to + i * out->stride[1]), j.acc + i * j.Kv, j.Kv,
-                   1 / st[i].sum, 0);
+    write_out(&j, r, out, st, cpu_base(r, out) + b * out->stride[2] + first * out->stride[1], h);
 }

@@ -127,7 +127,7 @@ static void norm_apply_ref(const kern_norm_apply *j) {
     for (int64_t i = 0; i < j->n; i++)
         for (int64_t k = 0; k < j->c; k++) {
             float v = j->x[i * j->x_stride + k] * j->scale[k] + j->shift[k];
-            j->out[i * j->out_stride + k] = j->silu ? v / (1 + expf(-v)) : v;
+            ((float *)j->out)[i * j->out_stride + k] = j->silu ? v / (1 + expf(-v)) : v;
         }
 }
 

@@ -33,6 +33,19 @@ static void mul_bf16_ref(const kern_gemm_tile *t) {
         }
 }
 
+static void round_bf16_ref(uint16_t *out, const float *x, int64_t n, float scale) {
+    for (int64_t i = 0; i < n; i++) out[i] = f32_to_bf16(x[i] * scale);
+}
+
+static void norm_apply_bf16_ref(const kern_norm_apply *j) {
+    uint16_t *out = j->out;
+    for (int64_t i = 0; i < j->n; i++)
+        for (int64_t k = 0; k < j->c; k++) {
+            float v = j->x[i * j->x_stride + k] * j->scale[k] + j->shift[k];
+            out[i * j->out_stride + k] = f32_to_bf16(j->silu ? v / (1 + expf(-v)) : v);
+        }
+}
+
 static void pack_rows_bf16_ref(uint16_t *a, const float *x, int64_t stride, int32_t rows, int64_t k,
                                float scale) {
     for (int64_t j = 0; j < k; j += BLOCK)

@@ -147,6 +147,11 @@ static inline vf vf_sub(vf a, vf b) {
 static inline vf vf_mul(vf a, vf b) {
     return _mm256_mul_ps(a, b);
 }
+/* 1 / a, relative error below 1e-4. */
+static inline vf vf_inverse(vf a) {
+    vf y = _mm256_rcp_ps(a);
+    return _mm256_mul_ps(y, _mm256_fnmadd_ps(a, y, _mm256_set1_ps(2)));
+}
 static inline vf vf_div(vf a, vf b) {
     return _mm256_div_ps(a, b);
 }
@@ -209,6 +214,12 @@ static inline int32_t vi_sum(vi a) {
 }
 static inline vf vf_round(vf a) {
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* x - floor(x), and *whole for vf_scale_2. Below -151 as there. */
+static inline vf vf_fraction(vf x, vf *whole) {
+    x = _mm256_max_ps(_mm256_set1_ps(-151), x);
+    *whole = _mm256_floor_ps(x);
+    return _mm256_sub_ps(x, *whole);
 }
 /* x 2^n for integral n in [-252, 254]: in two steps, so that subnormal results are right. */
 static inline vf vf_scale_2(vf x, vf n) {

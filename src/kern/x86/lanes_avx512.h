@@ -121,6 +121,10 @@ static inline vf vf_sub(vf a, vf b) {
 static inline vf vf_mul(vf a, vf b) {
     return _mm512_mul_ps(a, b);
 }
+/* 1 / a, relative error below 1e-4. */
+static inline vf vf_inverse(vf a) {
+    return _mm512_rcp14_ps(a);
+}
 static inline vf vf_div(vf a, vf b) {
     return _mm512_div_ps(a, b);
 }
@@ -176,7 +180,12 @@ static inline int32_t vi_sum(vi a) {
 static inline vf vf_round(vf a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-/* x 2^n for integral n. */
+/* x - floor(x), and *whole for vf_scale_2, which rounds it down itself. */
+static inline vf vf_fraction(vf x, vf *whole) {
+    *whole = x;
+    return _mm512_reduce_ps(x, 0x09);
+}
+/* x 2^floor(n). */
 static inline vf vf_scale_2(vf x, vf n) {
     return _mm512_scalef_ps(x, n);
 }
