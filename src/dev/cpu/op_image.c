@@ -1,5 +1,6 @@
 /* Picture operations that move pixels: upsampling, joining channels. */
 #include "dev/cpu/cpu.h"
+#include <math.h>
 #include <string.h>
 
 enum { ROW_BYTES = 32 << 10 };
