@@ -6,6 +6,7 @@
  * Threads: one thread at a time runs programs on a device; memory calls are thread-safe. */
 #pragma once
 #include "dev/op.h"
+#include "dev/step.h"
 
 typedef struct dev dev;
 typedef struct dev_program dev_program;
@@ -23,7 +24,7 @@ typedef struct dev_info {
     uint64_t capacity_bytes; /* what the device has in all */
     uint64_t given_bytes;    /* what it has given out */
     int32_t n_threads;
-    bool bf16; /* as dev_cpu_params says */
+    bool bf16;       /* as dev_cpu_params says */
     bool reads_bf16; /* its convolutions in bfloat16 round what they read and nothing else: the
                         planner may have it written rounded */
 } dev_info;

@@ -9,13 +9,14 @@
 #pragma once
 #include "base/arena.h"
 #include "dev/op.h"
+#include "dev/step.h"
 
 typedef struct graph graph;
 typedef const dev_tensor *graph_t; /* a tensor of the graph; NULL = absent optional input */
 
 typedef struct graph_params {
     int32_t max_tokens, max_out_rows, max_seqs; /* planned maxima of the live lengths, >= 1 */
-    bool bf16; /* convolutions, linear layers and attention of pictures: dev_node.bf16 */
+    bool bf16;       /* convolutions, linear layers and attention of pictures: dev_node.bf16 */
     bool reads_bf16; /* as dev_info says */
 } graph_params;
 
