@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CONFIG_BYTES_MAX = 16 << 20 };
+enum { CONFIG_BYTES_MAX = 16 << 20, ROUNDS_MAX = 3 };
 static const char ACCEPT[] = "Accept: application/vnd.docker.distribution.manifest.v2+json";
 
 typedef struct pulling {
@@ -82,8 +82,10 @@ static err_code is_here(pulling *p, const store_layer *l, bool *ret, err *e) {
     char hex[65];
     *ret = file_exists(path.ptr);
     if (!*ret) return ERR_OK;
-    TRY(file_length(path.ptr, &n_bytes, e));
-    if (n_bytes == (uint64_t)l->n_bytes) return ERR_OK;
+    err_code code = file_length(path.ptr, &n_bytes, e);
+    *ret = file_exists(path.ptr); /* it may have been deleted meanwhile */
+    if (!*ret) return ERR_OK;
+    if (code || n_bytes == (uint64_t)l->n_bytes) return code;
     TRY(hash_file(path.ptr, hex, e));
     if (str_eq(str_from(hex), str_sub(l->digest, 7, 71)))
         FAIL(e, FORMAT, "the manifest says that " STR_FMT " has %lld bytes, it has %llu",
@@ -128,6 +130,29 @@ static err_code check_writable(pulling *p, bool *ret_done, err *e) {
     return same ? ERR_OK : store_check_writable(p->r->c.store, e);
 }
 
+static err_code pull_blobs(pulling *p, err *e) {
+    for (size_t i = 0; i < p->model.n_layers; i++) TRY(pull_blob(p, &p->model.layers[i], e));
+    return pull_blob(p, &p->config, e);
+}
+
+static bool all_here(const pulling *p) {
+    bool here = store_blob_exists(p->r->c.store, p->config.digest);
+    for (size_t i = 0; i < p->model.n_layers && here; i++)
+        here = store_blob_exists(p->r->c.store, p->model.layers[i].digest);
+    return here;
+}
+
+/* A blob that was here when its turn came goes when the last model that has it is deleted during
+ * the pull: it is fetched after all. */
+static err_code write_manifest(pulling *p, size_t *ret_removed, err *e) {
+    for (int i = 1;; i++) {
+        err_code code = store_put_manifest(p->r->c.store, &p->name, p->manifest,
+                                           p->r->c.keep_unused, ret_removed, e);
+        if (code == ERR_OK || i == ROUNDS_MAX || all_here(p)) return code;
+        TRY(pull_blobs(p, e));
+    }
+}
+
 static err_code pull(pulling *p, err *e) {
     bool done;
     size_t n_removed;
@@ -135,12 +160,10 @@ static err_code pull(pulling *p, err *e) {
     if (fetch_manifest(p, e)) return err_wrap(e, "pull model manifest");
     TRY(check_writable(p, &done, e));
     if (done) return say(p, "success", e);
-    for (size_t i = 0; i < p->model.n_layers; i++) TRY(pull_blob(p, &p->model.layers[i], e));
-    TRY(pull_blob(p, &p->config, e));
+    TRY(pull_blobs(p, e));
     TRY(say(p, "verifying sha256 digest", e));
     TRY(say(p, "writing manifest", e));
-    TRY(store_put_manifest(p->r->c.store, &p->name, p->manifest, p->r->c.keep_unused, &n_removed,
-                           e));
+    TRY(write_manifest(p, &n_removed, e));
     if (n_removed) TRY(say(p, "removing unused layers", e));
     return say(p, "success", e);
 }

@@ -100,8 +100,11 @@ err_code session_refused(const net_reply *r, err *e) {
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     str text = words(a, r->body);
     if (r->status == 404) FAIL(e, NOT_FOUND, "file does not exist");
-    return err_set(e, r->status == 429 || r->status == 503 ? ERR_BUSY : ERR_IO, "%d%s" STR_FMT,
-                   r->status, text.len ? ": " : "", STR_ARG(text));
+    if (text.len == 0)
+        text = r->status == 401 || r->status == 403 ? STR("access denied")
+                                                    : STR("the registry gives no reason");
+    return err_set(e, r->status == 429 || r->status == 503 ? ERR_BUSY : ERR_IO, "%d: " STR_FMT,
+                   r->status, STR_ARG(text));
 }
 
 /* ---- tokens ---- */

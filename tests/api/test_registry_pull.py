@@ -222,6 +222,27 @@ class Pulling(unittest.TestCase):
             self.check(manifest)
             self.server.call("/api/delete", {"model": self.name()}, method="DELETE")
 
+    def test_a_shared_layer_that_is_deleted_meanwhile(self):
+        """The other model with it goes while the pull, which had found it here, is at its next layer."""
+        shared = noise(300_000)
+        self.registry.store("library/other", [("model", shared)])
+        manifest = self.registry.store("library/m", [("model", shared), ("system", noise(4 * MB, 2))])
+        self.assertEqual(self.pull(self.name("library/other"))[-1], {"status": "success"})
+        self.registry.rate = 2 * MB
+        request = urllib.request.Request(self.server.url + "/api/pull", json.dumps(
+            {"model": self.name(), "insecure": True}).encode())
+        lines = []
+        with urllib.request.urlopen(request) as reply:
+            for line in reply:
+                lines.append(json.loads(line))
+                if lines[-1].get("total") == 4 * MB and lines[-1].get("completed") and self.registry.rate:
+                    gone = self.server.call("/api/delete", {"model": self.name("library/other")}, "DELETE")
+                    self.assertEqual(gone[0], 200)
+                    self.registry.rate = None
+        self.assertIsNone(self.registry.rate)
+        self.assertEqual(lines[-1], {"status": "success"})
+        self.check(manifest)
+
     def test_two_callers_share_one_transfer(self):
         weights = noise(20 * MB)
         self.registry.store("library/m", [("model", weights)])
