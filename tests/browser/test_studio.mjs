@@ -146,6 +146,52 @@ describe('the studio', { timeout: 240000 }, () => {
     assert.equal(await nodes(), 7);
   });
 
+  it('copies go into other tabs, and have no links to strangers', async () => {
+    await load(flow());
+    await node('KSampler').locator('.head').click();
+    await page.keyboard.press('Control+a');
+    await page.keyboard.press('Control+c');
+    const other = await ada.context.newPage();
+    await other.goto('/studio');
+    await other.locator('.node', { hasText: 'KSampler' }).waitFor();
+    await other.getByRole('button', { name: 'Workflow', exact: true }).click();
+    await other.getByRole('menuitem', { name: 'New', exact: true }).click();
+    await other.getByText('An empty canvas').waitFor();
+    await other.keyboard.press('Control+v');
+    await other.waitForFunction(() => document.querySelectorAll('.node').length === 7 && document.querySelectorAll('.svelte-flow__edge').length === 9);
+    await other.close();
+    // One node alone, into another workflow whose nodes bear the same numbers.
+    await page.locator('.svelte-flow__pane').click({ position: { x: 5, y: 300 } });
+    await node('KSampler').locator('.head').click();
+    await page.keyboard.press('Control+c');
+    await empty();
+    await load(flow());
+    await page.keyboard.press('Control+v');
+    await page.waitForFunction(() => document.querySelectorAll('.node').length === 8);
+    assert.equal(await edges(), 9);
+  });
+
+  it('what other editors note comes back: colours, properties, values of primitives; NaN is read', async () => {
+    const ui = { version: 0.4, links: [[1, 2, 0, 1, 0, 'INT']], groups: [{ title: 'G', bounding: [-20, -60, 900, 400], color: '#3f789e' }], nodes: [
+      { id: 1, type: 'EmptyLatentImage', pos: [0, 0], size: [300, 120], bgcolor: '#335', color: '#223', properties: { cnr_id: 'core' }, inputs: [{ name: 'width', type: 'INT', link: 1, widget: { name: 'width' } }], outputs: [], widgets_values: [64, 64, 1] },
+      { id: 2, type: 'PrimitiveNode', pos: [400, 0], outputs: [{ name: 'INT', type: 'INT', links: [1] }], widgets_values: [64, 'fixed'] }] };
+    await page.getByLabel('Workflow file').setInputFiles({ name: 'notes.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(ui).replace('"version":0.4', '"version":0.4,"extra":{"is":[NaN,-Infinity,"NaN"]}')) });
+    await node('PrimitiveNode').waitFor();
+    const out = JSON.parse(await saved('Download'));
+    const [size, value] = [1, 2].map((id) => out.nodes.find((n) => n.id === id));
+    assert.deepEqual([size.bgcolor, size.color, size.properties.cnr_id, value.widgets_values, out.groups[0].color], ['#335', '#223', 'core', [64, 'fixed'], '#3f789e']);
+    assert.match(await saved('Download in API format'), /"width": 64/);
+  });
+
+  it('a thousand nodes: those in view are drawn, all are kept', async () => {
+    const all = Array.from({ length: 1000 }, (_, i) => ({ id: i + 1, type: 'EmptyLatentImage', pos: [(i % 40) * 320, Math.floor(i / 40) * 220], size: [280, 140], outputs: [{ name: 'LATENT', type: 'LATENT', links: null }], widgets_values: [64, 64, 1] }));
+    await page.getByLabel('Workflow file').setInputFiles({ name: 'many.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify({ version: 0.4, nodes: all, links: [] })) });
+    await page.locator('.node', { hasText: '#1' }).first().waitFor();
+    await page.waitForFunction(() => document.querySelectorAll('.node').length > 2 && document.querySelectorAll('.node').length < 100);
+    assert.equal(JSON.parse(await saved('Download')).nodes.length, 1000);
+    await empty();
+  });
+
   it('groups: made around the chosen, named, kept in the file', async () => {
     await load(flow());
     await page.locator('.svelte-flow__pane').click({ position: { x: 5, y: 300 } });

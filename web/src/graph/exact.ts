@@ -21,6 +21,11 @@ export function parseExact(text: string): unknown {
   return JSON.parse(marked, (_, v: unknown) => (typeof v === 'string' && v.startsWith(mark) ? BigInt(v.slice(mark.length)) : v));
 }
 
+/** As parseExact; what is no number (Python writes NaN and Infinity into its JSON) is null. */
+export function parseLoose(text: string): unknown {
+  return parseExact(/NaN|Infinity/.test(text) ? text.replace(/"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)/g, (x) => (x.startsWith('"') ? x : 'null')) : text);
+}
+
 export function stringifyExact(value: unknown, indent?: number): string {
   const mark = randomId();
   let found = false;

@@ -19,6 +19,8 @@ export interface GNode {
   after?: After;
   color?: string;
   collapsed?: boolean;
+  /** What other editors note of a node, for them. */
+  keep?: Record<string, unknown>;
 }
 
 export interface GLink {
@@ -77,7 +79,7 @@ export function guessHeight(def: NodeDef | undefined): number {
   if (!def) return 90;
   const rows = Math.max(def.inputs.filter((i) => !i.widget).length, def.outputs.length);
   const widgets = def.inputs.filter((i) => i.widget).reduce((n, i) => n + (i.multiline ? 110 : 31), 0);
-  return 44 + rows * 24 + widgets + (def.inputs.some((i) => i.seed) ? 0 : 0) + 12;
+  return 44 + rows * 24 + widgets + 12;
 }
 
 /** Places nodes in columns by how far they are from the sources (for workflows without places). */

@@ -11,6 +11,8 @@ interface UiNode {
   mode?: number;
   title?: string;
   color?: string;
+  bgcolor?: string;
+  shape?: number;
   flags?: { collapsed?: boolean };
   inputs?: { name: string; type?: string; link?: number | null; widget?: { name: string } }[];
   outputs?: { name: string; type?: string; links?: number[] | null }[];
@@ -50,6 +52,12 @@ function readValues(def: NodeDef | undefined, given: UiNode['widgets_values']): 
   return { values, ...(after ? { after } : {}) };
 }
 
+/** What only other editors know: it goes back into the file as it was. */
+function keepOf(n: UiNode): Pick<GNode, 'keep'> {
+  const kept = Object.entries({ bgcolor: n.bgcolor, shape: n.shape, properties: n.properties }).filter(([, v]) => v !== undefined);
+  return kept.length ? { keep: Object.fromEntries(kept) } : {};
+}
+
 export function fromUi(ui: UiGraph, catalog: Catalog): Graph {
   const inputs = new Map<string, string[]>();
   const nodes = ui.nodes.map((n): GNode => {
@@ -57,7 +65,7 @@ export function fromUi(ui: UiGraph, catalog: Catalog): Graph {
     const def = catalog.get(n.type);
     inputs.set(id, n.inputs?.map((i) => i.widget?.name ?? i.name) ?? def?.inputs.filter((i) => !i.widget).map((i) => i.name) ?? []);
     const read = n.type === 'PrimitiveNode' || n.type === 'Note' || n.type === 'MarkdownNote'
-      ? { values: { value: Array.isArray(n.widgets_values) ? (n.widgets_values[0] ?? null) : null } }
+      ? { values: Object.fromEntries((Array.isArray(n.widgets_values) ? n.widgets_values : [null]).map((v, i) => [i ? `value_${i}` : 'value', v])) }
       : readValues(def, n.widgets_values);
     const mode: Mode = n.mode === 2 || n.mode === 4 ? n.mode : 0;
     return {
@@ -71,6 +79,7 @@ export function fromUi(ui: UiGraph, catalog: Catalog): Graph {
       ...(n.title && n.title !== def?.title && n.title !== n.type ? { title: n.title } : {}),
       ...(n.color ? { color: n.color } : {}),
       ...(n.flags?.collapsed ? { collapsed: true } : {}),
+      ...keepOf(n),
     };
   });
   const links: GLink[] = [];
@@ -123,7 +132,8 @@ export function toUi(graph: Graph, catalog: Catalog): UiGraph {
         const mine = links.filter((l) => l.from === n.id && l.slot === slot).map((l) => l.id);
         return { name: o.name, type: o.type, links: mine.length ? mine : null };
       }),
-      properties: { 'Node name for S&R': n.type },
+      ...n.keep,
+      properties: { 'Node name for S&R': n.type, ...(n.keep?.properties as object | undefined) },
       widgets_values: def ? writeValues(widgets, n) : Object.values(n.values),
       ...(n.title ? { title: n.title } : {}),
       ...(n.color ? { color: n.color } : {}),

@@ -70,6 +70,7 @@ class App {
 
   say(text: string, kind: Toast['kind'] = 'info'): void {
     const id = Date.now() + Math.random();
+    this.toasts = this.toasts.filter((x) => x.text !== text); // said again: once is enough
     this.toasts.push({ id, text, kind });
     if (this.toasts.length > 4) this.toasts.shift();
     setTimeout(() => this.dismiss(id), kind === 'error' ? 9000 : 4000);

@@ -1,53 +1,21 @@
 /** The workflow on the canvas: nodes, links, groups, undo, the clipboard, files. */
-import type { Edge, Node } from '@xyflow/svelte';
+import type { Edge } from '@xyflow/svelte';
 import * as rest from '../api/rest';
 import { fromApi, isApiGraph, toApi } from '../graph/api-format';
-import type { Catalog, NodeDef, Value } from '../graph/catalog';
-import { parseExact, stringifyExact } from '../graph/exact';
-import { afterQueue, defaultsOf, EMPTY, type After, type GLink, type GNode, type Graph, type Mode } from '../graph/model';
+import type { Catalog } from '../graph/catalog';
+import { parseExact, parseLoose, stringifyExact } from '../graph/exact';
+import { afterQueue, defaultsOf, EMPTY, guessHeight, type GLink, type GNode, type Graph, type Mode } from '../graph/model';
 import { exifJson, pngTexts } from '../graph/png';
 import { typeClass } from '../graph/colors';
 import { fromUi, isUiGraph, toUi } from '../graph/ui-format';
 import { app } from './app.svelte';
+import { randomId } from './device';
 import { t } from './i18n.svelte';
 import { pictures } from './queue.svelte';
+import { GroupBox, isWork, NodeBox, type AnyNode, type GroupNode, type WorkNode } from './studio-nodes.svelte';
 
-/** What a node's component shows and changes. */
-export class NodeBox {
-  readonly type: string;
-  readonly def: NodeDef | undefined;
-  values = $state<Record<string, Value>>({});
-  title = $state('');
-  mode = $state<Mode>(0);
-  after = $state<After>('randomize');
-  color = $state('');
-  collapsed = $state(false);
-
-  constructor(n: GNode, def: NodeDef | undefined) {
-    this.type = n.type;
-    this.def = def;
-    this.values = { ...n.values };
-    this.title = n.title ?? '';
-    this.mode = n.mode;
-    this.after = n.after ?? 'randomize';
-    this.color = n.color ?? '';
-    this.collapsed = n.collapsed ?? false;
-  }
-}
-
-export class GroupBox {
-  title = $state('');
-  constructor(title: string) {
-    this.title = title;
-  }
-}
-
-export type WorkNode = Node<{ box: NodeBox }, 'work'>;
-export type GroupNode = Node<{ group: GroupBox }, 'area'>;
-export type AnyNode = WorkNode | GroupNode;
-
-export const isWork = (n: AnyNode): n is WorkNode => n.type === 'work';
 const DRAFT = 'hob.studio.graph';
+const COPIED = 'hob.studio.copied';
 const UNDO_MAX = 100;
 
 class Studio {
@@ -63,6 +31,8 @@ class Studio {
   #now = '';
   #timer: ReturnType<typeof setTimeout> | undefined;
   #copied = '';
+  /** Changes with the workflow: what was copied elsewhere has no links to what is here. */
+  #world = randomId();
   /** Set by the canvas: brings everything into view. */
   fit: (all?: boolean) => void = () => {}; // all of it, or on a phone its readable beginning
 
@@ -74,18 +44,20 @@ class Studio {
       nodes: work.map((n) => {
         const b = n.data.box;
         return {
-          id: n.id, type: b.type, x: n.position.x, y: n.position.y, w: n.width ?? n.measured?.width, h: n.measured?.height, mode: b.mode,
+          id: n.id, type: b.type, x: n.position.x, y: n.position.y, w: n.width ?? n.measured?.width, h: n.measured?.height ?? n.initialHeight, mode: b.mode,
           values: { ...b.values }, after: b.after,
-          ...(b.title ? { title: b.title } : {}), ...(b.color ? { color: b.color } : {}), ...(b.collapsed ? { collapsed: true } : {}),
+          ...(b.title ? { title: b.title } : {}), ...(b.color ? { color: b.color } : {}), ...(b.collapsed ? { collapsed: true } : {}), ...(b.keep ? { keep: b.keep } : {}),
         };
       }),
       links: this.edges.map((e): GLink => ({ from: e.source, slot: Number(e.sourceHandle ?? 0), to: e.target, input: e.targetHandle ?? '' })),
-      groups: this.nodes.flatMap((n) => (isWork(n) ? [] : [{ id: n.id, title: n.data.group.title, x: n.position.x, y: n.position.y, w: n.width ?? 300, h: n.height ?? 200 }])),
+      groups: this.nodes.flatMap((n) => (isWork(n) ? [] : [{ id: n.id, title: n.data.group.title, x: n.position.x, y: n.position.y, w: n.width ?? 300, h: n.height ?? 200, ...(n.data.group.color ? { color: n.data.group.color } : {}) }])),
     };
   }
 
   #nodeOf(n: GNode): WorkNode {
-    return { id: n.id, type: 'work', position: { x: n.x, y: n.y }, width: n.w ?? 280, data: { box: new NodeBox(n, this.catalog.get(n.type)) }, dragHandle: '.head' };
+    const def = this.catalog.get(n.type);
+    // with a height to begin with, only what is in view has to be drawn
+    return { id: n.id, type: 'work', position: { x: n.x, y: n.y }, width: n.w ?? 280, initialHeight: n.h ?? guessHeight(def), data: { box: new NodeBox(n, def) }, dragHandle: '.head' };
   }
   edgeOf(l: GLink): Edge {
     const from = this.nodes.find((n) => n.id === l.from);
@@ -94,7 +66,7 @@ class Studio {
   }
 
   put(g: Graph): void {
-    const areas = g.groups.map((a): GroupNode => ({ id: `group-${a.id}`.replace('group-group-', 'group-'), type: 'area', position: { x: a.x, y: a.y }, width: a.w, height: a.h, zIndex: -10, data: { group: new GroupBox(a.title) }, dragHandle: '.area-head' }));
+    const areas = g.groups.map((a): GroupNode => ({ id: `group-${a.id}`.replace('group-group-', 'group-'), type: 'area', position: { x: a.x, y: a.y }, width: a.w, height: a.h, zIndex: -10, data: { group: new GroupBox(a.title, a.color) }, dragHandle: '.area-head' }));
     this.nodes = [...areas, ...g.nodes.map((n) => this.#nodeOf(n))];
     this.edges = g.links.map((l) => this.edgeOf(l));
   }
@@ -102,6 +74,7 @@ class Studio {
   /** Shows another workflow; the one before can be had back by undo. */
   open(g: Graph, name = '', fileId?: string): void {
     this.put(g);
+    this.#world = randomId();
     this.name = name;
     this.fileId = fileId;
     this.commit();
@@ -202,22 +175,27 @@ class Studio {
   copy(): void {
     const ids = new Set(this.selected.map((n) => n.id));
     const g = this.graph;
-    this.#copied = stringifyExact({ nodes: g.nodes.filter((n) => ids.has(n.id)), links: g.links.filter((l) => ids.has(l.to)), groups: [] } satisfies Graph);
+    const picked: Graph = { nodes: g.nodes.filter((n) => ids.has(n.id)), links: g.links.filter((l) => ids.has(l.to)), groups: [] };
+    if (!picked.nodes.length) return;
+    this.#copied = stringifyExact({ ...picked, world: this.#world });
+    try {
+      localStorage.setItem(COPIED, this.#copied); // for other tabs
+    } catch { /* storage full: for this tab alone */ }
   }
-  /** Copies keep their links to each other, and to what fed them. */
+  /** Copies keep their links to each other, and in the same workflow those to what fed them. */
   paste(at?: { x: number; y: number }): void {
-    if (!this.#copied) return;
-    const g = parseExact(this.#copied) as Graph;
-    if (!g.nodes.length) return;
+    const text = localStorage.getItem(COPIED) ?? this.#copied;
+    if (!text) return;
+    const g = parseExact(text) as Graph & { world?: string };
     const x = Math.min(...g.nodes.map((n) => n.x));
     const y = Math.min(...g.nodes.map((n) => n.y));
     const move = at ? { x: at.x - x, y: at.y - y } : { x: 40, y: 40 };
     const first = Number(this.#freeId());
     const names = new Map(g.nodes.map((n, i) => [n.id, String(first + i)]));
     const made = g.nodes.map((n) => ({ ...this.#nodeOf({ ...n, id: names.get(n.id)!, x: n.x + move.x, y: n.y + move.y }), selected: true }));
-    const here = new Set(this.nodes.map((n) => n.id));
+    const here = new Set(g.world === this.#world ? this.nodes.map((n) => n.id) : []);
     this.nodes = [...this.nodes.map((n) => (n.selected ? { ...n, selected: false } : n)), ...made];
-    const links = g.links.map((l) => ({ ...l, from: names.get(l.from) ?? l.from, to: names.get(l.to)! })).filter((l) => names.has(l.from) || here.has(l.from) || [...names.values()].includes(l.from));
+    const links = g.links.map((l) => ({ ...l, from: names.get(l.from) ?? (here.has(l.from) ? l.from : ''), to: names.get(l.to)! })).filter((l) => here.has(l.from) || made.some((n) => n.id === l.from));
     this.edges = [...this.edges, ...links.map((l) => this.edgeOf(l))];
     this.touch();
   }
@@ -237,7 +215,7 @@ class Studio {
   load(text: string, name: string): boolean {
     let data: unknown;
     try {
-      data = parseExact(text);
+      data = parseLoose(text);
     } catch {
       app.say(t('“{name}” holds no workflow.', { name }), 'error');
       return false;
