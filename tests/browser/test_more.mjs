@@ -109,6 +109,16 @@ describe('beside the chats', { timeout: 240000 }, () => {
     assert.deepEqual((await api(page, 'GET', '/api/v1/chats/all/tags')).data, []);
   });
 
+  it('who opens a chat can write at once, where there is a keyboard', async () => {
+    for (const url of ['/', `/c/${await imported('Write on', 'a', 'b')}`]) {
+      await page.goto(url);
+      await page.waitForFunction(() => document.activeElement?.matches('textarea'));
+      await page.keyboard.type('hello');
+      assert.equal(await page.getByLabel('Message', { exact: true }).inputValue(), 'hello');
+      await page.getByLabel('Message', { exact: true }).fill('');
+    }
+  });
+
   it('code is copied, tasks have boxes', async () => {
     const id = await imported('Marks', 'Show me', '```python\nprint(1)\n```\n\n- [x] done\n- [ ] open [x]\n');
     await page.goto(`/c/${id}`);
