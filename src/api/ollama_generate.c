@@ -207,6 +207,13 @@ static const dialect CHAT = {.piece = chat_piece,
                              .whole = chat_whole,
                              .error = generation_native_error};
 
+/* Any model can be unloaded, also one that only embeds. */
+static bool asks_to_unload(const json_t *body, bool has_nothing_to_say) {
+    bool set = false;
+    int64_t ns = 0;
+    return has_nothing_to_say && !field_keep_alive(body, &set, &ns, NULL) && set && ns == 0;
+}
+
 /* Load or unload: a request with nothing to say. Answers one object even when streaming is on,
  * unless progress is to be told. */
 static void start_load(api *a, http_request *r, generation *g, engine_job_spec *job) {
@@ -299,7 +306,8 @@ void ollama_generate(http_request *r, void *ctx) {
         api_reply_err(r, &e);
         return;
     }
-    if (!request_model(a, r, g.model, "generate", &m)) return;
+    bool unloads = asks_to_unload(body, prompt.len == 0);
+    if (!request_model(a, r, g.model, unloads ? NULL : "generate", &m)) return;
     if (request_job(&m, options_object, mem, &job, &e))
         request_reply_err(r, &e);
     else if (common_fields(body, &m, mem, &g, &job, &e) ||
@@ -342,7 +350,8 @@ void ollama_chat(http_request *r, void *ctx) {
         api_reply_error(r, 400, "model is required");
         return;
     }
-    if (!request_model(a, r, g.model, "chat", &m)) return;
+    bool unloads = asks_to_unload(body, json_array_size(messages) == 0);
+    if (!request_model(a, r, g.model, unloads ? NULL : "chat", &m)) return;
     if (request_job(&m, options_object, mem, &job, &e))
         request_reply_err(r, &e);
     else if (common_fields(body, &m, mem, &g, &job, &e) || chat_fields(body, &m, mem, &job, &e))

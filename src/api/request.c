@@ -11,7 +11,7 @@ bool request_model(api *a, http_request *r, str name, const char *verb, api_mode
         api_reply_error(r, 404, "model '" STR_FMT "' not found", STR_ARG(name));
     else if (code)
         api_reply_err(r, &e);
-    else if (!api_model_can(ret, "completion"))
+    else if (verb && !api_model_can(ret, "completion"))
         api_reply_error(r, 400, "\"" STR_FMT "\" does not support %s", STR_ARG(name), verb);
     else
         return true;

@@ -4,7 +4,8 @@
 #include "engine/report.h"
 
 /* Finds the model for a chat or generate request and checks that it can `generate` ("generate" or
- * "chat", for the message). On failure it has answered, in Ollama's words, and returns false. */
+ * "chat", for the message; NULL: it need not). On failure it has answered, in Ollama's words, and
+ * returns false. */
 bool request_model(api *a, http_request *r, str name, const char *verb, api_model *ret);
 
 /* A job for this model with the model's options under the request's (`object`, NULL allowed). */

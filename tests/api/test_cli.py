@@ -101,6 +101,12 @@ class CommandLine(unittest.TestCase):
     def test_an_embedding_model_prints_a_vector(self):
         self.assertEqual(len(json.loads(self.hob("run", "all-minilm", "hello"))), 384)
         self.assertEqual(len(json.loads(self.hob("run", "all-minilm", "hello", "--dimensions", "3"))), 3)
+        self.assertIn("all-minilm", self.hob("ps"))
+        self.hob("stop", "all-minilm")
+        self.assertNotIn("all-minilm", self.hob("ps"))
+        ask = {"model": "all-minilm", "messages": [], "keep_alive": 0}
+        self.assertEqual(self.server.call("/api/chat", ask)[1]["done_reason"], "unload")
+        self.assertEqual(self.server.call("/api/chat", {**ask, "keep_alive": 5})[0], 400)
 
     def test_list_and_ps_have_ollamas_columns(self):
         lines = self.hob("list").splitlines()
