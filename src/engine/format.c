@@ -67,13 +67,17 @@ static value *typed(arena *a, const char *type) {
     return v;
 }
 
-/* What the arguments of a tool must be. A schema that we cannot hold to becomes "any object", or
- * the error, when the tool asks for `strict`. */
+/* What the arguments of a tool must be: none when it names no parameters, as OpenAI has it. A
+ * schema that we cannot hold to becomes "any object", or the error, when the tool asks for
+ * `strict`. */
 static err_code arguments_schema(arena *a, const value *fn, str base, value **ret, err *e) {
     const value *schema = value_get(fn, STR("parameters")), *strict = value_get(fn, STR("strict"));
     grammar *g = NULL;
     *ret = typed(a, "object");
-    if (!schema || schema->kind != VALUE_MAP || schema->as.map.len == 0) return ERR_OK;
+    if (!schema || schema->kind != VALUE_MAP || schema->as.map.len == 0) {
+        value_add(a, *ret, STR("additionalProperties"), value_bool(a, false));
+        return ERR_OK;
+    }
     err why = {0};
     err_code code = grammar_from_schema(schema, &g, &why);
     grammar_destroy(&g);

@@ -144,12 +144,13 @@ def objects(lines):
 
 
 def compare_streams(want, got, out):
-    """First, second and last objects of both streams; [DONE] where it is wanted."""
+    """First, second and last objects of both streams; [DONE] where it is wanted. A busy server says several tokens
+    at once: a stream may be as short as its first and last object."""
     if (want[-1] == "[DONE]") != (got[-1] == "[DONE]"):
         out.append(("stream", f"[DONE] wanted {want[-1] == '[DONE]'}, got {got[-1]!r}"))
     want, got = [w for w in want if w != "[DONE]"], [g for g in got if g != "[DONE]"]
     for i in (0, 1, -2, -1):
-        if len(want) > abs(i) and len(got) > abs(i):
+        if min(len(want), len(got)) > (0 if i in (0, -1) else 3):
             compare(want[i], got[i], "", out)
 
 

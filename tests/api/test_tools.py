@@ -148,6 +148,14 @@ class Tools(unittest.TestCase):
         self.assertEqual(status, 400)
         self.assertIn("send_mail", answer["error"])
 
+    def test_a_tool_without_parameters_gets_none(self):
+        for function in ({"name": "now"}, {"name": "now", "parameters": {}}, {"name": "now", "parameters": None},
+                         {"name": "now", "parameters": {"type": "object", "properties": {}}}):
+            for model in ("hermes", "coder"):
+                status, answer = self.chat(model, tools=[{"type": "function", "function": function}], tool_choice="required")
+                self.assertEqual(status, 200, answer)
+                self.assertEqual(answer["message"]["tool_calls"][0]["function"]["arguments"], {}, answer)
+
     def test_allowed_tools(self):
         name = {"type": "function", "function": {"name": "send_mail"}}
         choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [name]}}

@@ -112,7 +112,8 @@ static void test_objects(void **state) {
     "\"n\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":9},\"u\":{\"enum\":[\"C\",\"F g\"]},"   \
     "\"l\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/$defs/"                                     \
     "i\"}}},\"$defs\":{\"i\":{\"const\":7}}}},"                                                    \
-    "{\"name\":\"now\"},{\"name\":\"odd\",\"parameters\":{\"properties\":{\"a\":{\"type\":"        \
+    "{\"name\":\"now\",\"parameters\":{\"type\":\"object\"}},{\"name\":\"odd\",\"parameters\":{"   \
+    "\"properties\":{\"a\":{\"type\":"                                                             \
     "\"string\","                                                                                  \
     "\"pattern\":\"(?<=x)\"}}}}]"
 
@@ -134,8 +135,8 @@ static void test_calls(void **state) {
            "\n</parameter>\n<parameter=n>\n3\n</parameter>\n<parameter=u>\nF g\n</parameter>\n"
            "<parameter=l>\n[7, 7]\n</parameter>\n</function>",
            "<function=odd>\n<parameter=any>\nthing\n</parameter>\n</function>", NULL},
-          {"<function=nope>\n</function>", "<function=now>\n", "{\"name\":\"now\"}",
-           "<function=mail>\n</function>",
+          {"<function=nope>\n</function>", "<function=now>\n<parameter=a>1</parameter></function>",
+           "<function=now>\n", "{\"name\":\"now\"}", "<function=mail>\n</function>",
            "<function=mail>\n<parameter=to>\n\"a@x\"\n</parameter>\n<parameter=n>\n3\n</"
            "parameter>\n"
            "</function>",

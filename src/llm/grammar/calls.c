@@ -96,12 +96,30 @@ static err_code named_pairs(words *w, const value *schema, const value *props,
     return ERR_OK;
 }
 
+/* Nothing says that there are arguments. */
+static bool takes_none(const value *schema) {
+    static const char *const KEYS[] = {"properties",
+                                       "additionalProperties",
+                                       "patternProperties",
+                                       "required",
+                                       "anyOf",
+                                       "oneOf",
+                                       "allOf",
+                                       "$ref",
+                                       "if"};
+    for (size_t i = 0; i < COUNT_OF(KEYS); i++)
+        if (value_get(schema, str_from(KEYS[i]))) return false;
+    return true;
+}
+
 /* The arguments of one tool. A schema that says more than which properties there are, or more than
  * we can hold to, leaves keys and values open, as it does where arguments are JSON. */
 static err_code arguments_of(words *w, const value *schema, const grammar_expr **ret) {
     const value *props = value_get(schema, STR("properties"));
     const grammar_expr *any;
     err ignored = {0}, *e = w->r.e;
+    *ret = grammar_empty(&w->r.b);
+    if (takes_none(schema)) return ERR_OK;
     if (props && props->kind == VALUE_MAP) {
         w->r.root = schema;
         w->r.e = &ignored;
