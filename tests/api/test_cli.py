@@ -47,8 +47,9 @@ class CommandLine(unittest.TestCase):
             self.assertEqual(self.hob(name, "-h"), text)
             for alias in re.findall(r"\(or hob (\S+)\)", text):
                 self.assertEqual(self.hob(alias, "--help"), text)
-        for alias, name in (("ls", "list"), ("--version", "version"), ("-v", "version"), ("--help", "help")):
+        for alias, name in (("--version", "version"), ("-v", "version"), ("--help", "help"), ("-h", "help")):
             self.assertEqual(self.hob(alias), self.hob(name))
+        self.assertEqual(self.hob("ls", "no-such-prefix"), self.hob("list", "no-such-prefix"))
         self.assertIn('unknown command "nonsense"', self.hob("help", "nonsense", status=1))
         for wrong in (("run", MODEL, "--nonsense"), ("cp", "a"), ("show",), ("create",), ("estimate",)):
             self.assertIn(self.hob("help", wrong[0]), self.hob(*wrong, status=1))

@@ -134,9 +134,13 @@ static void test_calls(void **state) {
            "param>\\\n"
            "\n</parameter>\n<parameter=n>\n3\n</parameter>\n<parameter=u>\nF g\n</parameter>\n"
            "<parameter=l>\n[7, 7]\n</parameter>\n</function>",
+           "<function=mail>\n<parameter=u>\nC\n</parameter>\n<parameter=n>\n3\n</parameter>\n"
+           "<parameter=to>\na@x\n</parameter>\n</function>",
            "<function=odd>\n<parameter=any>\nthing\n</parameter>\n</function>", NULL},
           {"<function=nope>\n</function>", "<function=now>\n<parameter=a>1</parameter></function>",
            "<function=now>\n", "{\"name\":\"now\"}", "<function=mail>\n</function>",
+           "<function=mail>\n<parameter=to>\na@x\n</parameter>\n<parameter=to>\na@x\n</parameter>\n"
+           "<parameter=n>\n3\n</parameter>\n</function>",
            "<function=mail>\n<parameter=to>\n\"a@x\"\n</parameter>\n<parameter=n>\n3\n</"
            "parameter>\n"
            "</function>",

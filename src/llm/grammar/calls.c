@@ -1,8 +1,10 @@
-/* Calls of tools in words: marks around every argument (reply_call_form). Arguments come in the
- * order of the schema, optional ones may be left out. Text stands as it is, without quotes, up to
- * the mark that ends it; all else is JSON. */
+/* Calls of tools in words: marks around every argument (reply_call_form). A few arguments come in
+ * any order, many in that of the schema; optional ones may be left out. Text stands as it is,
+ * without quotes, up to the mark that ends it; all else is JSON. */
 #include "base/limits.h"
 #include "llm/grammar/schema.h"
+
+enum { ANY_ORDER_MAX = 6 }; /* each set of arguments that has come is a rule */
 
 typedef struct words {
     schema_reader r;
@@ -82,17 +84,49 @@ static bool is_required(const value *schema, str name) {
     return list && list->kind == VALUE_LIST && schema_lists(list, &text);
 }
 
+typedef struct argument {
+    const grammar_expr *pair;
+    bool required;
+} argument;
+
+/* Each at most once: rule `set` is what may follow when those of the set have come. */
+static err_code in_any_order(words *w, const argument *all, size_t n, const grammar_expr **ret) {
+    grammar_builder *b = &w->r.b;
+    const size_t n_sets = (size_t)1 << n;
+    int32_t rules[1 << ANY_ORDER_MAX];
+    for (size_t set = 0; set < n_sets; set++)
+        if ((rules[set] = grammar_add_rule(b, grammar_empty(b))) < 0)
+            FAIL(w->r.e, LIMIT, "the tools have more than %d parts", LIMIT_GRAMMAR_RULES);
+    for (size_t set = 0; set < n_sets; set++) {
+        const grammar_expr *x = grammar_none(b);
+        bool whole = true;
+        for (size_t i = 0; i < n; i++) {
+            if (set >> i & 1) continue;
+            whole = whole && !all[i].required;
+            const grammar_expr *rest = grammar_rule(b, rules[set | (size_t)1 << i]);
+            x = grammar_alt(b, x, grammar_seq(b, all[i].pair, rest));
+        }
+        b->rules.items[rules[set]] = whole ? grammar_alt(b, grammar_empty(b), x) : x;
+    }
+    *ret = grammar_rule(b, rules[0]);
+    return ERR_OK;
+}
+
 static err_code named_pairs(words *w, const value *schema, const value *props,
                             const grammar_expr **ret) {
     grammar_builder *b = &w->r.b;
-    const grammar_expr *pair;
-    *ret = grammar_empty(b);
-    for (size_t i = 0; i < props->as.map.len; i++) {
+    size_t n = props->as.map.len;
+    argument *all = ARENA_ARRAY(b->mem, argument, n + 1);
+    for (size_t i = 0; i < n; i++) {
         const value_pair *p = &props->as.map.pairs[i];
-        TRY(pair_of(w, grammar_text(b, p->key), p->val, &pair));
-        if (!is_required(schema, p->key)) pair = grammar_repeat(b, pair, 0, 1);
-        *ret = grammar_seq(b, *ret, pair);
+        all[i].required = is_required(schema, p->key);
+        TRY(pair_of(w, grammar_text(b, p->key), p->val, &all[i].pair));
     }
+    if (n <= ANY_ORDER_MAX) return in_any_order(w, all, n, ret);
+    *ret = grammar_empty(b);
+    for (size_t i = 0; i < n; i++)
+        *ret = grammar_seq(b, *ret,
+                           all[i].required ? all[i].pair : grammar_repeat(b, all[i].pair, 0, 1));
     return ERR_OK;
 }
 
