@@ -74,7 +74,8 @@ typedef struct web_key_gate {
 bool web_key_check(http_request *r, void *ctx);
 
 const web_who *web_asker(const http_request *r); /* NULL on a public route without credentials */
-str web_user_id(const http_request *r);          /* empty likewise */
+bool web_may(const web_who *who, const char *scope); /* a session may all, a key what it is for */
+str web_user_id(const http_request *r);              /* empty likewise */
 /* Whether the user owns what is named (NOT_FOUND otherwise). */
 err_code web_owns(const web *w, str user_id, owned_kind what, const char *kind, str id, err *e);
 bool web_address_trusted(const web *w, str address);

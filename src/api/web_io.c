@@ -25,8 +25,10 @@ void web_chats_import(http_request *r, void *ctx) {
     err e;
     int64_t n_done = 0, n_skipped = 0;
     comfy_defer_json(a, ids);
-    if (json_parse(http_request_body(r), &body, &e)) {
-        web_fail(r, 400, "the file is not JSON: %s", e.msg);
+    str text = http_request_body(r);
+    if (str_starts(text, STR("\xef\xbb\xbf"))) text = str_sub(text, 3, text.len); /* a mark */
+    if (text.len == 0 || json_parse(text, &body, &e)) {
+        web_fail(r, 400, "the file is not JSON: %s", text.len ? e.msg : "it is empty");
         return;
     }
     comfy_defer_json(a, body);
@@ -137,6 +139,12 @@ void web_chat_clone(http_request *r, void *ctx) {
     web_import_how how = {c.user_id, false, &(web_attach){w, c.user_id, false}};
     if (!code) code = web_import_read(whole, &how, a, &in, &e);
     if (!code) in.chat.updated_ms = comfy_now_ms();
+    json_t *asked = NULL;
+    if (!code && !json_parse(http_request_body(r), &asked, NULL)) {
+        str title = comfy_text(json_object_get(asked, "title"));
+        if (title.len && title.len <= LIMIT_WEB_TITLE_BYTES) in.chat.title = str_dup(a, title);
+        json_decref(asked);
+    }
     if (!code) code = put(w, &in, &e);
     if (code) {
         web_fail_err(r, &e);

@@ -20,6 +20,8 @@ typedef struct web_found {
 } web_found;
 
 err_code web_knowledge_search(web *w, const web_search *s, arena *a, web_found *ret, err *e);
+/* What a model is told of them, numbered for citing; empty without any. */
+str web_passages_text(const json_t *sources, arena *a);
 
 /* Vectors of texts, normalised, in `a`. NOT_FOUND: the embedding model is not here.
  */

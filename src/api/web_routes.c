@@ -54,6 +54,7 @@ static const http_route ROUTES[] = {
     {"POST", "/api/v1/chat/completions", web_completions, NULL},
     {"POST", "/v1/chat/completions", web_completions, NULL},
     {"POST", "/api/embeddings", web_embeddings, NULL},
+    {"POST", "/api/v1/embeddings", web_embeddings, NULL},
     {"POST", "/v1/embeddings", web_embeddings, NULL},
     {"GET", "/v1/models", web_openai_models, NULL},
     {"GET", "/api/v1/pulls", web_pulls_list, NULL},

@@ -166,7 +166,7 @@ static bool ruled(const rule *list, size_t n, str method, str path) {
 }
 #define RULED(list, r, path) ruled(list, COUNT_OF(list), http_request_method(r), path)
 
-static bool has_scope(const web_who *who, const char *scope) {
+bool web_may(const web_who *who, const char *scope) {
     if (!who->grant.is_key) return true;
     for (str list = who->grant.scopes; list.len;)
         if (str_eq(str_cut(&list, ' '), str_from(scope))) return true;
@@ -279,7 +279,7 @@ static bool may(web *w, http_request *r, const web_who *who, str path) {
         web_fail(r, 415, "the body must be application/json");
     else if (str_eq(who->user.role, STR("pending")) && !account)
         web_fail(r, 403, "Your account waits for an administrator");
-    else if (!has_scope(who, scope_of(r, path, models && changes)))
+    else if (!web_may(who, scope_of(r, path, models && changes)))
         web_fail(r, 403, "this key is not for %s", scope_of(r, path, models && changes));
     else if (who->grant.is_key && account && changes)
         web_fail(r, 403, "keys cannot change accounts: sign in");
@@ -339,7 +339,7 @@ bool web_key_check(http_request *r, void *ctx) {
                    "Authorization: Bearer, or start it with HOB_KEYS=off");
     else if (str_eq(who->user.role, STR("pending")))
         refuse_key(r, g->images, 403, "this account waits for an administrator");
-    else if (!has_scope(who, scope) || (changes_models && !who->is_admin))
+    else if (!web_may(who, scope) || (changes_models && !who->is_admin))
         refuse_key(r, g->images, 403, "this key may not do this");
     else
         return true;

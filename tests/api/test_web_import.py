@@ -60,6 +60,17 @@ class Import(OneUser):
         self.assertEqual([m["content"] for m in t["messages"] if m["id"] == t["current_id"]], ["```\nprint(1)\n```"])
         self.assertEqual((t["title"], t["created_at"], t["archived"]), ("A GPT chat", 1700000000, True))
 
+    def test_files_as_editors_leave_them(self):
+        chat = json.dumps([{"title": "Marked", "chat": {"messages": [{"role": "user", "content": "Hi"}]}}]).encode()
+        send = lambda data: self.ann.raw("POST", "/api/v1/chats/import", data, {"Content-Type": "application/json"})
+        status, _, out = send(b"\xef\xbb\xbf" + chat)
+        self.assertEqual((status, json.loads(out)["imported"]), (200, 1))
+        for nothing in (b"", b"\xef\xbb\xbf"):
+            status, _, out = send(nothing)
+            self.assertEqual((status, json.loads(out)["detail"]), (400, "the file is not JSON: it is empty"))
+        copied = self.ann.post(f"/api/v1/chats/{json.loads(send(chat)[2])['ids'][0]}/clone", {"title": "Another"})[1]
+        self.assertEqual(copied["title"], "Another")
+
     def test_open_webui_shapes(self):
         q, a, b, c = ids(4)
         thought = '<details type="reasoning" done="true" duration="3">\n<summary>Thought for 3 seconds</summary>\n> Hm\n>\n> well\n</details>\nYes.'

@@ -157,6 +157,39 @@ class AnotherModel(unittest.TestCase):
 
 
 @needs(MODEL, "all-minilm")
+class Plain(unittest.TestCase):
+    def test_plain_clients_draw_on_files(self):
+        with WebServer(models=(MODEL, "all-minilm")) as s:
+            ann = s.user()
+            bob = s.second_user(ann)
+            file = ann.upload("cat.md", b"The cat is called Minka. " * 20)[1]["id"]
+            wait(ann, file)
+            know = ann.post("/api/v1/knowledge/create", {"name": "Cats"})[1]["id"]
+            ann.post(f"/api/v1/knowledge/{know}/file/add", {"file_id": file})
+
+            def asked(who, *ids, content="What is the cat called?", **more):
+                return who.post("/api/chat/completions", {
+                    "model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": content}],
+                    **({"files": [{"type": "file", "id": i} for i in ids]} if ids else {}), **more})
+
+            def tokens(*a, **k):
+                status, out = asked(*a, **k)
+                self.assertEqual(status, 200, out)
+                return out["usage"]["prompt_tokens"]
+            plain = tokens(ann)
+            for ids in ((file,), (know,)):
+                self.assertGreater(tokens(ann, *ids), plain + 30)
+            self.assertGreater(tokens(ann, file, content=[{"type": "text", "text": "What is the cat called?"}]), plain + 30)
+            self.assertEqual(tokens(bob, file, know), plain)  # somebody else's
+            self.assertEqual(tokens(ann, "nothing"), plain)
+            for odd in ({}, "x", [5, None, {"id": 7}]):
+                self.assertEqual(tokens(ann, **{"files": odd}), plain, odd)
+            key = lambda *scopes: Client(s.site, bearer=ann.post("/api/v1/auths/keys", {"name": "k", "scopes": scopes})[1]["key"])
+            self.assertEqual(tokens(key("chat")), plain)
+            self.assertEqual(asked(key("chat"), file)[0], 400)
+            self.assertGreater(tokens(key("chat", "web"), file), plain + 30)
+
+
 class Knowledge(unittest.TestCase):
     def test_cited_passages(self):
         with WebServer(models=(MODEL, "all-minilm")) as s:
