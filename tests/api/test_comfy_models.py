@@ -1,4 +1,5 @@
 """Model files of other kinds than a checkpoint: TAESD, GGUF; work that is too large; autoencoders by bands."""
+import json
 import random
 import struct
 import sys
@@ -348,6 +349,41 @@ class ModelFiles(unittest.TestCase):
         graph["6"]["inputs"]["clip"] = graph["7"]["inputs"]["clip"] = ["41", 0]
         graph["8"]["inputs"]["vae"] = ["42", 0]
         self.assertLess(difference(patched, self.picture(graph))[0], 1)
+
+    def test_a_difference_of_models_is_saved_as_an_adapter(self):
+        """The adapter taken out of the difference draws what the one drew that made it."""
+        def over(graph, name, strength):
+            graph["31"] = {"class_type": "LoraLoader", "inputs": {
+                "model": ["4", 0], "clip": ["4", 1], "lora_name": name, "strength_model": strength, "strength_clip": strength}}
+            graph["3"]["inputs"]["model"] = ["31", 0]
+            graph["6"]["inputs"]["clip"] = graph["7"]["inputs"]["clip"] = ["31", 1]
+            return graph
+
+        base = dict(seed=9, steps=2, width=64, height=64)
+        graph = over(text_to_image(**base), "one.safetensors", 40.0)
+        graph["32"] = {"class_type": "ModelMergeSubtract", "inputs": {"model1": ["31", 0], "model2": ["4", 0], "multiplier": 1.0}}
+        graph["33"] = {"class_type": "CLIPMergeSubtract", "inputs": {"clip1": ["31", 1], "clip2": ["4", 1], "multiplier": 1.0}}
+        for node, kind, biases in (("34", "standard", False), ("35", "full_diff", True)):
+            graph[node] = {"class_type": "LoraSave", "inputs": {
+                "model_diff": ["32", 0], "text_encoder_diff": ["33", 0], "rank": 8, "lora_type": kind, "bias_diff": biases,
+                "filename_prefix": f"loras/out_{kind}"}}
+        wanted, plain = self.picture(graph), self.picture(text_to_image(**base))
+        far = difference(wanted, plain)[0]
+        for kind, close in (("standard", 0.2), ("full_diff", 0.02)):
+            name, path = self.saved(f"loras/out_{kind}")
+            got = self.picture(over(text_to_image(**base), name, 1.0))
+            self.assertLess(difference(wanted, got)[0], max(1, far * close), kind)
+            head = path.read_bytes()
+            head = json.loads(head[8:8 + struct.unpack("<Q", head[:8])[0]])
+            stem = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q."
+            shapes = {k[len(stem):]: v["shape"] for k, v in head.items() if k.startswith(stem)}
+            self.assertEqual(shapes, {"lora_up.weight": [64, 8], "lora_down.weight": [8, 64]} if kind == "standard"
+                             else {"diff": [64, 64]})
+            self.assertEqual(any(k.endswith(".diff_b") for k in head), kind == "full_diff")
+        empty = {"1": {"class_type": "LoraSave", "inputs": {
+            "rank": 8, "lora_type": "standard", "bias_diff": True, "filename_prefix": "loras/none"}}}
+        self.assertEqual(self.server.wait(self.server.queue(empty))["status"]["status_str"], "success")
+        self.assertFalse(list((self.server.base / "output" / "loras").glob("none*")))
 
     def test_saving_where_there_is_no_room(self):
         folder = self.server.base / "output" / "full"

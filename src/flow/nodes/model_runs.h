@@ -158,3 +158,4 @@ FLOW_RUN(save_checkpoint_run);
 FLOW_RUN(save_model_run);
 FLOW_RUN(save_clip_run);
 FLOW_RUN(save_vae_run);
+FLOW_RUN(save_adapter_run);

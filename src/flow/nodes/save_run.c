@@ -1,4 +1,5 @@
 /* Nodes that write models to files: below the output folder, where the loaders find them again. */
+#include "diffusion/extract.h"
 #include "diffusion/save.h"
 #include "flow/nodes/model_runs.h"
 #include "flow/nodes/saved.h"
@@ -102,4 +103,33 @@ err_code save_clip_run(flow_call *c, err *e) {
         TRY(write_parts(c, name, NULL, &parts[i], 1, e));
     }
     return ERR_OK;
+}
+
+static err_code tick_tensors(void *ctx, uint64_t done, uint64_t total, err *e) {
+    return flow_progress(ctx, (int64_t)done, (int64_t)total, e);
+}
+
+err_code save_adapter_run(flow_call *c, err *e) {
+    diff_model *m = NULL;
+    diff_clip *k = NULL;
+    str prefix, type, name;
+    saved_place p;
+    diff_extract_job job = {.ctx = c, .tick = tick_tensors};
+    TRY(flow_in_text(c, "filename_prefix", &prefix, e));
+    TRY(flow_in_int(c, "rank", &job.rank, e));
+    TRY(flow_in_text(c, "lora_type", &type, e));
+    TRY(flow_in_bool(c, "bias_diff", &job.biases, e));
+    if (flow_in(c, "model_diff")) TRY(md_in_model(c, "model_diff", &m, e));
+    if (flow_in(c, "text_encoder_diff")) TRY(md_in_clip(c, "text_encoder_diff", &k, e));
+    if (!m && !k) return ERR_OK; /* as upstream: nothing to do */
+    job.model = m;
+    job.clip = k;
+    job.full = str_eq(type, STR("full_diff"));
+    if (job.rank < 1) job.rank = 1;
+    TRY(saved_open(c, prefix, (saved_size){0, 0}, &p, e));
+    CLEANUP(buf_finish) buf text = {0};
+    value *map = saved_metadata(c);
+    if (map && map->as.map.len) saved_json(&text, map);
+    job.metadata = buf_str(&text);
+    return diff_extract(saved_next(c, &p, ".safetensors", 0, &name).ptr, &job, e);
 }
