@@ -186,6 +186,29 @@ describe('chats', { timeout: 300000 }, () => {
     await folder.getByText('About owls').waitFor({ state: 'detached' });
     await page.locator('aside a', { hasText: 'About owls' }).dragTo(folder);
     await folder.getByText('About owls').waitFor();
+    // Folders lie in folders.
+    const inner = page.getByRole('group', { name: 'At night' });
+    const menu = async (of) => { await of.hover(); await of.getByRole('button', { name: 'Folder actions' }).click(); };
+    const left = async (of) => (await of.boundingBox()).x;
+    await api(page, 'POST', '/api/v1/folders/', { name: 'At night' });
+    await menu(inner);
+    await item('Move to folder').click();
+    await page.getByRole('menuitemradio', { name: 'Birds' }).click();
+    await page.waitForFunction(() => document.querySelector('aside [role=group][aria-label="At night"]')?.previousElementSibling?.getAttribute('aria-label') === 'Birds');
+    assert.ok(await left(inner) > await left(folder));
+    await menu(folder);
+    await item('Move to folder').press('Enter');
+    assert.equal(await page.getByRole('menuitemradio', { name: 'At night' }).count(), 0, 'not into what it holds');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Escape');
+    await folder.getByRole('button', { name: 'Birds' }).click();
+    await inner.waitFor({ state: 'detached' });
+    await folder.getByRole('button', { name: 'Birds' }).click();
+    await menu(inner);
+    await item('Move to folder').click();
+    await page.getByRole('menuitemradio', { name: 'No folder' }).click();
+    await page.waitForFunction(() => document.querySelector('aside [role=group][aria-label="At night"]')?.nextElementSibling?.getAttribute('aria-label') === 'Birds');
+    assert.equal(await left(inner), await left(folder));
   });
 
   it('archived, brought back, exported and imported', async () => {
@@ -290,6 +313,10 @@ describe('chats', { timeout: 300000 }, () => {
     const english = /\b(the|new|delete|save|open|close|search|upload|settings|chats?|send|message|folder|with)\b/i;
     const names = /^(Chat|Name|Chats|Ada Lovelace|About owls|Ask once\.|Name a bird\.|.*\?)$/;
     assert.deepEqual([...new Set(texts.filter((x) => english.test(x) && !names.test(x) && !/Chat|heron|apple/i.test(x)))], []);
+    await p.setViewportSize({ width: 360, height: 740 });
+    await p.goto('/studio');
+    await p.getByRole('button', { name: 'Einreihen' }).waitFor();
+    assert.equal(await p.evaluate(() => [...document.querySelectorAll('.studio > header button')].filter((x) => x.getBoundingClientRect().right > innerWidth).length), 0);
     await seen.context.close();
   });
 

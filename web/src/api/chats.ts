@@ -78,6 +78,7 @@ export const messageWorkflow = (id: string, message: string): Promise<unknown> =
 export const folders = (): Promise<Folder[]> => get(`${V1}/folders/`);
 export const newFolder = (name: string): Promise<Folder> => post(`${V1}/folders/`, { name });
 export const renameFolder = (id: string, name: string): Promise<Folder> => post(`${V1}/folders/${id}/update`, { name });
+export const moveFolder = (id: string, parent_id: string | null): Promise<Folder> => post(`${V1}/folders/${id}/update/parent`, { parent_id });
 export const deleteFolder = (id: string): Promise<unknown> => del(`${V1}/folders/${id}`);
 export const expandFolder = (id: string, is_expanded: boolean): Promise<Folder> =>
   post(`${V1}/folders/${id}/update/expanded`, { is_expanded });

@@ -82,9 +82,24 @@ export function folderMenu(folder: Folder): MenuList {
   return [
     { label: t('New chat here'), icon: 'plus', run: () => go(`/?folder=${folder.id}`) },
     { label: t('Rename'), icon: 'edit', run: () => void renameFolder(folder) },
+    ...(sidebar.folders.length > 1 ? [{ label: t('Move to folder'), icon: 'folder' as const, items: () => folderPlaces(folder) }] : []),
     null,
     { label: t('Delete'), icon: 'trash', danger: true, run: () => void removeFolder(folder) },
   ];
+}
+
+/** Where a folder may lie: not in itself, nor in what it holds. */
+function folderPlaces(folder: Folder): MenuList {
+  const to = (id: string | null): (() => void) => () => void moveFolder(folder, id);
+  const others = sidebar.folders.filter((f) => !sidebar.within(f, folder.id));
+  return [
+    ...others.map((f): MenuItem => ({ label: f.name, icon: 'folder', checked: f.id === folder.parent_id, run: to(f.id) })),
+    ...(folder.parent_id ? [{ label: t('No folder'), icon: 'x' as const, checked: false, run: to(null) }] : []),
+  ];
+}
+
+async function moveFolder(folder: Folder, parent_id: string | null): Promise<void> {
+  if (await app.attempt(() => api.moveFolder(folder.id, parent_id))) sidebar.folders = sidebar.folders.map((f) => (f.id === folder.id ? { ...f, parent_id } : f));
 }
 
 async function renameFolder(folder: Folder): Promise<void> {

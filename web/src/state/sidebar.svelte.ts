@@ -31,6 +31,28 @@ class Sidebar {
     return out;
   });
 
+  /** Folders in the order they are shown: each below the one it lies in, and not below a closed one. */
+  readonly tree = $derived.by(() => {
+    const known = new Set(this.folders.map((f) => f.id));
+    const out: { folder: Folder; depth: number }[] = [];
+    const add = (parent: string | null, depth: number): void => {
+      for (const folder of this.folders) {
+        if ((folder.parent_id && known.has(folder.parent_id) ? folder.parent_id : null) !== parent || depth > 32) continue;
+        out.push({ folder, depth });
+        if (folder.is_expanded !== false) add(folder.id, depth + 1);
+      }
+    };
+    add(null, 0);
+    return out;
+  });
+
+  /** The folder, or one that it lies in. */
+  within(folder: Folder, outer: string): boolean {
+    let at: Folder | undefined = folder;
+    for (let i = 0; at && i < 33; i++, at = this.folders.find((f) => f.id === at?.parent_id)) if (at.id === outer) return true;
+    return false;
+  }
+
   inFolder(id: string): ChatInfo[] {
     return this.chats.filter((c) => c.folder_id === id && !c.pinned && !c.archived);
   }
