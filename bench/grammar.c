@@ -17,7 +17,7 @@
 enum { TOKENS = 400, ANSWERS = 40 };
 
 static const struct {
-    const char *name, *schema;
+    const char *name, *schema; /* a list: functions, whose calls are in words */
 } CASES[] = {
     {"any JSON object", NULL},
     {"a person: strings, bounds, enum, reference, date",
@@ -46,6 +46,13 @@ static const struct {
     {"a map of names to numbers, two keys fixed",
      "{\"type\":\"object\",\"properties\":{\"total\":{\"type\":\"integer\"},\"unit\":{\"const\":"
      "\"kg\"}},\"required\":[\"total\",\"unit\"],\"additionalProperties\":{\"type\":\"number\"}}"},
+    {"calls of two tools, in qwen3-coder's words",
+     "[{\"name\":\"write\",\"parameters\":{\"type\":\"object\",\"properties\":{\"path\":{\"type\":"
+     "\"string\",\"maxLength\":80},\"text\":{\"type\":\"string\"},\"mode\":{\"enum\":[\"a\",\"w\"]}"
+     ","
+     "\"line\":{\"type\":\"integer\",\"minimum\":1}},\"required\":[\"path\",\"text\"]}},"
+     "{\"name\":\"run\",\"parameters\":{\"type\":\"object\",\"properties\":{\"words\":{\"type\":"
+     "\"array\",\"items\":{\"type\":\"string\"}}},\"required\":[\"words\"]}}]"},
 };
 
 typedef struct figures {
@@ -99,6 +106,16 @@ static void run_answer(llm_constraint *c, float *logits, int32_t n, int masks_ev
     }
 }
 
+static err_code compile(const value *schema, grammar **ret, err *e) {
+    if (!schema) return grammar_from_json(ret, e);
+    if (schema->kind != VALUE_LIST) return grammar_from_schema(schema, ret, e);
+    reply_spec spec = {.format = "qwen3-coder"};
+    reply *r = reply_create(&spec);
+    err_code code = grammar_from_calls(reply_form(r), schema, ret, e);
+    reply_destroy(&r);
+    return code;
+}
+
 static figures run_answers(size_t i, const tok *t, const grammar_vocab *v, int masks_every) {
     arena *a = arena_create(0);
     value *schema = NULL;
@@ -108,7 +125,7 @@ static figures run_answers(size_t i, const tok *t, const grammar_vocab *v, int m
     rng_init(&f.random, i + 1);
     int32_t n = (int32_t)tok_vocab_count(t);
     if (CASES[i].schema) value_json_read(a, str_from(CASES[i].schema), &schema, NULL);
-    if (schema ? grammar_from_schema(schema, &g, &e) : grammar_from_json(&g, &e)) {
+    if (compile(schema, &g, &e)) {
         fprintf(stderr, "%s: %s\n", CASES[i].name, e.msg);
         exit(1);
     }
