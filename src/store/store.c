@@ -150,7 +150,11 @@ err_code store_find(store *s, str text, arena *a, store_model *ret, err *e) {
     if (!store_name_parse(a, text, &name)) FAIL(e, INVALID, "invalid model name");
     if (!store_existing_spelling(s, a, &name))
         FAIL(e, NOT_FOUND, "model '" STR_FMT "' not found", STR_ARG(text));
-    return load(s, &name, a, ret, e);
+    err_code code = load(s, &name, a, ret, e);
+    if (e && (code == ERR_FORMAT || code == ERR_LIMIT))
+        err_wrap(e, "\"" STR_FMT "\" cannot be read; pull or create it again",
+                 STR_ARG(str_sub(text, 0, 200)));
+    return code;
 }
 
 typedef VEC(store_model) model_list;

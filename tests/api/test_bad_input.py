@@ -244,6 +244,22 @@ class Connections(Running):
 class Store(Running):
     MODELS = tuple(MODELS)
 
+    def test_a_damaged_manifest(self):
+        path = self.server.home / "models/manifests/registry.ollama.ai/library/damaged/latest"
+        path.parent.mkdir()
+        digest = "sha256:" + "0" * 64
+        layer = {"mediaType": "application/vnd.ollama.image.model", "digest": digest, "size": -1}
+        for text in (b"{", bytes(range(256)), b"[]", json.dumps({"config": {"digest": "x"}, "layers": []}).encode(),
+                     json.dumps({"config": {"digest": digest, "size": 1}, "layers": [layer]}).encode()):
+            path.write_bytes(text)
+            for route, body in (("show", {}), ("generate", {"prompt": "x"}), ("embed", {"input": "x"})):
+                status, answer = self.server.call("/api/" + route, {"model": "damaged", **body})
+                self.assertEqual(status, 400, answer)
+                self.assertIn('"damaged" cannot be read; pull or create it again', answer["error"])
+            self.assertNotIn("damaged", json.dumps(self.server.call("/api/tags")[1]))
+        self.assertEqual(self.server.request("DELETE", "/api/delete", {"model": "damaged"})[0], 200)
+        self.assertFalse(path.exists())
+
     def test_create_with_quantize(self):
         """Embedding vectors survive 8 bits; already quantised models are refused."""
         status, answer = self.server.call("/api/create", {"model": "small", "from": "all-minilm", "quantize": "q8_0",
