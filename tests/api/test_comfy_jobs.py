@@ -110,6 +110,12 @@ class Jobs(unittest.TestCase):
         entry = self.server.wait(self.server.queue(graph))
         self.assertIn("NaN", entry["status"]["messages"][-1][1]["exception_message"])
 
+    def test_previews_of_anything(self):
+        for source, text in (({"a": [1, None, True, "\u00fc"]}, '{"a": [1, null, true, "\\u00fc"]}'), ({"b": [1, 2.0, "x"]}, '{"b": [1, 2.0, "x"]}'),
+                             ("{}", "{}"), (0.1, "0.1"), (True, "True")):
+            entry = self.server.wait(self.server.queue({"1": {"class_type": "PreviewAny", "inputs": {"source": source}}}))
+            self.assertEqual(entry["outputs"]["1"]["text"], [text])
+
     def test_several_are_deleted_at_once(self):
         """Also ids that are unknown or no text; what is not named stays."""
         jobs = [self.server.queue(text_to_image(seed=60 + i, steps=1)) for i in range(4)]

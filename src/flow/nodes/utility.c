@@ -1,6 +1,7 @@
 /* Utilities: primitive values, switches, previews of anything, text from a language model. */
 #include "flow/call.h"
 #include "flow/env.h"
+#include "flow/nodes/saved.h"
 #include "flow/nodes/table.h"
 #include "flow/pytext.h"
 #include <math.h>
@@ -47,10 +48,15 @@ static void put_text(buf *out, const flow_value *v) {
     pytext_str(out, &plain);
 }
 
+/* Lists and maps are shown as JSON. */
 static err_code preview_any(flow_call *c, err *e) {
     (void)e;
     buf text = {0};
-    put_text(&text, flow_in(c, "source"));
+    const flow_value *v = flow_in(c, "source");
+    if (v && flow_value_kind(v) == FLOW_DATA)
+        saved_json(&text, flow_value_as_data(v));
+    else
+        put_text(&text, v);
     flow_out_ui(c, "text", value_str(flow_call_arena(c), buf_str(&text)));
     buf_finish(&text);
     return ERR_OK;
