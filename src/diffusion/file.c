@@ -37,6 +37,13 @@ static err_code refuse_pickles(const char *path, err *e) {
     return ERR_OK;
 }
 
+err_code diff_file_check(const diff_file *f, err *e) {
+    if (f->st ? safetensors_is_whole(f->st) : !gguf_check(f->gg, NULL)) return ERR_OK;
+    FAIL(e, IO,
+         "%s was cut or could not be read while it was in use; it is loaded anew with the next job",
+         f->path);
+}
+
 void diff_file_release(const diff_file *f, const safetensors_tensor *t) {
     if (f->st) safetensors_release(f->st, t);
 }

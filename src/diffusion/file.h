@@ -25,6 +25,10 @@ const safetensors_tensor *diff_file_find(const diff_file *f, const char *prefix,
 /* Text beside the tensors: __metadata__, or a key of a GGUF file. Empty when absent. */
 str diff_file_metadata(const diff_file *f, const char *key);
 
+/* IO when it was cut or could not be read since it was opened: what was computed from it is wrong.
+ */
+err_code diff_file_check(const diff_file *f, err *e);
+
 /* The pages of a tensor that was copied may go; they come back when read again (safetensors). */
 void diff_file_release(const diff_file *f, const safetensors_tensor *t);
 

@@ -164,7 +164,7 @@ err_code diff_net_run(diff_net *n, const diff_shape *s, const diff_io *io, const
         if (spent > 2 * SLICE_NS && take > 1) take /= 2;
         if (spent < SLICE_NS / 2 && take < 256) take *= 2;
     }
-    return ERR_OK;
+    return diff_weights_check(n->w, e);
 }
 
 void diff_to_nhwc(const float *src, float *dst, int64_t n, int64_t c, int64_t pixels) {

@@ -108,7 +108,9 @@ static void note_error(diff_weights *w, const char *name, const char *what) {
 }
 
 err_code diff_weights_check(const diff_weights *w, err *e) {
-    return w->first.code ? err_set(e, w->first.code, "%s", w->first.msg) : ERR_OK;
+    if (w->first.code) return err_set(e, w->first.code, "%s", w->first.msg);
+    for (; w; w = w->below) TRY(diff_file_check(w->file, e));
+    return ERR_OK;
 }
 
 /* A wrong leaf: the graph keeps the mistake, w the reason. */

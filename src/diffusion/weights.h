@@ -54,5 +54,5 @@ graph_t diff_matrix_rows(diff_weights *w, graph *g, const char *name, int64_t fr
 graph_t diff_vector_part(diff_weights *w, graph *g, const char *name, int64_t from, int64_t n);
 /* All elements as f32 (patches applied), mem_alloc'ed and kept by w; NULL when absent. */
 const float *diff_floats(diff_weights *w, const char *name);
-/* The first error, or OK. */
+/* The first error, or OK; IO when a file was cut or could not be read since it was opened. */
 err_code diff_weights_check(const diff_weights *w, err *e);

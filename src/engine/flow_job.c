@@ -236,6 +236,7 @@ static void run_job(engine_flow *f, flow_job *j) {
     int64_t now = clock_mono_ns();
     if (code) {
         say_failure(j, &failure);
+        if (failure.error.code == ERR_IO) engine_flow_free(f->eng, true, false); /* loaded anew */
     } else {
         engine_event done = {.kind = ENGINE_EVENT_DONE,
                              .reason = ENGINE_DONE_STOP,

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "engine/flow.h"
 #include "engine/job.h"
+#include "engine/report.h"
 #include <math.h>
 
 enum { STEP_TOKENS = 256, PROMPT_TOKENS_BESIDE = 128 };
@@ -142,7 +143,7 @@ static err_code run_embed(step *s, err *e) {
 }
 
 /* A failed step: what it appended is forgotten; a cancelled one only ends who asked for it, any
- * other failure ends all of the batch. */
+ * other failure ends all of the batch. A model whose file failed goes, to be loaded anew. */
 static void undo(step *s, const err *why) {
     for (size_t i = 0; i < s->n_parts; i++) {
         part *p = &s->parts[i];
@@ -151,6 +152,7 @@ static void undo(step *s, const err *why) {
         stream_put_error(p->j->stream, why);
         p->over = true;
     }
+    if (why->code == ERR_IO) engine_expire(s->eng, &s->parts[0].j->spec.model);
 }
 
 static void compute(step *s) {

@@ -261,5 +261,7 @@ err_code llm_model_step(llm_model *m, const dev_step *step, dev_cancel *cancel, 
     TRY(program_get(m, bucket, &p, e));
     if (m->last_bucket > bucket) dev_program_rest(m->programs[m->last_bucket].program);
     m->last_bucket = bucket;
-    return dev_run(p->program, step, 0, p->n_phases, cancel, e);
+    TRY(dev_run(p->program, step, 0, p->n_phases, cancel, e));
+    TRY(gguf_check(m->file, e));
+    return m->adapter ? gguf_check(m->adapter, e) : ERR_OK;
 }

@@ -345,6 +345,16 @@ int64_t gguf_n_params(const gguf *g) {
     return g->n_params;
 }
 
+err_code gguf_check(const gguf *g, err *e) {
+    for (size_t i = 0; i < g->parts.len; i++)
+        if (!file_map_is_whole(&g->parts.items[i].map))
+            FAIL(e, IO,
+                 "the model's file (part %zu of %zu) was cut or could not be read while it was in "
+                 "use; it is loaded anew with the next request",
+                 i + 1, g->parts.len);
+    return ERR_OK;
+}
+
 void gguf_prefetch(const gguf *g) {
     for (size_t i = 0; i < g->parts.len; i++) {
         const gguf_part *p = &g->parts.items[i];

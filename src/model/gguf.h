@@ -30,6 +30,10 @@ uint64_t gguf_file_bytes(const gguf *g);  /* all parts */
 size_t gguf_n_parts(const gguf *g);       /* 1 unless split */
 str gguf_arch(const gguf *g);             /* general.architecture; empty when absent */
 
+/* IO when a part was cut or could not be read since it was opened: what was computed from it is
+ * wrong. */
+err_code gguf_check(const gguf *g, err *e);
+
 /* ---- Keys, in file order. ---- */
 typedef enum gguf_type {
     GGUF_U8,

@@ -270,6 +270,10 @@ uint64_t safetensors_tensor_bytes(const safetensors *s) {
     return s->data_bytes;
 }
 
+bool safetensors_is_whole(const safetensors *s) {
+    return file_map_is_whole(&s->map);
+}
+
 void safetensors_release(const safetensors *s, const safetensors_tensor *t) {
     if (!s->map.ptr) return; /* borrowed bytes */
     uint64_t offset = (uint64_t)((const uint8_t *)t->data - s->map.ptr);

@@ -33,6 +33,7 @@ const safetensors_tensor *safetensors_find(const safetensors *s, const char *nam
 uint64_t safetensors_tensor_bytes(const safetensors *s);                            /* of all */
 
 /* The pages of a tensor that was copied may go; they come back when read again. */
+bool safetensors_is_whole(const safetensors *s); /* as file_map_is_whole */
 void safetensors_release(const safetensors *s, const safetensors_tensor *t);
 
 /* __metadata__: the text of a key; empty when absent. */

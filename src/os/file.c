@@ -2,6 +2,7 @@
  * failure carries the path and errno's text. No state, any thread. */
 #include "os/file.h"
 #include "base/mem.h"
+#include "os/guard.h"
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -46,10 +47,16 @@ err_code file_map_open(const char *path, file_map *ret, err *e) {
     close(fd); /* the mapping keeps the file */
     TRY(code);
     *ret = (file_map){.ptr = ptr, .len = (uint64_t)st.st_size};
+    if (ptr) guard_add(ptr, ret->len);
     return ERR_OK;
 }
 
+bool file_map_is_whole(const file_map *m) {
+    return !guard_is_broken(m->ptr);
+}
+
 void file_map_close(file_map *m) {
+    guard_remove(m->ptr);
     if (m->ptr) munmap((void *)(uintptr_t)m->ptr, m->len);
     *m = (file_map){0};
 }

@@ -9,8 +9,8 @@
 #include "base/err.h"
 
 /* A read-only private mapping of a whole file. Zero-length files map to len 0 and ptr NULL. The
- * file must not be cut while mapped: touching pages behind its end kills the process, which is why
- * model files are replaced (renamed over) and never written in place. */
+ * file should be replaced (renamed over), not written in place, while it is mapped: what is cut
+ * off, or cannot be read any more, reads as zeros (os/guard.h), and file_map_is_whole says so. */
 typedef struct file_map {
     const uint8_t *ptr;
     uint64_t len; /* bytes */
@@ -19,6 +19,7 @@ typedef struct file_map {
 /* Maps a regular file; directories, pipes and devices are INVALID. */
 err_code file_map_open(const char *path, file_map *ret, err *e);
 void file_map_close(file_map *m); /* leaves it empty; an empty one is allowed */
+bool file_map_is_whole(const file_map *m);
 
 typedef enum file_advice {
     FILE_ADVICE_SEQUENTIAL, /* will be read once, front to back */
