@@ -76,7 +76,8 @@ const char *create_blob_path(building *b, str digest) {
 static err_code take_links(building *b, err *e) {
     for (size_t i = 0; i < b->c->n_links; i++) {
         const create_file *l = &b->c->links[i];
-        if (!store_blob_exists(b->a->store, l->digest))
+        bool is_there = store_blob_exists(b->a->store, l->digest);
+        if (!is_there || store_check_link(b->a->store, l->digest, NULL)) /* or it is stale */
             TRY(store_link(b->a->store, l->name.ptr, l->digest, e));
     }
     return ERR_OK;

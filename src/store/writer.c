@@ -117,6 +117,12 @@ err_code store_link(store *s, const char *path, str digest, err *e) {
     return ERR_OK;
 }
 
+/* Where times of links are whole seconds, parts of a second say nothing. */
+static bool is_later(struct timespec file, struct timespec link) {
+    if (file.tv_sec != link.tv_sec) return file.tv_sec > link.tv_sec;
+    return link.tv_nsec != 0 && file.tv_nsec > link.tv_nsec;
+}
+
 err_code store_check_link(const store *s, str digest, err *e) {
     CLEANUP(arena_destroy) arena *a = arena_create(0);
     struct stat link, file;
@@ -127,7 +133,7 @@ err_code store_check_link(const store *s, str digest, err *e) {
     target[n < 0 ? 0 : n] = '\0';
     if (stat(blob, &file))
         FAIL(e, IO, "the file %s, which this model uses in place, is gone", target);
-    if (file.st_mtim.tv_sec > link.st_mtim.tv_sec)
+    if (is_later(file.st_mtim, link.st_mtim))
         FAIL(e, FORMAT,
              "the file %s, which this model uses in place, has changed: create the model "
              "again",
