@@ -13,7 +13,7 @@ CC := cc
 endif
 BUILD ?= build
 PKGS := libmicrohttpd jansson sqlite3 libcurl libcrypto libsodium libutf8proc libpcre2-8 libedit \
-  libpng zlib libjpeg libwebp libwebpdemux libwebpmux
+  libpng zlib libjpeg libwebp libwebpdemux libwebpmux libzstd
 
 WARN := -Wall -Wextra -Wpedantic -Wshadow -Wundef -Wvla -Wstrict-prototypes -Wmissing-prototypes \
   -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum \

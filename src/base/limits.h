@@ -3,7 +3,8 @@
 #pragma once
 
 /* HTTP */
-#define LIMIT_HTTP_BODY_BYTES (256u << 20) /* JSON bodies; images come inside as base64 */
+#define LIMIT_HTTP_BODY_BYTES (256u << 20)    /* JSON bodies; images come inside as base64 */
+#define LIMIT_HTTP_INFLATED_BYTES (20u << 20) /* compressed bodies, as Ollama */
 #define LIMIT_HTTP_HEADER_BYTES (64u << 10)
 #define LIMIT_HTTP_CONNECTIONS 1024
 #define LIMIT_JSON_DEPTH 128

@@ -5,6 +5,7 @@
  * writes; on_access is then called again and http_stream_serve answers. Threads: HTTP_THREADS epoll
  * threads of libmicrohttpd; a connection stays on one. */
 #include "base/limits.h"
+#include "http/inflate.h"
 #include "http/json.h"
 #include "http/request.h"
 #include <arpa/inet.h>
@@ -178,9 +179,21 @@ static void refuse(http_request *r, int status, json_t *text) {
     json_decref(body);
 }
 
-static bool is_compressed(const http_request *r) {
+/* False: answered. */
+static bool inflate_if_compressed(http_request *r) {
     str coding = http_request_header(r, "Content-Encoding");
-    return r->body.len > 0 && coding.len > 0 && !str_eq_nocase(coding, STR("identity"));
+    if (r->body.len == 0 || inflate_is_plain(coding)) return true;
+    buf plain = {0};
+    err e;
+    uint64_t most = LIMIT_HTTP_INFLATED_BYTES;
+    if (r->body_bytes_max < most) most = r->body_bytes_max;
+    err_code code = inflate_body(coding, buf_str(&r->body), most, &plain, &e);
+    buf_finish(&r->body);
+    r->body = plain;
+    if (code == ERR_OK) return true;
+    int status = code == ERR_UNSUPPORTED ? 415 : code == ERR_LIMIT ? 413 : 400;
+    refuse(r, status, json_string(e.msg));
+    return false;
 }
 
 static enum MHD_Result finish(http_request *r) {
@@ -188,11 +201,7 @@ static enum MHD_Result finish(http_request *r) {
         refuse(r, 413,
                json_sprintf("request body is larger than %llu bytes",
                             (unsigned long long)r->body_bytes_max));
-    } else if (is_compressed(r)) {
-        refuse(r, 415,
-               json_string("compressed request bodies are not supported: send it without "
-                           "Content-Encoding"));
-    } else {
+    } else if (inflate_if_compressed(r)) {
         r->route->handler(r, r->mount.ctx);
         r->sink = NULL; /* the handler took it */
     }

@@ -1,4 +1,5 @@
 """What a careless or hostile client sends: every answer is a clear refusal or a defined result, and the server lives."""
+import gzip
 import hashlib
 import json
 import os
@@ -124,11 +125,21 @@ class Bodies(Running):
                                  (400, "missing request body"), path)
 
     def test_a_compressed_body(self):
-        raw = b'{"model":"smollm2:135m","input":"x","max_output_tokens":1}'
-        for coding, wanted in (("zstd", 415), ("gzip", 415), ("identity", 200)):
+        plain = json.dumps({"model": MODEL, "input": "x", "max_output_tokens": 1}).encode()
+        zipped = gzip.compress(plain)
+        packed = subprocess.run(["zstd", "-q", "-c"], input=plain, stdout=subprocess.PIPE, check=True).stdout
+        zeros = b'{"model": "' + bytes([32]) * (21 << 20)
+        bomb = subprocess.run(["zstd", "-q", "-c"], input=zeros, stdout=subprocess.PIPE, check=True).stdout
+        for coding, raw, wanted, words in (
+                ("identity", plain, 200, b"output"), ("gzip", zipped, 200, b"output"), ("zstd", packed, 200, b"output"),
+                ("ZSTD", packed, 200, b"output"), ("gzip", zipped + zipped, 400, b"behind"),
+                ("br", packed, 415, b'\\"br\\"'), ("zstd, gzip", packed, 415, b"zstd, gzip or none"),
+                ("zstd", plain, 400, b"not valid zstd"), ("gzip", plain, 400, b"not valid gzip"),
+                ("zstd", packed[:-3], 400, b"ends too early"), ("gzip", zipped[:-9], 400, b"ends too early"),
+                ("zstd", bomb, 413, b"20971520"), ("gzip", gzip.compress(zeros), 413, b"20971520")):
             status, _, data = self.server.request("POST", "/v1/responses", raw=raw, headers={"Content-Encoding": coding})
-            self.assertEqual(status, wanted, data)
-            self.assertEqual(b"compressed" in data, wanted == 415)
+            self.assertEqual(status, wanted, (coding, data))
+            self.assertIn(words, data, coding)
 
     def test_a_missing_name_and_what_is_500(self):
         for path, body, wanted in (
