@@ -78,7 +78,7 @@ static void exact(const model *m, const int32_t *ids, int32_t tok, int32_t lo, i
 static dev_program *compile(rig *g, const model *m, int32_t max_tokens, int32_t *ret_phases) {
     const shape *s = m->s;
     err e = {0};
-    graph_params gp = {max_tokens, 1, RIG_SEQS_MAX, false};
+    graph_params gp = {.max_tokens = max_tokens, .max_out_rows = 1, .max_seqs = RIG_SEQS_MAX};
     graph_destroy(&g->g);
     g->g = graph_create(&gp);
     graph_t ids = graph_input(g->g, DEV_INPUT_TOKENS);
