@@ -228,11 +228,11 @@ static void test_events(void **state) {
     assert_string_equal(log_of(submit(eng, SHOW_TEXT("x"))),
                         "cached start 1 start 2 output 2 {\"text\":[\"x\"]} done");
     const char *failed =
-        log_of(submit(eng, "{\"1\":{\"class_type\":\"RegexMatch\",\"inputs\":{\"string\":\"x\","
-                           "\"regex_pattern\":\"(\",\"case_insensitive\":true,\"multiline\":false,"
-                           "\"dotall\":false}},\"2\":{\"class_type\":\"PreviewAny\",\"inputs\":{"
+        log_of(submit(eng, "{\"1\":{\"class_type\":\"RegexReplace\",\"inputs\":{\"string\":\"x\","
+                           "\"regex_pattern\":\"(\",\"replace\":\"y\"}},\"2\":{\"class_type\":"
+                           "\"PreviewAny\",\"inputs\":{"
                            "\"source\":[\"1\",0]}}}"));
-    assert_true(strstr(failed, "cached start 1 error 1 invalid RegexMatch: ") == failed);
+    assert_true(strstr(failed, "cached start 1 error 1 invalid RegexReplace: ") == failed);
     engine_flow_spec bad = {.id = STR("job"), .graph = rig_parse(mem, "{}")};
     engine_stream *s;
     err e;
