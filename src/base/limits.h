@@ -78,6 +78,7 @@
 #define LIMIT_FLOW_NODES 20000
 #define LIMIT_FLOW_INPUTS 1000 /* of one node, as it came */
 #define LIMIT_FLOW_ID_BYTES 1000
+#define LIMIT_FLOW_TEXT_BYTES (64u << 20)   /* of a text that a node makes */
 #define LIMIT_FLOW_LIST 100000              /* runs of one node over lists */
 #define LIMIT_FLOW_CACHE_BYTES (2ull << 30) /* node outputs kept when nothing runs */
 

@@ -1,5 +1,6 @@
 /* Reading inputs and setting outputs. Inputs are found by their place in the row. */
 #include "flow/call.h"
+#include "base/limits.h"
 #include "flow/call_impl.h"
 #include <assert.h>
 #include <string.h>
@@ -85,6 +86,15 @@ void flow_out(flow_call *c, size_t i, flow_value *v) {
     assert(i < flow_def_outputs(c->def));
     flow_value_unref(&c->out[i]);
     c->out[i] = v;
+}
+
+err_code flow_out_text(flow_call *c, size_t i, buf *b, err *e) {
+    size_t n = b->len;
+    if (n <= LIMIT_FLOW_TEXT_BYTES) flow_out(c, i, flow_value_text(buf_str(b)));
+    buf_finish(b);
+    if (n > LIMIT_FLOW_TEXT_BYTES)
+        FAIL(e, LIMIT, "a text of %zu bytes; at most %u are possible", n, LIMIT_FLOW_TEXT_BYTES);
+    return ERR_OK;
 }
 
 void flow_out_ui(flow_call *c, const char *key, value *item) {

@@ -4,6 +4,7 @@
  * declared input is present unless it is optional and absent. Literals arrive already converted to
  * their declared type and inside their range. Threads: the one that runs the workflow. */
 #pragma once
+#include "base/buf.h"
 #include "flow/node.h"
 
 /* Inputs. flow_in gives NULL when absent. The typed readers fail naming the node's input when a
@@ -21,6 +22,8 @@ const value *flow_in_data(const flow_call *c, const char *name); /* hidden input
 
 /* Sets output slot i; takes the reference over. A slot declared as a list gets a FLOW_LIST. */
 void flow_out(flow_call *c, size_t i, flow_value *v);
+/* A text of at most LIMIT_FLOW_TEXT_BYTES (else LIMIT); finishes *b. */
+err_code flow_out_text(flow_call *c, size_t i, buf *b, err *e);
 
 /* Adds an item to `key` of what the client is shown for this node ("images", "text", ...). The
  * item lives in flow_call_arena. */

@@ -19,6 +19,13 @@ MODELS = {"smollm2:135m": "smollm2-135m.gguf", "gemma3:270m": "gemma3-270m.gguf"
           "all-minilm": "all-minilm.gguf"}
 
 
+SANITIZED = bool(os.environ.get("HOB_SANITIZED"))  # each of many like cases takes seconds then: a part of them is tried
+
+
+def seeds(n):
+    return range(max(2, n // 4) if SANITIZED else n)
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -85,7 +85,9 @@ def adapters():
 def write_all(base):
     for folder in ("checkpoints", "loras"):
         (base / "models" / folder).mkdir(parents=True, exist_ok=True)
-    (base / "models/checkpoints" / CHECKPOINT).write_bytes((DEMO / CHECKPOINT).read_bytes())
+    checkpoint = base / "models/checkpoints" / CHECKPOINT
+    if not checkpoint.exists():  # else it may be a link to the demo's own file, which others use
+        checkpoint.write_bytes((DEMO / CHECKPOINT).read_bytes())
     (base / "models/checkpoints/inpaint.safetensors").write_bytes(safetensors(widened(5)))
     (base / "models/checkpoints/edit.safetensors").write_bytes(safetensors(widened(4)))  # ComfyUI does not know it
     for name, tensors in adapters().items():

@@ -1,7 +1,6 @@
 """Pictures of whole workflows beside those that ComfyUI drew (tests/golden/workflow_pictures.py)."""
 import base64
 import json
-import os
 import struct
 import sys
 import unittest
@@ -9,6 +8,7 @@ import urllib.parse
 import zlib
 from pathlib import Path
 
+from tests.api.harness import SANITIZED
 from tests.api.pictures import PictureServer, needs_checkpoint
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
@@ -16,7 +16,7 @@ sys.path.insert(0, str(GOLDEN))
 from workflow_cases import CASES, NAME, PICTURE, write_files  # noqa: E402
 
 STEP = 6
-PART = 3 if os.environ.get("HOB_SANITIZED") else 1  # each of so many cases is drawn
+PART = 3 if SANITIZED else 1  # each of so many cases is drawn
 
 
 def unfilter(kind, row, above, n):

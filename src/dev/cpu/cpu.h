@@ -243,3 +243,12 @@ static inline int64_t cpu_min(int64_t a, int64_t b) {
 static inline int64_t cpu_max(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
+
+/* Operations that copy rows of floats: rows of a chunk, and how many chunks. */
+enum { CPU_COPY_BYTES = 32 << 10 };
+static inline int64_t cpu_copy_rows(const dev_tensor *out) {
+    return cpu_max(1, CPU_COPY_BYTES / (out->ne[0] * (int64_t)sizeof(float)));
+}
+static inline int32_t cpu_copy_chunks(const cpu_run *r, const cpu_node *n) {
+    return (int32_t)cpu_div_up(cpu_rows(r, n->n.out), cpu_copy_rows(n->n.out));
+}

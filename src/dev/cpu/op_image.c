@@ -3,22 +3,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROW_BYTES = 32 << 10 };
-
-static int64_t rows_per_chunk(const dev_tensor *out) {
-    return cpu_max(1, ROW_BYTES / (out->ne[0] * 4));
-}
-
-static int32_t row_chunks(const cpu_run *r, const cpu_node *n) {
-    return (int32_t)cpu_div_up(cpu_rows(r, n->n.out), rows_per_chunk(n->n.out));
-}
-
 static double copy_ns(const cpu_run *r, const cpu_node *n) {
     return (double)(n->n.out->ne[0] * cpu_rows(r, n->n.out)) * 0.3;
 }
 
 int32_t cpu_upsample2x_n_chunks(const cpu_run *r, const cpu_node *n) {
-    return row_chunks(r, n);
+    return cpu_copy_chunks(r, n);
 }
 double cpu_upsample2x_ns(const cpu_run *r, const cpu_node *n) {
     return copy_ns(r, n);
@@ -31,7 +21,7 @@ uint64_t cpu_upsample2x_scratch(const cpu_program *p, const cpu_node *n) {
 void cpu_upsample2x_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
     (void)thread;
     const dev_tensor *x = cn->n.in[0], *out = cn->n.out;
-    int64_t per = rows_per_chunk(out), from = chunk * per, X = out->ne[1], Y = out->ne[2];
+    int64_t per = cpu_copy_rows(out), from = chunk * per, X = out->ne[1], Y = out->ne[2];
     int64_t to = cpu_min(from + per, cpu_rows(r, out));
     for (int64_t i = from; i < to; i++) {
         int64_t ox = i % X, oy = i / X % Y, b = i / X / Y;
@@ -42,7 +32,7 @@ void cpu_upsample2x_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t t
 }
 
 int32_t cpu_concat_n_chunks(const cpu_run *r, const cpu_node *n) {
-    return row_chunks(r, n);
+    return cpu_copy_chunks(r, n);
 }
 double cpu_concat_ns(const cpu_run *r, const cpu_node *n) {
     return copy_ns(r, n);
@@ -55,7 +45,7 @@ uint64_t cpu_concat_scratch(const cpu_program *p, const cpu_node *n) {
 void cpu_concat_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
     (void)thread;
     const dev_tensor *a = cn->n.in[0], *b = cn->n.in[1], *out = cn->n.out;
-    int64_t per = rows_per_chunk(out), from = chunk * per;
+    int64_t per = cpu_copy_rows(out), from = chunk * per;
     int64_t to = cpu_min(from + per, cpu_rows(r, out));
     for (int64_t i = from; i < to; i++) {
         float *dst = (float *)(void *)cpu_row(out, cpu_base(r, out), i);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLS = KERN_GEMM_COLS, ROWS = KERN_GEMM_ROWS, BEST_ROWS = 16 * ROWS, COPY_BYTES = 32 << 10 };
+enum { COLS = KERN_GEMM_COLS, ROWS = KERN_GEMM_ROWS, BEST_ROWS = 16 * ROWS };
 
 static float *row_of(cpu_run *r, const dev_tensor *t, int64_t i) {
     return (float *)(void *)cpu_row(t, cpu_base(r, t), i);
@@ -18,18 +18,10 @@ static uint64_t padded(int64_t k) {
     return (uint64_t)((k + KERN_GEMM_BLOCK - 1) / KERN_GEMM_BLOCK * KERN_GEMM_BLOCK);
 }
 
-/* Chunks of rows that are copied. */
-static int64_t rows_per_chunk(const dev_tensor *out) {
-    return cpu_max(1, COPY_BYTES / (out->ne[0] * 4));
-}
-static int32_t copy_chunks(const cpu_run *r, const cpu_node *n) {
-    return (int32_t)cpu_div_up(cpu_rows(r, n->n.out), rows_per_chunk(n->n.out));
-}
-
 /* ---- tiles ---- */
 
 int32_t cpu_tiles_n_chunks(const cpu_run *r, const cpu_node *n) {
-    return copy_chunks(r, n);
+    return cpu_copy_chunks(r, n);
 }
 double cpu_tiles_ns(const cpu_run *r, const cpu_node *n) {
     (void)r;
@@ -52,7 +44,7 @@ void cpu_tiles_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread
     (void)thread;
     const dev_tensor *x = cn->n.in[0], *out = cn->n.out;
     const dev_tiles *p = &cn->n.params.tiles;
-    int64_t per = rows_per_chunk(out), to = cpu_min((chunk + 1) * per, cpu_rows(r, out));
+    int64_t per = cpu_copy_rows(out), to = cpu_min((chunk + 1) * per, cpu_rows(r, out));
     for (int64_t i = chunk * per; i < to; i++) { /* the same number of rows in both */
         int64_t grid = grid_row(p, i);
         memcpy(row_of(r, out, p->back ? grid : i), row_of(r, x, p->back ? i : grid),
@@ -244,7 +236,7 @@ void cpu_token_merge_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t 
 }
 
 int32_t cpu_token_spread_n_chunks(const cpu_run *r, const cpu_node *n) {
-    return copy_chunks(r, n);
+    return cpu_copy_chunks(r, n);
 }
 double cpu_token_spread_ns(const cpu_run *r, const cpu_node *n) {
     (void)r;
@@ -258,7 +250,7 @@ uint64_t cpu_token_spread_scratch(const cpu_program *p, const cpu_node *n) {
 void cpu_token_spread_run(cpu_run *r, const cpu_node *cn, int32_t chunk, int32_t thread) {
     (void)thread;
     const dev_tensor *x = cn->n.in[0], *out = cn->n.out;
-    int64_t per = rows_per_chunk(out), to = cpu_min((chunk + 1) * per, cpu_rows(r, out));
+    int64_t per = cpu_copy_rows(out), to = cpu_min((chunk + 1) * per, cpu_rows(r, out));
     int64_t T = out->ne[1];
     for (int64_t i = chunk * per; i < to; i++) {
         int64_t place = (int64_t)row_of(r, cn->n.in[1], i / T)[i % T];

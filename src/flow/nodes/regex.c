@@ -1,26 +1,16 @@
 /* Text: searching and replacing by patterns. They are PCRE2's, read as Python's re reads them where
  * the two differ in what people write; what Python does not know (\p{L}, \R) works too. */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "base/buf.h"
+#include "base/limits.h"
 #include "flow/call.h"
 #include "flow/nodes/table.h"
 #include <pcre2.h>
 #include <string.h>
 
 enum {
-    MAX_TEXT_BYTES = 64 << 20, /* of one result */
     MATCH_STEPS = 1000000,     /* backtracking of one match */
     NAME_BYTES = 64
 };
-
-static err_code give_buf(flow_call *c, buf *b, err *e) {
-    size_t n = b->len;
-    if (n <= MAX_TEXT_BYTES) flow_out(c, 0, flow_value_text(buf_str(b)));
-    buf_finish(b);
-    if (n > MAX_TEXT_BYTES)
-        FAIL(e, LIMIT, "a text of %zu bytes; at most %d are possible", n, MAX_TEXT_BYTES);
-    return ERR_OK;
-}
 
 typedef struct pattern {
     pcre2_code *code;
@@ -147,7 +137,7 @@ static err_code extract(pattern *p, str mode, int64_t i, buf *out, err *e) {
     bool one_group = groups || str_ends(mode, STR("Group"));
     uint32_t n_groups = pcre2_get_ovector_count(p->data);
     uint32_t whole = all && n_groups > 1 ? 1 : 0;
-    for (size_t pos = 0, n = 0; found && (all || n == 0) && out->len <= MAX_TEXT_BYTES; n++) {
+    for (size_t pos = 0, n = 0; found && (all || n == 0) && out->len <= LIMIT_FLOW_TEXT_BYTES; n++) {
         TRY(pattern_next(p, &pos, &found, e));
         if (!found || (one_group && i >= (int64_t)n_groups)) break;
         if (n) buf_put_char(out, '\n');
@@ -166,7 +156,7 @@ static err_code regex_extract(flow_call *c, err *e) {
     err_code code = pattern_init(c, &p, e);
     if (code == ERR_OK && !p.broken) code = extract(&p, mode, i, &out, e);
     pattern_finish(&p);
-    if (code == ERR_OK) return give_buf(c, &out, e);
+    if (code == ERR_OK) return flow_out_text(c, 0, &out, e);
     buf_finish(&out);
     return code;
 }
@@ -248,7 +238,7 @@ static err_code put_replacement(buf *out, str with, const pattern *p, err *e) {
 static err_code replace_all(pattern *p, str with, int64_t most, buf *out, err *e) {
     size_t pos = 0, done = 0;
     bool found = true;
-    for (int64_t n = 0; (most <= 0 || n < most) && out->len <= MAX_TEXT_BYTES; n++) {
+    for (int64_t n = 0; (most <= 0 || n < most) && out->len <= LIMIT_FLOW_TEXT_BYTES; n++) {
         TRY(pattern_next(p, &pos, &found, e));
         if (!found) break;
         const PCRE2_SIZE *at = pcre2_get_ovector_pointer(p->data);
@@ -271,7 +261,7 @@ static err_code regex_replace(flow_call *c, err *e) {
     if (code == ERR_OK && p.broken) code = err_set(e, ERR_INVALID, "%s", p.why.msg);
     if (code == ERR_OK) code = replace_all(&p, with, most, &out, e);
     pattern_finish(&p);
-    if (code == ERR_OK) return give_buf(c, &out, e);
+    if (code == ERR_OK) return flow_out_text(c, 0, &out, e);
     buf_finish(&out);
     return code;
 }

@@ -1,21 +1,10 @@
 /* Text: joining, cutting and comparing strings. Places and lengths count characters (code points),
  * as Python counts them. */
-#include "base/buf.h"
+#include "base/limits.h"
 #include "flow/call.h"
 #include "flow/nodes/table.h"
 #include <string.h>
 #include <utf8proc.h>
-
-enum { MAX_TEXT_BYTES = 64 << 20 }; /* of one result */
-
-static err_code give_buf(flow_call *c, buf *b, err *e) {
-    size_t n = b->len;
-    if (n <= MAX_TEXT_BYTES) flow_out(c, 0, flow_value_text(buf_str(b)));
-    buf_finish(b);
-    if (n > MAX_TEXT_BYTES)
-        FAIL(e, LIMIT, "a text of %zu bytes; at most %d are possible", n, MAX_TEXT_BYTES);
-    return ERR_OK;
-}
 
 static err_code give_bool(flow_call *c, bool v) {
     flow_out(c, 0, flow_value_bool(v));
@@ -44,7 +33,7 @@ static err_code concatenate(flow_call *c, err *e) {
     buf_put_str(&out, a);
     buf_put_str(&out, delimiter);
     buf_put_str(&out, b);
-    return give_buf(c, &out, e);
+    return flow_out_text(c, 0, &out, e);
 }
 
 /* Python's slice: negative places count from the end. */
@@ -99,7 +88,7 @@ static err_code convert_case(flow_call *c, err *e) {
     TRY(flow_in_text(c, "mode", &mode, e));
     for (size_t i = 0; i < COUNT_OF(names); i++)
         if (str_eq(mode, str_from(names[i]))) put_case(&out, s, (letter_case)i);
-    return give_buf(c, &out, e);
+    return flow_out_text(c, 0, &out, e);
 }
 
 /* What Python's str.strip() takes away. */
@@ -137,21 +126,21 @@ static err_code replace(flow_call *c, err *e) {
     TRY(flow_in_text(c, "string", &s, e));
     TRY(flow_in_text(c, "find", &find, e));
     TRY(flow_in_text(c, "replace", &with, e));
-    for (size_t pos = 0; find.len == 0 && out.len <= MAX_TEXT_BYTES;) { /* between all letters */
+    for (size_t pos = 0; find.len == 0 && out.len <= LIMIT_FLOW_TEXT_BYTES;) { /* between all letters */
         buf_put_str(&out, with);
-        if (pos >= s.len) return give_buf(c, &out, e);
+        if (pos >= s.len) return flow_out_text(c, 0, &out, e);
         size_t from = pos;
         str_utf8_next(s, &pos);
         buf_put(&out, s.ptr + from, pos - from);
     }
     ptrdiff_t at;
-    while (find.len && (at = str_find(s, find)) >= 0 && out.len <= MAX_TEXT_BYTES) {
+    while (find.len && (at = str_find(s, find)) >= 0 && out.len <= LIMIT_FLOW_TEXT_BYTES) {
         buf_put(&out, s.ptr, (size_t)at);
         buf_put_str(&out, with);
         s = str_sub(s, (size_t)at + find.len, s.len);
     }
     buf_put_str(&out, s);
-    return give_buf(c, &out, e);
+    return flow_out_text(c, 0, &out, e);
 }
 
 /* A text in lower case unless case counts; the result is mem_alloc'ed in *b. */
