@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    MATCH_STEPS = 1000000,     /* backtracking of one match */
+    MATCH_STEPS = 1000000, /* backtracking of one match */
     NAME_BYTES = 64
 };
 
@@ -137,7 +137,8 @@ static err_code extract(pattern *p, str mode, int64_t i, buf *out, err *e) {
     bool one_group = groups || str_ends(mode, STR("Group"));
     uint32_t n_groups = pcre2_get_ovector_count(p->data);
     uint32_t whole = all && n_groups > 1 ? 1 : 0;
-    for (size_t pos = 0, n = 0; found && (all || n == 0) && out->len <= LIMIT_FLOW_TEXT_BYTES; n++) {
+    for (size_t pos = 0, n = 0; found && (all || n == 0) && out->len <= LIMIT_FLOW_TEXT_BYTES;
+         n++) {
         TRY(pattern_next(p, &pos, &found, e));
         if (!found || (one_group && i >= (int64_t)n_groups)) break;
         if (n) buf_put_char(out, '\n');

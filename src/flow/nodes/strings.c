@@ -126,7 +126,8 @@ static err_code replace(flow_call *c, err *e) {
     TRY(flow_in_text(c, "string", &s, e));
     TRY(flow_in_text(c, "find", &find, e));
     TRY(flow_in_text(c, "replace", &with, e));
-    for (size_t pos = 0; find.len == 0 && out.len <= LIMIT_FLOW_TEXT_BYTES;) { /* between all letters */
+    for (size_t pos = 0;
+         find.len == 0 && out.len <= LIMIT_FLOW_TEXT_BYTES;) { /* between all letters */
         buf_put_str(&out, with);
         if (pos >= s.len) return flow_out_text(c, 0, &out, e);
         size_t from = pos;
