@@ -47,8 +47,10 @@ static void install(void) {
     sigaction(SIGBUS, &sa, NULL);
 }
 
+/* The slot of a mapping, or, for 0, the first free one; NULL: none. */
 static slot *slot_at(uintptr_t begin) {
-    for (int i = 0; i < GUARD_MAPS_MAX; i++)
+    int n = begin ? atomic_load(&n_used) : GUARD_MAPS_MAX;
+    for (int i = 0; i < n; i++)
         if (atomic_load(&slots[i].begin) == begin) return &slots[i];
     return NULL;
 }
