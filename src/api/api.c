@@ -1,5 +1,6 @@
 /* The table of routes and the few things every handler does. */
 #include "api/api.h"
+#include "api/dialect.h"
 #include "http/json.h"
 #include <stdarg.h>
 
@@ -54,14 +55,10 @@ const http_route *api_chat_routes(size_t *ret_n) {
     return ROUTES;
 }
 
-static void drop_json(void *arg) {
-    json_decref(arg);
-}
-
 err_code api_read_body(str text, arena *mem, json_t **ret, err *e) {
     if (str_trim(text).len == 0) FAIL(e, INVALID, "missing request body");
     TRY(json_parse(text, ret, e));
-    arena_defer(mem, drop_json, *ret);
+    dialect_defer(mem, *ret);
     if (!json_is_object(*ret)) FAIL(e, INVALID, "the request body must be a JSON object");
     return ERR_OK;
 }

@@ -2,6 +2,7 @@
  *
  * Requests become the same jobs as the native routes'; only names, defaults (temperature and top_p
  * 1.0 whatever the model says) and the shape of answers differ. */
+#include "api/dialect.h"
 #include "api/fields.h"
 #include "api/generation.h"
 #include "api/openai.h"
@@ -243,18 +244,13 @@ static void name_results(json_t *messages) {
     }
 }
 
-static void drop_json(void *arg) {
-    json_decref(arg);
-}
-
 static err_code read_messages(const json_t *body, const api_model *m, arena *mem,
                               engine_prompt *prompt, err *e) {
     const json_t *messages = NULL, *one;
     size_t i;
     TRY(field_array(body, "messages", &messages, e));
     if (json_array_size(messages) == 0) FAIL(e, INVALID, "[] is too short - 'messages'");
-    json_t *flat = json_array();
-    arena_defer(mem, drop_json, flat);
+    json_t *flat = dialect_defer(mem, json_array());
     json_array_foreach(messages, i, one) TRY(convert_message(one, flat, e));
     rename_roles(flat);
     name_results(flat);
@@ -268,8 +264,7 @@ static err_code read_messages(const json_t *body, const api_model *m, arena *mem
 
 err_code openai_sampling(const json_t *body, arena *mem, options *o, err *e) {
     static const char *const SAME[] = {"seed", "frequency_penalty", "presence_penalty", "stop"};
-    json_t *mapped = json_object();
-    arena_defer(mem, drop_json, mapped);
+    json_t *mapped = dialect_defer(mem, json_object());
     for (size_t i = 0; i < COUNT_OF(SAME); i++) {
         const json_t *v = field_get(body, SAME[i]);
         if (v) json_object_set(mapped, SAME[i], (json_t *)(uintptr_t)v);

@@ -144,11 +144,7 @@ static err_code put_all(const diff_extract_job *job, const entries *all, file_wr
     }
     for (size_t i = 0; i < all->len; i++) put_entry_head(&h, &all->items[i]);
     buf_put_char(&h.text, '}');
-    while (h.text.len % 8) buf_put_char(&h.text, ' ');
-    uint64_t n = h.text.len;
-    err_code code = file_writer_put(w, &n, sizeof n, e); /* little-endian, as the machine */
-    if (code == ERR_OK) code = file_writer_put(w, h.text.ptr, h.text.len, e);
-    buf_finish(&h.text);
+    err_code code = safetensors_put_head(w, &h.text, e);
     for (size_t i = 0; i < all->len && code == ERR_OK; i++) {
         code = put_values(w, &all->items[i], e);
         if (code == ERR_OK && job->tick) code = job->tick(job->ctx, i + 1, all->len, e);

@@ -128,7 +128,6 @@ static void put_header(const diff_save_job *job, const entries *all, buf *b) {
         at += x->n_bytes;
     }
     buf_put_char(b, '}');
-    while (b->len % 8) buf_put_char(b, ' ');
 }
 
 static err_code put_entry(file_writer *w, const entry *x, err *e) {
@@ -153,10 +152,8 @@ static err_code put_entry(file_writer *w, const entry *x, err *e) {
 static err_code put_all(const diff_save_job *job, const entries *all, file_writer *w, err *e) {
     buf head = {0};
     put_header(job, all, &head);
-    uint64_t n = head.len, total = 0, done = 0;
-    err_code code = file_writer_put(w, &n, sizeof n, e); /* little-endian, as the machine */
-    if (code == ERR_OK) code = file_writer_put(w, head.ptr, head.len, e);
-    buf_finish(&head);
+    uint64_t total = 0, done = 0;
+    err_code code = safetensors_put_head(w, &head, e);
     for (size_t i = 0; i < all->len; i++) total += all->items[i].n_bytes;
     for (size_t i = 0; i < all->len && code == ERR_OK; i++) {
         code = put_entry(w, &all->items[i], e);

@@ -10,7 +10,6 @@
 #include "base/checked.h"
 #include "base/limits.h"
 #include "base/map.h"
-#include "os/file.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -284,4 +283,13 @@ str safetensors_metadata(const safetensors *s, const char *name) {
     for (size_t i = 0; i < s->n_metadata; i++)
         if (str_eq(s->metadata[i].key, str_from(name))) return s->metadata[i].text;
     return (str){0};
+}
+
+err_code safetensors_put_head(file_writer *w, buf *json, err *e) {
+    while (json->len % 8) buf_put_char(json, ' ');
+    uint64_t n = json->len;
+    err_code code = file_writer_put(w, &n, sizeof n, e); /* little-endian, as the machine */
+    if (code == ERR_OK) code = file_writer_put(w, json->ptr, json->len, e);
+    buf_finish(json);
+    return code;
 }

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "kern/dtype.h"
+#include "os/file.h"
 
 typedef struct safetensors safetensors;
 
@@ -38,3 +39,7 @@ void safetensors_release(const safetensors *s, const safetensors_tensor *t);
 
 /* __metadata__: the text of a key; empty when absent. */
 str safetensors_metadata(const safetensors *s, const char *name);
+
+/* The begin of a file that is written: the length and the text of its header, padded so that values
+ * behind it are aligned. Finishes *json. */
+err_code safetensors_put_head(file_writer *w, buf *json, err *e);

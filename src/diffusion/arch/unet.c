@@ -125,8 +125,9 @@ static graph_t grown(maker *m, graph_t x, graph_t kept) {
 
 /* One of 0 to 3 for each cell of 2x2 tokens, for all layers that merge. */
 static graph_t picks_of(diff_weights *w, graph *g, const diff_shape *s) {
+    if (s->tune[TUNE_MERGE] < 1) return NULL;
     int64_t cells = (int64_t)(s->x / 2) * (s->y / 2), n = unet_n_merging(w) * cells;
-    if (n == 0 || s->tune[TUNE_MERGE] < 1) return NULL;
+    if (n == 0) return NULL;
     return graph_data(g, DEV_DATA_PICKS, 1, (int64_t[4]){n, 1, 1, 1});
 }
 

@@ -130,6 +130,14 @@ static err_code regex_match(flow_call *c, err *e) {
     return code;
 }
 
+/* The end of a run that made a text. */
+static err_code give(flow_call *c, pattern *p, err_code code, buf *out, err *e) {
+    pattern_finish(p);
+    if (code == ERR_OK) return flow_out_text(c, 0, out, e);
+    buf_finish(out);
+    return code;
+}
+
 /* Modes as the node has them; what was found is joined by lines. Of all matches the first group
  * counts where the pattern has groups, as Python's findall has it. */
 static err_code extract(pattern *p, str mode, int64_t i, buf *out, err *e) {
@@ -156,10 +164,7 @@ static err_code regex_extract(flow_call *c, err *e) {
     TRY(flow_in_int(c, "group_index", &i, e));
     err_code code = pattern_init(c, &p, e);
     if (code == ERR_OK && !p.broken) code = extract(&p, mode, i, &out, e);
-    pattern_finish(&p);
-    if (code == ERR_OK) return flow_out_text(c, 0, &out, e);
-    buf_finish(&out);
-    return code;
+    return give(c, &p, code, &out, e);
 }
 
 /* ---- what is put in place ---- */
@@ -261,10 +266,7 @@ static err_code regex_replace(flow_call *c, err *e) {
     err_code code = pattern_init(c, &p, e);
     if (code == ERR_OK && p.broken) code = err_set(e, ERR_INVALID, "%s", p.why.msg);
     if (code == ERR_OK) code = replace_all(&p, with, most, &out, e);
-    pattern_finish(&p);
-    if (code == ERR_OK) return flow_out_text(c, 0, &out, e);
-    buf_finish(&out);
-    return code;
+    return give(c, &p, code, &out, e);
 }
 
 const flow_def flow_nodes_regex[] = {
